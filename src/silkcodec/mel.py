@@ -25,8 +25,11 @@ from numpy.typing import NDArray
 
 from silkcodec.spec import COLUMNS, FLOOR, FRAME_SAMPLES, HISTORY, HOP, LOOKAHEAD, N_FFT, N_MELS, SILK_SAMPLE_RATE
 
-SAMPLE_RATE = SILK_SAMPLE_RATE  # Hz
+SAMPLE_RATE = SILK_SAMPLE_RATE
+"""Sample rate in Hz, 24,000."""
+
 FRAME = FRAME_SAMPLES
+"""Samples per frame, 9,600."""
 
 
 def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -35,13 +38,26 @@ def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
     Below 1 kHz, a range of 200 Hz spans 3 mel. Above 1 kHz, a factor of 6.4 in frequency spans 27 mel.
 
     Source: M. Slaney, Auditory Toolbox, 1998.
+
+    Args:
+        hz: frequency in Hz, a number or an array.
+
+    Returns:
+        The frequency in mel, float64 with the shape of `hz`.
     """
     hz = np.asarray(hz, dtype=np.float64)
     return np.where(hz < 1000.0, hz * 3 / 200, 15.0 + 27.0 / np.log(6.4) * np.log(np.maximum(hz, 1.0) / 1000.0))
 
 
 def mel_to_hz(mel: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Convert mel to Hz. This is the inverse of `hz_to_mel`."""
+    """Convert mel to Hz. This is the inverse of `hz_to_mel`.
+
+    Args:
+        mel: frequency in mel, a number or an array.
+
+    Returns:
+        The frequency in Hz, float64 with the shape of `mel`.
+    """
     mel = np.asarray(mel, dtype=np.float64)
     return np.where(mel < 15.0, mel * 200 / 3, 1000.0 * np.exp(np.log(6.4) / 27.0 * (mel - 15.0)))
 
@@ -49,6 +65,11 @@ def mel_to_hz(mel: NDArray[np.float64] | float) -> NDArray[np.float64]:
 @cache
 def filterbank(n_mels: int = N_MELS, n_fft: int = N_FFT, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
     """Return triangular mel filters of height 1 between 0 Hz and the Nyquist frequency.
+
+    Args:
+        n_mels: number of filters.
+        n_fft: length of the Fourier transform in samples.
+        sample_rate: sample rate in Hz.
 
     Returns:
         The weight of each frequency bin in each filter, float32 [n_fft // 2 + 1, n_mels].
@@ -61,7 +82,11 @@ def filterbank(n_mels: int = N_MELS, n_fft: int = N_FFT, sample_rate: int = SAMP
 
 
 def hann(n: int = N_FFT) -> NDArray[np.float32]:
-    """Return a periodic Hann window, float32 [n]."""
+    """Return a periodic Hann window, float32 [n].
+
+    Args:
+        n: length of the window in samples.
+    """
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 

@@ -199,7 +199,18 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
 
 
 def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
-    """Copy a pipe to a temporary file, and return the file. Most audio formats cannot be read from a pipe."""
+    """Copy a pipe to a temporary file, and return the file. Most audio formats cannot be read from a pipe.
+
+    Args:
+        pipe: binary file to copy.
+        files: exit stack that closes the temporary file.
+
+    Returns:
+        The temporary file, positioned at its start.
+
+    Raises:
+        AudioError: the pipe is empty or cannot be copied.
+    """
     copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
     try:
         shutil.copyfileobj(pipe, copy)

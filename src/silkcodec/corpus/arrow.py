@@ -221,7 +221,15 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Convert errors that a damaged Parquet file causes to an ArgumentError whose message starts with `message`."""
+    """Convert errors that a damaged Parquet file causes in the context to an ArgumentError.
+
+    Args:
+        message: start of the message of the error.
+
+    Raises:
+        ArgumentError: an error occurred in the context.
+        MissingExtraError: the package pyarrow is not installed.
+    """
     arrow = require("A Parquet dataset").ArrowException
     try:
         yield

@@ -15,6 +15,9 @@ from silkcodec.errors import ArgumentError
 def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Check every shard of a corpus against the plan, the ledger and the checksums of its rows.
 
+    Args:
+        folder: folder of the corpus.
+
     Returns:
         A dict with three keys. "shards" is the number of shards in the plan. "rows" is the number of rows in the valid
         shards. "problems" is a list with one dict {"file", "problem"} for each missing or damaged shard.

@@ -90,6 +90,9 @@ class Corpus:
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
         """Return a dict of rows, keyed by id. For a segmented recording, pass the ids of its segments: "a#0", "a#1".
 
+        Args:
+            ids: ids of rows.
+
         Raises:
             ArgumentError: an id is not in the corpus.
         """
@@ -128,7 +131,18 @@ class Corpus:
 
 
 def read(folder: str | os.PathLike[str], **options: Any) -> Corpus:
-    """Open a corpus. For the options and errors, see `Corpus`."""
+    """Open a corpus.
+
+    Args:
+        folder: folder of the corpus.
+        options: keyword arguments for `Corpus`.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        ArgumentError: see `Corpus`.
+    """
     return Corpus(folder, **options)
 
 

@@ -18,7 +18,8 @@ from silkcodec.evaluate.description import Described, describe, describe_in_new_
 from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare, problem
 from silkcodec.parallel.cores import available_cores
 
-ORIGINAL = "original"  # the clips themselves, whose metrics are those of a lossless codec
+ORIGINAL = "original"
+"""Name of the candidate that consists of the clips themselves, as from a lossless codec."""
 
 
 def compare(

@@ -34,11 +34,19 @@ from silkcodec.output import check_output, replacing
 from silkcodec.parallel.cores import available_cores
 
 DEFAULT_BY = ("speaker_seen", "language_seen")
+"""Manifest columns by which means are grouped by default."""
+
 LISTEN = 3
+"""Default number of clips whose audio is stored."""
+
 FILES = ("results.json", "report.md", "report.html")
+"""Names of the files that a run writes."""
 
 Result = dict[str, Any]
-Progress = Callable[[int, int, str], None]  # rows done, total rows, name of the last clip
+"""Content of results.json."""
+
+Progress = Callable[[int, int, str], None]
+"""Progress callback, which receives the number of finished rows, the total, and the name of the last clip."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,9 @@ def conclude(
         folder: output folder. If None, nothing is written.
         options: options of the run.
 
+    Returns:
+        The content of results.json.
+
     Raises:
         OutputError: `folder` cannot be written or already contains a result.
     """
@@ -183,7 +194,15 @@ def _described(metric: metrics.Metric) -> dict[str, Any]:
 def prepare(
     inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: RunOptions
 ) -> tuple[list[metrics.Metric], list[Clip]]:
-    """Check the options and the output folder of a run, and return two values: its metrics, and its clips.
+    """Check the options and the output folder of a run, and return its metrics and its clips.
+
+    Args:
+        inputs: audio files, folders or manifests.
+        folder: output folder of the run, or None.
+        options: options of the run.
+
+    Returns:
+        Two values: the metrics, including those that are not available, and the clips.
 
     Raises:
         ArgumentError: an option or an input is invalid.
@@ -221,9 +240,7 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """Measure all candidates on all clips, and return one row per clip and candidate, in the order of the clips.
-
-    Rows of earlier runs are reused.
+    """Measure all candidates on all clips. Rows of earlier runs are reused.
 
     Args:
         clips: the references.
@@ -233,6 +250,9 @@ def carry_out(
         options: options of the run.
         isolate: whether to measure in separate processes.
         progress: callback that receives the number of finished rows, the total, and the name of the last clip.
+
+    Returns:
+        One row per clip and candidate, in the order of the clips.
     """
     available = [metric for metric in measured if metric.missing() is None]
     place = None if folder is None else Path(folder)
@@ -293,7 +313,11 @@ def _is_kept(file: RowsFile, task: Task) -> bool:
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error that reading the header of a clip raises, or None if the header can be read."""
+    """Return the error that reading the header of a clip raises, or None if the header can be read.
+
+    Args:
+        clip: clip to check.
+    """
     try:
         audio.duration_s(clip.path)
     except SilkError as error:

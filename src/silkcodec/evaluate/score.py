@@ -21,9 +21,11 @@ from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare
 
-SHOWN = 5  # maximum number of files listed in a message
+SHOWN = 5
+"""Maximum number of files listed in a message."""
 
 Key = TypeVar("Key")
+"""Type of the keys that identify recordings."""
 
 
 def score(

@@ -30,10 +30,15 @@ from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder, StreamEncoder
 from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
-BLOCK_S = 10.0  # length of a block that is read from an audio file
-PREROLL_FRAMES = 8  # frames decoded before a part and discarded, because the output depends on a few past frames
+BLOCK_S = 10.0
+"""Length in seconds of the blocks in which audio files are read."""
+
+PREROLL_FRAMES = 8
+"""Number of frames decoded before a part and discarded. The decoder output depends on past frames."""
 
 Wave = NDArray[np.float32]
+"""Mono samples, float32 [n]."""
+
 Advance = Callable[[float], None]
 """Progress callback that receives the seconds of audio processed since the last call."""
 
@@ -129,6 +134,9 @@ def encode_file(
             header of the source.
         advance: progress callback that receives the seconds of audio processed since the last call.
 
+    Returns:
+        A summary of the encoding.
+
     Raises:
         AudioError: the source cannot be read.
         OutputError: the target cannot be written.
@@ -177,6 +185,9 @@ def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | No
         source: a path, "-" for standard input, or a binary file.
         channel: channel to measure, counted from 0. None averages all channels.
 
+    Returns:
+        The level of the recording.
+
     Raises:
         AudioError: the source cannot be read.
     """
@@ -189,6 +200,10 @@ def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | No
 
 def rereadable(source: Any, stack: ExitStack) -> Any:
     """Return a source that can be read twice. The content of a pipe is copied to a temporary file.
+
+    Args:
+        source: a path, "-" for standard input, or a binary file.
+        stack: exit stack that closes the temporary file.
 
     Raises:
         AudioError: the pipe is empty or cannot be copied.
@@ -227,6 +242,9 @@ def decode_file(
         subtype, rescale: see `audio.Writer`.
         opened, advance: see `encode_file`. `opened` receives 0 if the duration is unknown.
 
+    Returns:
+        A summary of the decoding.
+
     Raises:
         ContainerError: the source cannot be read or is damaged.
         OutputError: the target cannot be written.
@@ -253,6 +271,11 @@ class Playback:
 
     Attributes:
         damage: description of the damage in the file, or None. It is set when `blocks` is exhausted.
+
+    Raises:
+        ContainerError: the source cannot be read or is damaged.
+        ArgumentError: `start_s` is negative or not finite, or `duration_s` is not above 0.
+        TokensError: the source was encoded with weights whose tokens this codec cannot decode.
     """
 
     def __init__(
@@ -334,7 +357,13 @@ class Playback:
         return part
 
     def coding(self, source: str, target: str, wall_s: float, file: audio.Writer) -> Coding:
-        """Return the result of decoding. Its n_frames includes the frames decoded before the requested part."""
+        """Return the result of decoding. Its n_frames includes the frames decoded before the requested part.
+
+        Args:
+            source, target: paths of the input and the output, for the result.
+            wall_s: time for decoding in seconds.
+            file: writer of the decoded audio.
+        """
         return Coding(
             source=source,
             target=target,

@@ -37,6 +37,9 @@ class Roundtrip:
 def targets(wave_path: str) -> tuple[str, str]:
     """Return the paths of the .silk file and the picture for a decoded file.
 
+    Args:
+        wave_path: path of the decoded file.
+
     >>> targets("a.silk.wav")
     ('a.silk', 'a.silk.png')
     """
@@ -86,6 +89,9 @@ def roundtrip_file(
         wave_path: path of the decoded file. The other files are written next to it; see `targets`.
         subtype, rescale: options for the decoded file; see `audio.Writer`.
         entropy, channel, overwrite, normalize, opened, advance: see `encode_file`.
+
+    Returns:
+        A summary of the encoding and the decoding, with the mel distance.
 
     Raises:
         AudioError: the source cannot be read.

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 MAX_HEAD = 4_096  # maximum number of codes in one softmax; the largest codebook among the baseline codecs
 DIGIT = 8  # codes per head of a factorized token
 
-Frames = NDArray[np.int64]  # [F, P, H]
+Frames = NDArray[np.int64]
+"""Codes of all heads, int64 [F, P, H]."""
+
 Codes = NDArray[np.int64]
 
 
@@ -72,6 +74,9 @@ class Layout:
     @classmethod
     def of(cls, tokens: Tokens) -> Layout:
         """Return the layout of the given tokens, which can be from any codec.
+
+        Args:
+            tokens: tokens from any codec.
 
         Raises:
             TokensError: the rates are not whole multiples of the slowest rate, the codes do not fill whole frames, or
@@ -150,7 +155,13 @@ class Layout:
         return self.frame_rate * float(np.log2(self.head_sizes).sum())
 
     def codes(self, tokens: Tokens) -> Codes:
-        """Convert tokens to codes in time order, int64 [F, P].
+        """Convert tokens to codes in time order.
+
+        Args:
+            tokens: tokens from the codec of this layout, in its grouping.
+
+        Returns:
+            The codes, int64 [F, P].
 
         Raises:
             TokensError: the tokens come from a different codec or have a different grouping than this layout, or do not
@@ -172,11 +183,31 @@ class Layout:
         return codes
 
     def frames(self, tokens: Tokens) -> Frames:
-        """Convert tokens to the codes of all heads, int64 [F, P, H]. Raises the same errors as `codes`."""
+        """Convert tokens to the codes of all heads.
+
+        Args:
+            tokens: tokens from the codec of this layout, in its grouping.
+
+        Returns:
+            The codes of the heads, int64 [F, P, H].
+
+        Raises:
+            TokensError: see `codes`.
+        """
         return self.split(self.codes(tokens))
 
     def split(self, codes: ArrayLike) -> Frames:
-        """Split codes [F, P] into digits, which are the codes of the heads, int64 [F, P, H]."""
+        """Split codes into digits, which are the codes of the heads.
+
+        Args:
+            codes: integers [F, P] in time order.
+
+        Returns:
+            The digits, int64 [F, P, H].
+
+        Raises:
+            TokensError: the codes are out of range or have the wrong shape.
+        """
         left = self._checked(codes, "codes", (self.n_tokens,), self.token_sizes)
         split = np.zeros((len(left), *self.head_sizes.shape), dtype=np.int64)
         for h, sizes in enumerate(self.head_sizes.T):
@@ -184,18 +215,31 @@ class Layout:
         return split
 
     def join(self, frames: ArrayLike) -> Codes:
-        """Join digits [F, P, H] into codes, int64 [F, P]. This is the inverse of `split`."""
+        """Join digits into codes. This is the inverse of `split`.
+
+        Args:
+            frames: digits, integers [F, P, H].
+
+        Returns:
+            The codes, int64 [F, P].
+
+        Raises:
+            TokensError: the digits are out of range or have the wrong shape.
+        """
         digits = self._checked(frames, "frames", self.head_sizes.shape, self.head_sizes)
         place_values = np.cumprod(np.pad(self.head_sizes, ((0, 0), (1, 0)), constant_values=1)[:, :-1], axis=1)
         joined: Codes = (digits * place_values).sum(axis=-1)
         return joined
 
     def tokens(self, codes: ArrayLike, n_samples: int | None = None) -> Tokens:
-        """Convert codes [F, P] to Tokens. This is the inverse of `codes`. To convert digits, call `join` first.
+        """Convert codes to Tokens. This is the inverse of `codes`. To convert digits, call `join` first.
 
         Args:
-            codes: codes in time order.
+            codes: integers [F, P] in time order.
             n_samples: length of the audio in samples. None means the length of all frames.
+
+        Returns:
+            The tokens.
 
         Raises:
             TokensError: the codes are out of range or have the wrong shape, or `n_samples` does not match the number of
@@ -225,6 +269,9 @@ class Layout:
 
 def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the head sizes for each codebook. Their product is the codebook's size.
+
+    Args:
+        codebook_sizes: number of codes in each codebook.
 
     Raises:
         TokensError: a codebook has more than 4,096 codes, and not all codebook sizes are powers of two.

@@ -49,6 +49,10 @@ class Flat:
     Attributes:
         bos, eos, pad: the special ids.
         size: total number of ids, including the ids before the offset.
+
+    Raises:
+        ArgumentError: `offset` is not a whole number of at least 0.
+        TokensError: the vocabulary would have more than 2^63 - 1 ids.
     """
 
     def __init__(self, layout: Layout, *, offset: int = 0, shared: bool = False) -> None:
@@ -66,12 +70,28 @@ class Flat:
         self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # first ids, [P]
 
     def allowed(self, step: int) -> slice:
-        """Return the ids that are valid at a step. Step 0 follows the bos. Sample only from `logits[allowed]`."""
+        """Return the ids that are valid at a step. Sample only from `logits[allowed]`.
+
+        Args:
+            step: index of the step, counted from 0 after the bos.
+        """
         p = step % self.layout.n_tokens
         return slice(int(self._first[p]), int(self._first[p] + self.layout.token_sizes[p]))
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Convert tokens to ids, int64 [bos + F * P + eos]. Raises TokensError if they do not match the layout."""
+        """Convert tokens to ids.
+
+        Args:
+            tokens: tokens that match the layout.
+            bos: whether to add a bos before the first frame.
+            eos: whether to add an eos after the last frame.
+
+        Returns:
+            The ids, int64 [bos + F * P + eos].
+
+        Raises:
+            TokensError: the tokens do not match the layout.
+        """
         ids = (self.layout.codes(tokens) + self._first).ravel()
         return _framed(ids, self.bos if bos else None, self.eos if eos else None)
 
@@ -82,6 +102,9 @@ class Flat:
             ids: integers [S], with or without a bos. Only the ids before the first eos or pad are read.
             n_samples: length of the audio in samples. None means the length of all frames.
             cut: drop an incomplete last frame, e.g. when a model has reached its maximum number of steps.
+
+        Returns:
+            The tokens.
 
         Raises:
             TokensError: an id is invalid at its position, there is no whole frame, or a frame is incomplete.
@@ -98,6 +121,9 @@ class Factorised:
     A token has a single head if no codebook has more than 4,096 codes. Silk has 19 steps per frame. The first 18 have
     seven FSQ levels each. The last has two levels, and its other heads are always 0.
 
+    Args:
+        layout: layout of the tokens.
+
     Attributes:
         sizes: number of codes for each head, int64 [P, H]. Step s uses row s % P.
         bos, eos, pad: special codes. They are the same in all heads, and follow the codes of the largest head.
@@ -110,14 +136,37 @@ class Factorised:
         self.head_size = int(self.sizes.max()) + len(SPECIALS)
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Convert tokens to steps, int64 [bos + F * P + eos, H]. Raises TokensError if they do not match the layout."""
+        """Convert tokens to steps.
+
+        Args:
+            tokens: tokens that match the layout.
+            bos: whether to add a bos before the first frame.
+            eos: whether to add an eos after the last frame.
+
+        Returns:
+            The steps, int64 [bos + F * P + eos, H].
+
+        Raises:
+            TokensError: the tokens do not match the layout.
+        """
         steps = self.layout.frames(tokens).reshape(-1, self.sizes.shape[1])
         return _framed(steps, self.bos if bos else None, self.eos if eos else None)
 
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None, cut: bool = False) -> Tokens:
-        """Convert integer steps [S, H] to Tokens. For the arguments and errors, see `Flat.decode`.
+        """Convert steps to Tokens. This is the inverse of `encode`.
 
         If any head of a step has a special code, the other heads of the step are ignored.
+
+        Args:
+            steps: integers [S, H], with or without a bos. Only the steps before the first eos or pad are read.
+            n_samples: length of the audio in samples. None means the length of all frames.
+            cut: drop an incomplete last frame instead of raising an error.
+
+        Returns:
+            The tokens.
+
+        Raises:
+            TokensError: a code is out of range, there is no whole frame, or a frame is incomplete.
         """
         rows = _integers(steps, 2)
         ends = ((rows == self.eos) | (rows == self.pad)).any(axis=1)
@@ -140,6 +189,9 @@ class Heads:
         sizes: number of codes for each head, int64 [P], or [P, H] with digits.
         bos, eos, pad: special codes. They are the same in all heads, and follow the codes of the largest head.
         head_size: vocabulary size of the largest head, including the special codes.
+
+    Raises:
+        ArgumentError: `delays` does not have one whole number of at least 0 per token.
     """
 
     def __init__(self, layout: Layout, *, delays: Sequence[int] | None = None, digits: bool = False) -> None:
@@ -150,7 +202,15 @@ class Heads:
         self.head_size = int(self.sizes.max()) + len(SPECIALS)
 
     def encode(self, tokens: Tokens, *, bos: bool = True, eos: bool = True) -> Ids:
-        """Convert tokens to steps, int64 [bos + F + eos + largest delay, P], or [..., P, H] with digits.
+        """Convert tokens to steps, and apply the delays.
+
+        Args:
+            tokens: tokens that match the layout.
+            bos: whether to add a bos before the first frame.
+            eos: whether to add an eos after the last frame.
+
+        Returns:
+            The steps, int64 [bos + F + eos + largest delay, P], or [..., P, H] with digits.
 
         Raises:
             TokensError: the tokens do not match the layout.
@@ -160,9 +220,19 @@ class Heads:
         return delay(framed, self.delays, before=self.bos, after=self.pad)
 
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None) -> Tokens:
-        """Convert integer steps [S, P] or [S, P, H] to Tokens. For the arguments and errors, see `Flat.decode`.
+        """Convert steps to Tokens. This is the inverse of `encode`.
 
         After the delays are undone, a recording ends at the first step with an eos or pad in any column.
+
+        Args:
+            steps: integers [S, P], or [S, P, H] with digits. A bos is optional.
+            n_samples: length of the audio in samples. None means the length of all frames.
+
+        Returns:
+            The tokens.
+
+        Raises:
+            TokensError: a code is out of range, or there is no whole frame.
         """
         rows = undelay(_integers(steps, 1 + self.sizes.ndim), self.delays)
         flat = rows.reshape(len(rows), -1)
@@ -172,16 +242,19 @@ class Heads:
 
 
 def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, after: int) -> Ids:
-    """Delay column c of [S, C, ...] by delays[c] steps, and return [S + max(delays), C, ...].
+    """Delay column c of an array by delays[c] steps.
 
         1 2 3          1 2 3 > >
         4 5 6    ->    < 4 5 6 >         drawn transposed; < is `before`, > is `after`
         7 8 9          < < 7 8 9
 
     Args:
-        rows: array [S, C, ...].
+        rows: integers [S, C, ...].
         delays: delay of each column in steps. None means 0, 1, 2, ...
         before, after: values that fill the steps before and after a column.
+
+    Returns:
+        The delayed array, int64 [S + max(delays), C, ...].
 
     Raises:
         ArgumentError: `delays` does not have one whole number of at least 0 per column.
@@ -196,7 +269,14 @@ def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, 
 
 
 def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
-    """Undo `delay` by converting [S, C, ...] to [S - max(delays), C, ...]. The fill values are dropped.
+    """Undo `delay`. The fill values are dropped.
+
+    Args:
+        rows: integers [S, C, ...], with the columns delayed.
+        delays: delay of each column in steps. None means 0, 1, 2, ...
+
+    Returns:
+        The array without delays, int64 [S - max(delays), C, ...].
 
     Raises:
         ArgumentError: see `delay`.
@@ -213,9 +293,15 @@ def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
 
 
 def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """Pad sequences [S_i, ...] to one array [B, S, ...]. Return the array and a mask.
+    """Pad sequences of different lengths to one array, and return the array and a mask.
 
-    The mask, bool [B, S], is True for real steps and False for padding.
+    Args:
+        sequences: integer arrays [S_i, ...] that differ only in their first dimension.
+        fill: value of the padding.
+
+    Returns:
+        Two values: the padded array, int64 [B, S, ...], and the mask, bool [B, S]. The mask is True for real steps and
+        False for padding.
     """
     lengths = np.array([len(sequence) for sequence in sequences])
     batch = np.full((len(sequences), lengths.max(), *sequences[0].shape[1:]), fill, dtype=np.int64)

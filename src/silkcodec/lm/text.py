@@ -32,6 +32,9 @@ def to_text(tokens: Tokens, *, end: bool = True) -> str:
         tokens: tokens to convert.
         end: append the number of samples. Without it, the text decodes to whole frames.
 
+    Returns:
+        The text, with one string per token.
+
     Raises:
         TokensError: the codes do not fill whole frames, or the codec's name contains a reserved character.
     """
@@ -52,6 +55,9 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
             codec and grouping.
         cut: drop the tokens of an incomplete last frame.
 
+    Returns:
+        The tokens.
+
     Raises:
         TokensError: the text contains anything but the tokens of one recording, or the last frame is incomplete.
     """
@@ -68,6 +74,14 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
 
 def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Tokens]:
     """Split text with words and speech tokens, e.g. the output of a language model, into strings and Tokens.
+
+    Args:
+        text: text with words and the tokens of any number of recordings.
+        layout: layout of the tokens; see `from_text`.
+        cut: drop the tokens of an incomplete last frame.
+
+    Returns:
+        Strings and Tokens in the order of the text.
 
     Raises:
         TokensError: the speech tokens of the layout's codec are not in order, or do not form whole frames.
@@ -121,6 +135,12 @@ def strings(layout: Layout) -> Iterator[str]:
     """Yield the strings to add to a tokenizer, in codebook order: `tokenizer.add_tokens(list(strings(layout)))`.
 
     Alternatively, `Flat(layout, offset=len(tokenizer))` converts the same codes to ids without text.
+
+    Args:
+        layout: layout of the tokens.
+
+    Raises:
+        TokensError: the codec's name contains a reserved character.
     """
     name = name_of(layout)
     for k, size in enumerate(layout.codebook_sizes):
@@ -128,7 +148,14 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return the codec name in a layout's token strings, without the hash and with Silk's group size: "silk/4"."""
+    """Return the codec name in a layout's token strings, without the hash and with Silk's group size: "silk/4".
+
+    Args:
+        layout: layout of the tokens.
+
+    Raises:
+        TokensError: the codec's name contains |, < or >.
+    """
     name, _, _ = layout.codec.partition("@")
     if not TOKEN.fullmatch(f"<|{name}:0:0|>"):
         raise TokensError(f"To be written as text, a codec name must not contain |, < or >; got '{name}'.")

@@ -34,9 +34,13 @@ from silkcodec.spec import SILK_SAMPLE_RATE
 from silkcodec.tokens import Tokens, codebook_sizes
 
 Codes = NDArray[np.int64]
-Wave = NDArray[np.float32]
+"""Integer codes, int64 [F, K]."""
 
-MAX_MESSAGE = 1 << 22  # maximum size in bytes of a message from the server
+Wave = NDArray[np.float32]
+"""Samples, float32 [n] at 24 kHz."""
+
+MAX_MESSAGE = 1 << 22
+"""Maximum size of a message from the server in bytes."""
 
 
 class ServerError(SilkError):
@@ -91,6 +95,9 @@ class Client:
         Args:
             sound: path of the file, or its content as bytes.
 
+        Returns:
+            The tokens of the recording.
+
         Raises:
             ServerError: the server refused the file or cannot be reached.
         """
@@ -98,7 +105,13 @@ class Client:
         return container.read(io.BytesIO(self._request("/v1/encode?format=silk", content)))
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Decode tokens on the server, and return the samples, float32 [n_samples] at 24 kHz, with 16-bit precision.
+        """Decode tokens on the server, and return the samples.
+
+        Args:
+            tokens: Silk tokens in any grouping.
+
+        Returns:
+            The samples, float32 [n_samples] at 24 kHz, with 16-bit precision.
 
         Raises:
             ServerError: the server refused the tokens or cannot be reached.
@@ -114,6 +127,9 @@ class Client:
             sample_rate: sample rate of the samples in Hz.
             n_codebooks: number of codebooks to return; None: all 19.
 
+        Returns:
+            The stream. Use it as a context manager to close the connection.
+
         Raises:
             ServerError: the server refused the stream or cannot be reached.
             MissingExtraError: the package websockets is not installed.
@@ -122,6 +138,9 @@ class Client:
 
     def decoder(self) -> DecoderStream:
         """Open a live stream that decodes codes.
+
+        Returns:
+            The stream. Use it as a context manager to close the connection.
 
         Raises:
             ServerError: the server refused the stream or cannot be reached.
@@ -246,7 +265,21 @@ class _LiveStream:
 
 
 class EncoderStream(_LiveStream):
-    """Encode samples on the server. The codes are identical to those from `silkcodec.StreamEncoder`."""
+    """Encode samples on the server. The codes are identical to those from `silkcodec.StreamEncoder`.
+
+    `Client.encoder` creates this object.
+
+    Args:
+        url: address of the stream, which starts with ws:// or wss://.
+        headers: HTTP headers of the request, for example with the bearer token.
+        sample_rate: sample rate of the samples in Hz.
+        n_codebooks: number of codebooks to return, 1 to 19.
+        timeout_s: maximum time to wait for an answer, in seconds.
+
+    Raises:
+        ServerError: the server refused the stream or cannot be reached.
+        MissingExtraError: the package websockets is not installed.
+    """
 
     def __init__(self, url: str, headers: dict[str, str], sample_rate: int, n_codebooks: int, timeout_s: float) -> None:
         self._k = n_codebooks
@@ -254,7 +287,13 @@ class EncoderStream(_LiveStream):
         super().__init__(url, headers, {**start, "samples": "f32le", "tokens": "binary"}, timeout_s)
 
     def feed(self, chunk: ArrayLike) -> Codes:
-        """Send samples [n], and return the codes that have arrived, int64 [F, K]. F is often 0.
+        """Send samples, and return the codes that have arrived.
+
+        Args:
+            chunk: samples [n] or [n, C]; see `audio.as_block`.
+
+        Returns:
+            The codes, int64 [F, K]. F is often 0.
 
         Raises:
             AudioError: the samples have an unsupported shape or type, or are not finite.
@@ -267,7 +306,10 @@ class EncoderStream(_LiveStream):
         return self._codes(self._messages(0))
 
     def flush(self) -> Codes:
-        """End the stream, wait for the remaining frames, and return their codes, int64 [F, K].
+        """End the stream, wait for the remaining frames, and return their codes.
+
+        Returns:
+            The remaining codes, int64 [F, K].
 
         Raises:
             ServerError: the server closed the stream or did not answer in time.
@@ -280,13 +322,31 @@ class EncoderStream(_LiveStream):
 
 
 class DecoderStream(_LiveStream):
-    """Decode codes on the server, like `silkcodec.StreamDecoder`."""
+    """Decode codes on the server, like `silkcodec.StreamDecoder`.
+
+    `Client.decoder` creates this object.
+
+    Args:
+        url: address of the stream, which starts with ws:// or wss://.
+        headers: HTTP headers of the request, for example with the bearer token.
+        timeout_s: maximum time to wait for an answer, in seconds.
+
+    Raises:
+        ServerError: the server refused the stream or cannot be reached.
+        MissingExtraError: the package websockets is not installed.
+    """
 
     def __init__(self, url: str, headers: dict[str, str], timeout_s: float) -> None:
         super().__init__(url, headers, {"task": "decode", "samples": "f32le"}, timeout_s)
 
     def feed(self, codes: ArrayLike) -> Wave:
-        """Send integer codes [F, 19], and return the samples that have arrived, float32 [n].
+        """Send codes, and return the samples that have arrived.
+
+        Args:
+            codes: integers [F, 19]. F can be 0.
+
+        Returns:
+            The samples, float32 [n] at 24 kHz. n can be 0.
 
         Raises:
             ServerError: the server closed the stream.
@@ -297,7 +357,10 @@ class DecoderStream(_LiveStream):
         return self._samples(self._messages(0))
 
     def flush(self) -> Wave:
-        """End the stream, wait for the remaining samples, and return them, float32 [n].
+        """End the stream, wait for the remaining samples, and return them.
+
+        Returns:
+            The remaining samples, float32 [n] at 24 kHz.
 
         Raises:
             ServerError: the server closed the stream or did not answer in time.

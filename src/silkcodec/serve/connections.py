@@ -90,6 +90,8 @@ def http_class(limits: Limits) -> type[H11Protocol]:
     waiting = Waiting(limits)
 
     class Http(H11Protocol):
+        """Close connections that do not send the head of a request in time, and read in small pieces."""
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # the size of one recv() in asyncio
@@ -156,6 +158,8 @@ def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
     """Return a subclass of uvicorn's WebSocket protocol that limits the messages and bytes per second."""
 
     class PacedWebSocket(WebSocketsSansIOProtocol):
+        """Pause reading from a stream that exceeds its budget of messages or bytes."""
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             logger = logging.getLogger("uvicorn.error")

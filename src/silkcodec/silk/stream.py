@@ -58,6 +58,10 @@ class StreamEncoder:
         n_samples: number of samples fed so far, at 24 kHz. At the end of the stream, it equals `Tokens.n_samples`.
         n_frames: number of frames returned so far.
 
+    Raises:
+        ArgumentError: `codec` is not a loaded Silk codec, or `n_codebooks` is out of range.
+        AudioError: `sample_rate` is not supported.
+
     >>> import silkcodec
     >>> stream = StreamEncoder(silkcodec.load())
     >>> [stream.feed(chunk).shape for chunk in np.split(np.zeros(24_000), 4)]
@@ -172,6 +176,10 @@ class StreamDecoder:
     Attributes:
         n_frames: number of frames returned so far, including concealed frames.
         n_concealed: number of concealed frames so far.
+
+    Raises:
+        ArgumentError: `codec` is not a loaded Silk codec, `dims_per_token` or `n_codebooks` is out of range, or
+            `n_codebooks` is set for a grouping other than the default.
 
     >>> import silkcodec
     >>> codec = silkcodec.load()

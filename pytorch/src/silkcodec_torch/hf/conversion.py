@@ -97,7 +97,17 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
     """Convert the weights in the folder `weights`, and write the result to the empty folder `folder`.
 
-    `name` is the folder name that the model card shows.
+    Args:
+        weights: folder of Silk weights.
+        folder: empty output folder.
+        name: folder name that the model card shows.
+
+    Returns:
+        The config of the exported model.
+
+    Raises:
+        WeightsError: the weights are damaged or do not list the network sizes, or the exported model does not match
+            them.
     """
     described = WeightsConfig.read(weights)
     if not described.network:

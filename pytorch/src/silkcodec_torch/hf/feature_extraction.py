@@ -21,6 +21,12 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
 
     Unlike EnCodec's, this class resamples the audio and averages its channels, exactly as `silkcodec.load().encode`
     does.
+
+    Args:
+        feature_size: number of channels. Only 1 is supported.
+        sampling_rate: sample rate of the output in Hz. Only 24,000 is supported.
+        padding_value: value of the padding after a recording.
+        kwargs: further options of `SequenceFeatureExtractor`.
     """
 
     model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - as in transformers

@@ -73,6 +73,9 @@ class SilkModel(PreTrainedModel):
     """Encode 24 kHz speech to 47.5 tokens per second, and decode the tokens.
 
     The weights must stay float32, because bfloat16 lacks the precision to separate adjacent levels.
+
+    Args:
+        config: network sizes and codec id.
     """
 
     config: SilkConfig
@@ -112,6 +115,9 @@ class SilkModel(PreTrainedModel):
             input_values: samples, float32 [B, 1, T] or [B, T] at 24 kHz.
             padding_mask: [B, T], 1 for samples and 0 for padding at the end. None means no padding.
 
+        Returns:
+            The codes, their mask and the numbers of samples; see `SilkEncoderOutput`.
+
         Raises:
             ArgumentError: a shape is wrong, a row has no samples, the padding is not at the end, or the weights are
                 not float32.
@@ -140,6 +146,9 @@ class SilkModel(PreTrainedModel):
             n_samples: number of samples, either one for all rows or one per row. By default, `padding_mask` determines
                 the number.
             padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, all frames are returned.
+
+        Returns:
+            The samples; see `SilkDecoderOutput`.
 
         Raises:
             TokensError: the codes have the wrong shape or type, or are out of range.
@@ -171,6 +180,13 @@ class SilkModel(PreTrainedModel):
         Args:
             input_values, padding_mask: see `encode`.
             audio_codes: codes to decode, int64 [B, 19, F]. If they are given, the audio is not encoded.
+
+        Returns:
+            The codes and the decoded samples; see `SilkOutput`.
+
+        Raises:
+            ArgumentError: see `encode`.
+            TokensError: see `decode`.
         """
         if audio_codes is None:
             found = self.encode(input_values, padding_mask)
@@ -182,6 +198,12 @@ class SilkModel(PreTrainedModel):
 
     def to_tokens(self, found: SilkEncoderOutput | SilkOutput) -> list[Tokens]:
         """Convert each row of an output to Tokens, for .silk files, `silkcodec.lm` or decoding without PyTorch.
+
+        Args:
+            found: output of `encode` or of a model call.
+
+        Returns:
+            One Tokens object per row.
 
         Raises:
             ArgumentError: the output has no audio_codes or no n_samples.
@@ -197,6 +219,12 @@ class SilkModel(PreTrainedModel):
 
     def from_tokens(self, many: Sequence[Tokens]) -> SilkEncoderOutput:
         """Convert Tokens in any grouping to a batch that `decode` accepts.
+
+        Args:
+            many: Tokens of each row.
+
+        Returns:
+            The codes, their mask and the numbers of samples; see `SilkEncoderOutput`.
 
         Raises:
             TokensError: the tokens come from another codec or from other weights.

@@ -30,6 +30,7 @@ class SilkTokenizer(PreTrainedTokenizer):
             strings, and a frame has 64 tokens. With 4, there are 131,072 strings, and a frame has 32 tokens. Silk's
             default of 7 is not supported, because `transformers` lists the whole vocabulary when a token is added.
         codec: codec id of the tokens that `to_tokens` returns, e.g. "silk@0a1b2c3d4e5f".
+        kwargs: further options of `PreTrainedTokenizer`.
 
     Raises:
         ArgumentError: `dims_per_token` is not between 1 and 4.
@@ -69,7 +70,14 @@ class SilkTokenizer(PreTrainedTokenizer):
         self.total_vocab_size = self.flat.size + sum(i >= self.flat.size for i in self._added_tokens_decoder)
 
     def encode_tokens(self, tokens: Tokens) -> list[int]:
-        """Convert Tokens in any grouping to a list of ids, with bos and eos."""
+        """Convert Tokens to a list of ids, with bos and eos.
+
+        Args:
+            tokens: Silk tokens in any grouping.
+
+        Returns:
+            The ids, starting with bos and ending with eos.
+        """
         ids: list[int] = self.flat.encode(tokens.regroup(self.dims_per_token)).tolist()
         return ids
 
@@ -81,6 +89,9 @@ class SilkTokenizer(PreTrainedTokenizer):
             n_samples: number of audio samples. The default is the number in the text or, if there is none, the length
                 of all frames.
             cut: drop an incomplete last frame instead of raising an error.
+
+        Returns:
+            The tokens.
 
         Raises:
             TokensError: the input does not consist of whole frames of one recording.
@@ -95,7 +106,14 @@ class SilkTokenizer(PreTrainedTokenizer):
         return Tokens(own.codes, own.codebook_sizes, own.frame_rates, own.sample_rate, n_samples, own.codec)
 
     def to_text(self, tokens: Tokens) -> str:
-        """Convert Tokens in any grouping to text for this tokenizer."""
+        """Convert Tokens to text for this tokenizer.
+
+        Args:
+            tokens: Silk tokens in any grouping.
+
+        Returns:
+            The text, with one string per token.
+        """
         return to_text(tokens.regroup(self.dims_per_token), end=False)
 
     @property
@@ -137,9 +155,20 @@ class SilkTokenizer(PreTrainedTokenizer):
         raise TokensError(f"An id must be in 0..{self.flat.size - 1}; got {index}.")
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Return the concatenated tokens."""
+        """Return the concatenated token strings.
+
+        Args:
+            tokens: token strings.
+        """
         return "".join(tokens)
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Write nothing and return (), because `dims_per_token` in tokenizer_config.json defines the vocabulary."""
+        """Write nothing, because `dims_per_token` in tokenizer_config.json defines the vocabulary.
+
+        Args:
+            save_directory, filename_prefix: not used.
+
+        Returns:
+            An empty tuple.
+        """
         return ()

@@ -18,11 +18,17 @@ from torch import Tensor, nn
 
 
 class Quantized(NamedTuple):
-    """Hold the output of a quantizer."""
+    """Hold the output of a quantizer.
 
-    latent: Tensor  # float32 [..., D], input of the decoder, with straight-through gradients
-    codes: Tensor  # int64 [..., D] for FSQ (levels), [..., K] for codebooks
-    loss: Tensor  # scalar, the quantizer's own loss (0 for FSQ)
+    Attributes:
+        latent: input of the decoder, float32 [..., D], with straight-through gradients.
+        codes: int64 [..., D] for FSQ, which are the levels, and int64 [..., K] for codebooks.
+        loss: loss of the quantizer, a scalar. It is 0 for FSQ.
+    """
+
+    latent: Tensor
+    codes: Tensor
+    loss: Tensor
 
 
 class FSQ(nn.Module):
@@ -52,14 +58,25 @@ class FSQ(nn.Module):
         self.shift = math.atanh(self.offset / self.half_range)
 
     def bound(self, latent: Tensor) -> Tensor:
-        """Squash an unbounded latent [..., D] to the range that rounds to the levels, float32 [..., D]."""
+        """Squash a latent to the range that rounds to the levels.
+
+        Args:
+            latent: unbounded latent, float [..., D].
+
+        Returns:
+            The bounded latent, float32 [..., D].
+        """
         return torch.tanh(latent.float() + self.shift) * self.half_range - self.offset
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize an unbounded latent [..., D].
+        """Quantize a latent.
+
+        Args:
+            latent: unbounded latent, float [..., D].
 
         Returns:
-            The quantized latent in [-1, 1], the levels in 0..n_levels-1, and a loss of zero.
+            The quantized latent in [-1, 1], float32 [..., D], the levels in 0..n_levels-1, int64 [..., D], and a loss
+            of zero.
         """
         with torch.autocast(latent.device.type, enabled=False):
             bounded = self.bound(latent)
@@ -69,5 +86,9 @@ class FSQ(nn.Module):
             return Quantized(straight_through / self.half_width, levels, latent.new_zeros((), dtype=torch.float32))
 
     def decode(self, levels: Tensor) -> Tensor:
-        """Return the decoder's input, float32 [..., D], for integer levels [..., D] in 0..n_levels-1."""
+        """Return the latent that the levels represent, float32 [..., D].
+
+        Args:
+            levels: integers [..., D] in 0..n_levels-1.
+        """
         return (levels.float() - self.half_width) / self.half_width

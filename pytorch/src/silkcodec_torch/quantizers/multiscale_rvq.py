@@ -49,9 +49,14 @@ class MultiScaleRVQ(nn.Module):
         self.bits_per_frame = sum(self.codes_per_frame) * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize a latent [..., D], and return the quantized latent, the codes and the commitment loss.
+        """Quantize a latent. In training, also update the codebooks.
 
-        The codes have the shape [..., sum of vectors / stride].
+        Args:
+            latent: latent, float [..., D].
+
+        Returns:
+            The quantized latent, float32 [..., D], the codes, int64 [..., sum of vectors / stride], and the commitment
+            loss, a scalar.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
@@ -74,7 +79,11 @@ class MultiScaleRVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.cat(codes, dim=-1), loss / len(self.codebooks))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent, float32 [..., D], for codes [..., sum of vectors / stride]."""
+        """Return the latent, float32 [..., D], that the codes represent.
+
+        Args:
+            codes: integers [..., sum of vectors / stride].
+        """
         parts = [
             codebook(chosen).repeat_interleave(stride, dim=-2)
             for codebook, chosen, stride in zip(

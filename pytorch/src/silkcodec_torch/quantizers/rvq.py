@@ -47,10 +47,17 @@ class RVQ(nn.Module):
         self.bits_per_frame = vectors * codebooks * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize a latent [..., D], and return the quantized latent, the codes and the commitment loss.
+        """Quantize a latent. In training, also update the codebooks.
 
-        The codes have the shape [..., vectors * codebooks]. The codes of one vector are adjacent, from coarse to fine,
+        The codes of one vector are adjacent, from coarse to fine,
         and are -1 for codebooks that dropout skipped.
+
+        Args:
+            latent: latent, float [..., D].
+
+        Returns:
+            The quantized latent, float32 [..., D], the codes, int64 [..., vectors * codebooks], and the commitment
+            loss, a scalar.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
@@ -73,7 +80,11 @@ class RVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.stack(codes, dim=-1).flatten(-2), loss / n_used)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent, float32 [..., D], for codes [..., vectors * codebooks], where -1 skips a codebook."""
+        """Return the latent, float32 [..., D], that the codes represent.
+
+        Args:
+            codes: integers [..., vectors * codebooks]. -1 skips a codebook.
+        """
         chains = codes.unflatten(-1, (self.vectors, -1)).unbind(-1)
         parts = [
             codebook(chosen.clamp(min=0)) * (chosen >= 0)[..., None]

@@ -31,6 +31,12 @@ class Codebook(nn.Module):
             vectors per entry. Entries with a smaller moving average of assigned vectors are replaced. 0 disables
             replacement.
         kmeans_steps: number of Lloyd iterations on the first batch.
+
+    Attributes:
+        entries: the entries, float32 [size, dim].
+        counts: moving average of the number of assigned vectors per batch, float32 [size].
+        sums: moving average of the sum of these vectors, float32 [size, dim].
+        ready: whether k-means has run, a boolean scalar.
     """
 
     entries: Tensor
@@ -47,22 +53,33 @@ class Codebook(nn.Module):
         self.register_buffer("ready", torch.tensor(False))  # whether k-means has run
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return the codes, int64 [...], of the entries nearest to vectors [..., dim], by Euclidean distance."""
+        """Return the codes, int64 [...], of the entries nearest to the vectors by Euclidean distance.
+
+        Args:
+            vectors: float [..., dim].
+        """
         flat = vectors.reshape(-1, vectors.shape[-1])
         # |v - e|^2 = |v|^2 - 2 v.e + |e|^2, and |v|^2 is the same for all entries, so it can be omitted.
         scores = flat @ self.entries.T - 0.5 * self.entries.square().sum(dim=1)
         return scores.argmax(dim=1).view(vectors.shape[:-1])
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return the entries, float32 [..., dim], for codes [...]."""
+        """Return the entries with the given codes, float32 [..., dim].
+
+        Args:
+            codes: integers [...].
+        """
         return functional.embedding(codes, self.entries)
 
     @torch.compiler.disable
     @torch.no_grad()
     def begin(self, vectors: Tensor) -> None:
-        """Initialize the entries by k-means on the first batch, vectors [..., dim]. Later calls do nothing.
+        """Initialize the entries by k-means on the first batch. Later calls do nothing.
 
         If there are fewer vectors than entries, vectors are repeated with added noise.
+
+        Args:
+            vectors: the first batch, float [..., dim].
         """
         if bool(self.ready):
             return
@@ -84,7 +101,12 @@ class Codebook(nn.Module):
     @torch.compiler.disable
     @torch.no_grad()
     def follow(self, vectors: Tensor, codes: Tensor) -> None:
-        """Update the entries from the vectors [..., dim] of a batch and their codes [...]."""
+        """Update the entries from the vectors of a batch and their codes.
+
+        Args:
+            vectors: vectors of the batch, float [..., dim].
+            codes: codes of the vectors, int64 [...].
+        """
         flat = vectors.detach().reshape(-1, vectors.shape[-1])
         counts, sums = self._assigned(flat, codes.reshape(-1))
         if _distributed():
@@ -130,9 +152,13 @@ class VQ(nn.Module):
         self.bits_per_frame = vectors * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize a latent [..., D], and return the quantized latent, the codes and the commitment loss.
+        """Quantize a latent. In training, also update the codebook.
 
-        The codes have the shape [..., vectors].
+        Args:
+            latent: latent, float [..., D].
+
+        Returns:
+            The quantized latent, float32 [..., D], the codes, int64 [..., vectors], and the commitment loss, a scalar.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
@@ -147,7 +173,11 @@ class VQ(nn.Module):
             return Quantized(straight_through.flatten(-2), codes, loss)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent, float32 [..., D], for codes [..., vectors]."""
+        """Return the latent, float32 [..., D], that the codes represent.
+
+        Args:
+            codes: integers [..., vectors].
+        """
         return self.codebook(codes).flatten(-2)
 
 
