@@ -349,7 +349,7 @@ def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
 
 
 def decode_headerless(content: bytes, sample_rate: int, subtype: str) -> Wave:
-    """Decode bytes without a file header to samples. This is the inverse of `encode_headerless`.
+    """Decode headerless bytes to samples. This is the inverse of `encode_headerless`.
 
     Args:
         content: bytes from `encode_headerless`.

@@ -227,7 +227,7 @@ def readable(message: str) -> Iterator[None]:
         message: start of the message of the error.
 
     Raises:
-        ArgumentError: an error occurred in the context.
+        ArgumentError: a damaged file caused an error in the context.
         MissingExtraError: the package pyarrow is not installed.
     """
     arrow = require("A Parquet dataset").ArrowException

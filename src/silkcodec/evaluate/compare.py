@@ -19,7 +19,7 @@ from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carr
 from silkcodec.parallel.cores import available_cores
 
 ORIGINAL = "original"
-"""Name of the candidate that consists of the clips themselves, as from a lossless codec."""
+"""Name of the candidate whose output is the clip itself, like that of a lossless codec."""
 
 
 def compare(

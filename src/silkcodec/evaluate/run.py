@@ -40,7 +40,7 @@ LISTEN = 3
 """Default number of clips whose audio is stored."""
 
 FILES = ("results.json", "report.md", "report.html")
-"""Names of the files that a run writes."""
+"""Names of the result file and the reports that a run writes."""
 
 Result = dict[str, Any]
 """Content of results.json."""
@@ -202,7 +202,7 @@ def prepare(
         options: options of the run.
 
     Returns:
-        Two values: the metrics, including those that are not available, and the clips.
+        Two values: the metrics, including unavailable ones, and the clips.
 
     Raises:
         ArgumentError: an option or an input is invalid.

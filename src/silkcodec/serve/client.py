@@ -128,7 +128,7 @@ class Client:
             n_codebooks: number of codebooks to return; None: all 19.
 
         Returns:
-            The stream. Use it as a context manager to close the connection.
+            The open stream. To close the connection, use the stream as a context manager.
 
         Raises:
             ServerError: the server refused the stream or cannot be reached.
@@ -140,7 +140,7 @@ class Client:
         """Open a live stream that decodes codes.
 
         Returns:
-            The stream. Use it as a context manager to close the connection.
+            The open stream. To close the connection, use the stream as a context manager.
 
         Raises:
             ServerError: the server refused the stream or cannot be reached.

@@ -23,8 +23,8 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
     does.
 
     Args:
-        feature_size: number of channels. Only 1 is supported.
-        sampling_rate: sample rate of the output in Hz. Only 24,000 is supported.
+        feature_size: number of channels of the output. `SilkModel` requires 1.
+        sampling_rate: sample rate of the output in Hz. `SilkModel` requires 24,000.
         padding_value: value of the padding after a recording.
         kwargs: further options of `SequenceFeatureExtractor`.
     """

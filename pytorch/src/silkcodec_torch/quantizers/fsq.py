@@ -22,7 +22,7 @@ class Quantized(NamedTuple):
 
     Attributes:
         latent: input of the decoder, float32 [..., D], with straight-through gradients.
-        codes: int64 [..., D] for FSQ, which are the levels, and int64 [..., K] for codebooks.
+        codes: levels, int64 [..., D], for FSQ. Codes, int64 [..., K], for codebooks.
         loss: loss of the quantizer, a scalar. It is 0 for FSQ.
     """
 
@@ -61,7 +61,7 @@ class FSQ(nn.Module):
         """Squash a latent to the range that rounds to the levels.
 
         Args:
-            latent: unbounded latent, float [..., D].
+            latent: unbounded values, float [..., D].
 
         Returns:
             The bounded latent, float32 [..., D].
@@ -72,11 +72,11 @@ class FSQ(nn.Module):
         """Quantize a latent.
 
         Args:
-            latent: unbounded latent, float [..., D].
+            latent: unbounded values, float [..., D].
 
         Returns:
-            The quantized latent in [-1, 1], float32 [..., D], the levels in 0..n_levels-1, int64 [..., D], and a loss
-            of zero.
+            Three values: the quantized latent in [-1, 1], float32 [..., D]; the levels in 0..n_levels-1, int64
+            [..., D]; and a loss of zero.
         """
         with torch.autocast(latent.device.type, enabled=False):
             bounded = self.bound(latent)

@@ -49,15 +49,14 @@ class RVQ(nn.Module):
     def forward(self, latent: Tensor) -> Quantized:
         """Quantize a latent. In training, also update the codebooks.
 
-        The codes of one vector are adjacent, from coarse to fine,
-        and are -1 for codebooks that dropout skipped.
+        The codes of one vector are adjacent, from coarse to fine, and are -1 for codebooks that dropout skipped.
 
         Args:
-            latent: latent, float [..., D].
+            latent: values to quantize, float [..., D].
 
         Returns:
-            The quantized latent, float32 [..., D], the codes, int64 [..., vectors * codebooks], and the commitment
-            loss, a scalar.
+            Three values: the quantized latent, float32 [..., D]; the codes, int64 [..., vectors * codebooks]; and the
+            commitment loss, a scalar.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))

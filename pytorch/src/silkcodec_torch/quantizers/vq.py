@@ -155,10 +155,11 @@ class VQ(nn.Module):
         """Quantize a latent. In training, also update the codebook.
 
         Args:
-            latent: latent, float [..., D].
+            latent: values to quantize, float [..., D].
 
         Returns:
-            The quantized latent, float32 [..., D], the codes, int64 [..., vectors], and the commitment loss, a scalar.
+            Three values: the quantized latent, float32 [..., D]; the codes, int64 [..., vectors]; and the commitment
+            loss, a scalar.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
