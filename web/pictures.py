@@ -59,6 +59,7 @@ def take(browser: Any, url: str, folder: Path, width: str, theme: str) -> None:
     save(page.locator("figure.machine").screenshot(), folder / f"00-figure-{width}-{theme}.webp")
     for i, section in enumerate(page.locator("main section").all(), 1):
         section.scroll_into_view_if_needed()
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")  # Draw figures that have appeared since.
         page.wait_for_timeout(400)  # Some figures fetch their data when they are almost in view.
         name = f"{i:02d}-{section.get_attribute('id')}-{width}-{theme}.webp"
         save(section.screenshot(), folder / name)
