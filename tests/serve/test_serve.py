@@ -91,7 +91,7 @@ def test_decoding_in_batches_gives_the_samples_of_single_calls(codec: Silk, size
 def test_only_exact_batch_sizes_are_used(codec: Silk, monkeypatch: pytest.MonkeyPatch) -> None:
     from silkcodec.serve import batcher
 
-    real = batcher.run
+    real = batcher.run_batch
 
     def off_by_a_bit(codec: Silk, output: str, frames: Any, states: Any) -> Any:
         values, after = real(codec, output, frames, states)
@@ -99,7 +99,7 @@ def test_only_exact_batch_sizes_are_used(codec: Silk, monkeypatch: pytest.Monkey
             after[1][-1].reshape(-1)[-1] = np.nextafter(after[1][-1].reshape(-1)[-1], np.float32(9))
         return values, after
 
-    monkeypatch.setattr(batcher, "run", off_by_a_bit)
+    monkeypatch.setattr(batcher, "run_batch", off_by_a_bit)
     assert 2 not in exact_sizes(codec, 2, n_frames=1)
     assert exact_sizes(codec, 1) == [1]
 
