@@ -304,6 +304,12 @@ IN_VIEW = """
 """
 
 
+def drawn_within(page: Any, milliseconds: int) -> set[str]:
+    page.evaluate("window.drawn = {}")
+    page.wait_for_timeout(milliseconds)
+    return set(page.evaluate("window.drawn"))
+
+
 def test_only_figures_in_view_are_drawn(opened: Open) -> None:
     page = opened(before=lambda page: page.add_init_script(DRAWN))
     wait_ready(page)
@@ -314,17 +320,17 @@ def test_only_figures_in_view_are_drawn(opened: Open) -> None:
         ("encoder", section(page, "encoder").locator("canvas").nth(2)),
     ):
         in_view(page, canvas)
-        page.evaluate("window.drawn = {}")
+        wait(page, lambda: not drawn_within(page, 300), "the end of the drawing", 20)
         play.click()
-        page.wait_for_timeout(1_300)
+        assert drawn_within(page, 1_300) == {place}
         play.click()
-        drawn = page.evaluate("window.drawn")
-        assert drawn.pop(place) > 2 and not drawn, place
-        page.evaluate("window.drawn = {}")
+        wait(page, lambda: not drawn_within(page, 300), "the end of the drawing", 20)
+        seen = set(page.evaluate(IN_VIEW))
         choose(page, "Mandarin" if place == "top" else "English")
         page.wait_for_timeout(1_000)
         drawn = set(page.evaluate("window.drawn"))
-        assert place in drawn and drawn <= set(page.evaluate(IN_VIEW)), place
+        seen |= set(page.evaluate(IN_VIEW))  # the figures of another recording can have another height
+        assert place in drawn and drawn <= seen, (place, drawn, seen)
     for name in ("quantize", "coverage"):  # these figures draw as soon as they come into view
         page.evaluate("window.drawn = {}")
         figure = section(page, name).locator("figure").first
@@ -936,7 +942,7 @@ async (figure) => {
     observer.observe(figure, { attributeFilter: ["style", "d", "x", "y", "cx", "cy"], subtree: true });
     await new Promise((resolve) => setTimeout(resolve, 600));
     observer.disconnect();
-    const frames = changes.filter(({ target }) => target.matches(".span, .now"));
+    const frames = changes.filter(({ target }) => target.matches(".span, .now, .axes .x span"));
     const counts = new Map();
     for (const { target, oldValue } of frames) counts.set(target, (counts.get(target) ?? 0) + 1);
     return {
@@ -964,8 +970,9 @@ def test_only_frame_marks_move_under_reduced_motion(opened: Open) -> None:
         if play.get_attribute("aria-pressed") == "false":
             play.click()
         moved = figure.evaluate(MOVED)
-        assert moved["animations"] == 0 and moved["others"] == [], figure.inner_text()[:80]
-        assert moved["steps"] <= 2, figure.inner_text()[:80]  # marks of the frame move at most every 400 ms
+        assert moved["animations"] == 0 and moved["others"] == [], (moved, figure.inner_text()[:80])
+        # Marks of the frame move every 400 ms, and once more when the sound ends.
+        assert moved["steps"] <= 3, (moved["steps"], figure.inner_text()[:80])
         stepped += moved["steps"]
     assert len(figures) > 12 and stepped > 0
     page.close()
