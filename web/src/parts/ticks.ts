@@ -14,7 +14,8 @@ export function timeTicks(from_s: number, to_s: number): Tick[] {
   const count = Math.floor(to_s / step + 1e-6) - first + 1;
   return Array.from({ length: Math.max(0, count) }, (_, i) => {
     const at_s = (first + i) * step;
-    return { at: (at_s - from_s) / (to_s - from_s), text: `${+at_s.toFixed(2)} s` };
+    const at = Math.round((1e4 * (at_s - from_s)) / (to_s - from_s)) / 1e4; // equal for all frames, in spite of rounding errors
+    return { at, text: `${+at_s.toFixed(2)} s` };
   });
 }
 
