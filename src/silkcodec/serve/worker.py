@@ -78,7 +78,7 @@ class Inbox:
         """Return the messages that have arrived. If `wait` is True and there are none, wait for one.
 
         Raises:
-            EOFError: the front has closed the socket.
+            EOFError: the front process has closed the socket.
         """
         messages: list[Message] = []
         while True:
@@ -112,7 +112,7 @@ class StreamWorker:
         self._samples: dict[str, str] = {}  # stream -> format of its samples
 
     def run(self, inbox: Inbox) -> None:
-        """Process messages until the front closes the socket, then raise EOFError."""
+        """Process messages until the front process closes the socket, then raise EOFError."""
         while True:
             for head, body in inbox.take(wait=self._batcher.n_waiting == 0):
                 self._handle(head, body)
@@ -193,7 +193,7 @@ def refusal(name: str, error: Exception) -> wire.Head:
 
 
 def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
-    """Run file jobs one after the other until the front closes the socket, then raise EOFError."""
+    """Run file jobs one after the other until the front process closes the socket, then raise EOFError."""
     cancelled: set[str] = set()
     waiting: list[wire.Head] = []
 

@@ -328,7 +328,10 @@ def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _spectrogram(wave: Wave) -> dict[str, Any]:
-    """Return a log-mel spectrogram, averaged to fewer bands and columns, as Base64-encoded uint8 [columns, 64]."""
+    """Return a log-mel spectrogram averaged to 64 bands and fewer columns, as a dict for the page.
+
+    `bands` is the number of bands, and `data` the uint8 values [columns, bands], encoded as Base64.
+    """
     step = round(COLUMN_S * SAMPLE_RATE / mel.HOP)
     columns = mel.log_mel(wave)[: len(wave) // mel.HOP // step * step]
     pooled = columns.reshape(-1, step, BANDS, mel.N_MELS // BANDS).mean(axis=(1, 3))

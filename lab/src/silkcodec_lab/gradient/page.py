@@ -146,7 +146,7 @@ def findings(result: Result) -> list[str]:
 
 
 def _verdict(result: Result) -> list[str]:
-    """Return the step sizes at which FSQ differs significantly from each of the other quantizers."""
+    """Return the page section that compares FSQ with the other quantizers at each step size."""
     if not result["differences"]:
         return ["This comparison needs runs with FSQ and with at least one other quantizer."]
     lines = []

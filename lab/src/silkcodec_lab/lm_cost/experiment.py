@@ -216,12 +216,14 @@ def join(layout: Layout, many: list[Tokens]) -> Frames:
 
 
 def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
-    """Add each codec's bits, as a share of its raw bits, after the training time of the codec that trains fastest.
+    """Compare the codecs' language models after equal training time, and add each model's result to `figures`.
 
-    Shares are interpolated between checkpoints.
+    The result is the model's bits per second as a share of the codec's raw bits per second. It is interpolated
+    between checkpoints.
 
     Returns:
-        The training time of the fastest codec in seconds, or None if no model was trained.
+        The training time at which the models are compared, in seconds: the shortest of all models. None if no model
+        was trained.
     """
     trained = [found for found in figures.values() if not found["cost_only"]]
     if not trained:

@@ -29,7 +29,7 @@ Cache = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Hold the widths, layers and attention heads of the body and the depth part."""
+    """Hold the widths and the numbers of layers and attention heads of the body and the depth part."""
 
     width: int = 192
     layers: int = 4

@@ -44,7 +44,7 @@ def code_bits(sizes: Sequence[int]) -> list[int]:
     widths = [size.bit_length() - 1 for size in sizes]
     for size, width in zip(sizes, widths, strict=True):
         if size != 1 << width:
-            raise ArgumentError(f"Codebook sizes must be powers of two to flip bits; got {size}.")
+            raise ArgumentError(f"Bits can be flipped only if all codebook sizes are powers of two; got {size}.")
     return widths
 
 

@@ -102,7 +102,7 @@ def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
 
 
 def start_lines(config: TrainConfig) -> list[str]:
-    """Return a line that names the weights and runs that a run started from, as far as their folders are available."""
+    """Return a line that names the weights and runs that a run started from, if their folders are available."""
     chain = []
     for folder, earlier in starts(config):
         try:
@@ -211,8 +211,8 @@ def license_lines(data: str) -> list[str]:
     """
     found = [name for name, pattern in COPYLEFT.items() if re.search(pattern, data)]
     return [
-        "The code of Silk is licensed under Apache-2.0. The Silk project releases the weights in its package under the",
-        "same license, as far as it has the right to do so.",
+        "The code of Silk is licensed under Apache-2.0. To the extent that it has the right to do so, the Silk",
+        "project releases the weights in its package under the same license.",
         "",
         *([f"Some of the training speech is under copyleft licenses: {', '.join(found)}."] if found else []),
         "The Silk project cannot say whether the licenses of training speech also apply to weights. If you need",

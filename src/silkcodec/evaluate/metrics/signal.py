@@ -152,7 +152,7 @@ SIGNAL_METRICS = (
         "higher",
         pesq_wb,
         worst=PESQ_WORST,
-        what="perceived quality compared with the original, 1.0 to 4.64; levels are equalized first",
+        what="perceived quality compared with the original, 1.0 to 4.64; computed after level normalization",
         source="ITU-T P.862.2, `pesq`",
         packages=("pesq",),
     ),
