@@ -90,7 +90,7 @@ def findings(result: Result) -> list[str]:
     if overfit := next((k for k, error in enumerate(trained, 1) if error < ZERO_ERROR_DB), None):
         text += (
             f" **The quantizer overfits.** From codebook {overfit} on, the error of the training columns is below "
-            f"{ZERO_ERROR_DB} dB. Further codebooks therefore learn almost nothing, although the recording still has "
+            f"{ZERO_ERROR_DB} dB. Any later codebooks therefore learn almost nothing, although the recording still has "
             "an error."
         )
     checked = (

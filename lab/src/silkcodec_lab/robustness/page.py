@@ -125,8 +125,8 @@ def _against(result: Result) -> Iterator[str]:
             differences.setdefault(f"{entry['codec']} - {other}", []).append(difference)
     if rows:
         yield (
-            "The runs differ only in the quantizer. Bit errors change each metric. The table shows the change in one "
-            "run minus the change in the other run:"
+            "The runs differ only in the quantizer. The table compares how much bit errors change each metric. Each "
+            "value is the change in the first run minus the change in the second run:"
         )
         yield table(["paired difference in the change", "rate", *metric_headers(result)], rows)
         yield "The next table counts the rates with significant differences:"
