@@ -18,13 +18,13 @@ class Downmix:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Return the mean [n] of the channels of a block, float32 [n, C], and include the block in the energy ratio."""
+        """Return the mean [n] of the channels of a block, float32 [n, C], and include the block in `cancels`."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean
 
     def add(self, samples: Wave, mean: Wave) -> None:
-        """Add a block, [n, C] or [C, n], and the mean [n] of its channels to the energy ratio."""
+        """Include a block, [n, C] or [C, n], in `cancels`, given the mean [n] of its channels."""
         if samples.ndim == 2 and min(samples.shape) > 1:
             self._n_values += samples.size
             self._of_channels += _energy(samples)

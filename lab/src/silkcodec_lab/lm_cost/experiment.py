@@ -222,8 +222,8 @@ def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
     between checkpoints.
 
     Returns:
-        The training time at which the models are compared, in seconds: the shortest of all models. None if no model
-        was trained.
+        The training time in seconds after which the models are compared, which is that of the model that finished
+        fastest. None if no model was trained.
     """
     trained = [found for found in figures.values() if not found["cost_only"]]
     if not trained:
