@@ -12,7 +12,7 @@ from findings import Figures
 from silkcodec.evaluate.markdown import number, table
 
 USES = {  # codec -> use case
-    "silk": "language models that need few tokens; streaming on a CPU",
+    "silk": "language models that need a low token rate; streaming on a CPU",
     "mimi:8": "natural voices with 80 ms latency",
     "snac:24k": "natural voices at a low token rate, without streaming",
     "encodec:6k": "intelligible speech, and music, at 600 tokens/s",

@@ -8,7 +8,7 @@
     .tar               WebDataset; see tars.py
     audio file         the file itself
 
-To list recordings, this module opens only manifests, tars, Arrow and Parquet files. It checks only the text of paths.
+To list recordings, this module opens only manifests, tars, Arrow and Parquet files. It checks paths only as strings.
 Before a file is opened, `items.locate` follows links and checks where they lead.
 """
 

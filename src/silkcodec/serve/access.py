@@ -115,7 +115,7 @@ def check(
     """
     if token is not None:
         if not is_token(bearer(headers, subprotocols), token):
-            raise DeniedError("The bearer token is missing or wrong. Send it in the header Authorization.")
+            raise DeniedError("The bearer token is missing or wrong. Send it in the Authorization header.")
         return
     origin, host = headers.get("origin"), headers.get("host")
     if origin is not None and not _is_here(origin):

@@ -1,7 +1,7 @@
 """Format a result as one self-contained HTML page with tables, audio, images and scripts.
 
     columns.py    builds the columns of the table and marks the best cells
-    numbers.py    formats texts and numbers for the templates
+    numbers.py    formats text and numbers for the templates
     players.py    prepares the audio and the spectrograms
     report.html   is the Jinja template of the page
     sections/     contains one template per section

@@ -1,4 +1,4 @@
-"""Format texts and numbers for the templates of the report."""
+"""Format text and numbers for the report templates."""
 
 from __future__ import annotations
 
