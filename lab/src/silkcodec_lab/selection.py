@@ -99,7 +99,7 @@ def describe_speech(facts: dict[str, Any]) -> str:
     """Format the duration and the number of clips of one entry in `Selection.facts`."""
     seconds, n_clips = facts["duration_s"], facts["n_clips"]
     duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
-    return f"{duration} in {n_clips} clips" if n_clips > 1 else f"{duration} in one clip"
+    return f"{n_clips} clips, {duration} in total" if n_clips > 1 else f"one clip of {duration}"
 
 
 def _fill(clips: list[Clip], duration_s: float) -> list[Part]:

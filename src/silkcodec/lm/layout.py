@@ -286,7 +286,7 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
         bits = size.bit_length() - 1
         if size != 1 << bits:
             raise TokensError(
-                f"Codebook sizes must be powers of two if a codebook has more than {MAX_HEAD} codes; got {size}."
+                f"If any codebook has more than {MAX_HEAD} codes, all sizes must be powers of two; got {size}."
             )
         digits, rest = divmod(bits, 3)
         found.append(((DIGIT,) * digits + (1 << rest,) * (rest > 0)) or (1,))

@@ -59,14 +59,14 @@ def method(result: Result) -> list[str]:
         "uses with Mimi ([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). The model also has token embeddings "
         "and heads. Their sizes depend on the vocabulary. The heads are initialized with zeros, so the "
         "cross-entropy of an untrained model equals the raw bits.",
-        f"**Training.** The training speech is {describe_speech(result['speech']['train'])}. The models are trained "
-        f"with AdamW for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
+        f"**Training.** The training speech consists of {describe_speech(result['speech']['train'])}. The models are "
+        f"trained with AdamW for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
         f"{settings['batch']} windows of {settings['window_s']:.3g} s, for a total of {trained_h:.2g} h. All models "
         f"are trained on the same excerpts of the speech. The learning rate is {settings['learning_rate']:g} after "
         f"{settings['warmup_steps']} warm-up steps and then stays constant. Each point on a training curve is "
         "therefore the final result of a shorter run.",
-        f"**Scores.** The held-out speech is {describe_speech(result['speech']['held_out'])}. Bits per second are "
-        "measured in windows of the same length as in training, without context from before the window. They are the "
+        f"**Scores.** The held-out speech consists of {describe_speech(result['speech']['held_out'])}. Bits per second "
+        "are measured in windows of the same length as in training, without context from before the window. They are the "
         "summed cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap "
         "intervals over windows. They do not include the variation between training runs, because there is one run "
         "per codec. *Frequencies* is the cross-entropy without a model, based on the frequencies of codes in the "

@@ -42,8 +42,8 @@ LIMITATIONS = (
     "not necessarily more audible.",
     "**Amount of training speech.** With more training speech, the error on training speech increases and the error on "
     "held-out speech decreases. The difference depends on the number of vectors per entry.",
-    "**Held-out speech.** Depending on the inputs, the training speech can include the speakers, rooms and languages "
-    "of the held-out speech. `silk lab coverage` measures the effect of language.",
+    "**Held-out speech.** The training speech can include speakers, rooms and languages that also occur in the "
+    "held-out speech. `silk lab coverage` measures the effect of language.",
 )
 
 
@@ -54,12 +54,12 @@ def method(result: Result) -> list[str]:
     return [
         "**Vectors.** *Mel patches* are parts of the log-mel spectrogram that cover 4 bands and 40 ms "
         f"({mel['vectors_per_second']:.0f} patches per second). *Silk's latents* are the 128 numbers that Silk "
-        "computes for each frame, before rounding. They are split into groups of four, as in tokens with four "
-        f"dimensions ({silk['vectors_per_second']:.0f} groups per second).",
-        f"**Quantizers.** The training speech is {describe_speech(speech['train'])}. Each "
-        f"fit uses at most {settings['max_vectors']:,} vectors, selected at random ({mel['n_train']:,} mel patches or "
-        f"{silk['n_train']:,} groups of Silk's latents). All quantizers in a row of the tables have the same number "
-        "of bits per vector.",
+        "computes for each frame, before rounding. They are split into groups of four, as if each token encoded "
+        f"four numbers ({silk['vectors_per_second']:.0f} groups per second).",
+        f"**Quantizers.** The training speech consists of {describe_speech(speech['train'])}. Each "
+        f"fit uses at most {settings['max_vectors']:,} random vectors; here, {mel['n_train']:,} mel patches and "
+        f"{silk['n_train']:,} groups of Silk's latents were used. All quantizers in a row of the tables have the same "
+        "number of bits per vector.",
         f"- *VQ*: one codebook, which is fitted by k-means (up to {settings['lloyd_steps']} steps of Lloyd's "
         "algorithm).\n"
         "- *RVQ*: two or four codebooks that share the bits evenly. Each codebook is fitted to the residual of the "
@@ -70,7 +70,7 @@ def method(result: Result) -> list[str]:
         "layer before FSQ can learn this rotation.",
         f"Codebooks with fewer than {settings['fewest_per_entry']} training vectors per entry are not measured, "
         "because their entries would be copies of training vectors.",
-        f"**Scores.** The held-out speech is {describe_speech(speech['held_out'])}. Errors are shares of the "
+        f"**Scores.** The held-out speech consists of {describe_speech(speech['held_out'])}. Errors are shares of the "
         "variance: the squared quantization error, divided by the squared distance from the mean of the training "
         "vectors. A codebook with a single entry would have an error of 1. Values are means over "
         f"{settings['n_seeds']} fits with different seeds. Intervals are 95 % bootstrap intervals over held-out clips.",

@@ -85,7 +85,7 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
         reason = "the group is missing" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
         raise WeightsError(
             f"The weights '{group}' in the checkpoint '{file}' do not match the config: {reason}."
-            " Set [model] to the sizes of the checkpoint, or choose another run folder."
+            " Change the sizes in [model] to match the checkpoint, or choose another run folder."
         ) from None
 
 
