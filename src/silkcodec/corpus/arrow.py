@@ -24,12 +24,12 @@ STATE, SPLITS = "state.json", "dataset_dict.json"  # index files of a single dat
 
 
 def require(what: str) -> Any:
-    """Import and return pyarrow. If it is not installed, raise MissingExtraError, whose message starts with `what`."""
+    """Import and return pyarrow. If it is not installed, raise MissingExtraError. Its message starts with `what`."""
     return import_extra("pyarrow", what, "corpus")
 
 
 def is_dataset(folder: Path) -> bool:
-    """Return whether a folder was written by `save_to_disk`."""
+    """Return whether a folder contains a dataset that Hugging Face's `save_to_disk` wrote."""
     return (folder / STATE).is_file() or (folder / SPLITS).is_file()
 
 
@@ -40,7 +40,7 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
         folder: folder of the dataset.
         label: prefix for the paths of the recordings, "" or "name/".
         root: see `Item`.
-        allow_outside: allow files outside the folder.
+        allow_outside: allow audio files outside the folder.
 
     Raises:
         ArgumentError: the dataset is damaged, or has no Audio column.
@@ -88,7 +88,7 @@ def _item(
 
 
 def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside: bool) -> list[str]:
-    """Return the list of names in a JSON file of a dataset. Raises ArgumentError if the file is missing or damaged."""
+    """Return the split or file names that a dataset's JSON file lists. Raises ArgumentError if it cannot be read."""
     file = os.path.join(folder, name)
     try:
         file, _ = find(name, folder, allow_outside, file)
@@ -106,7 +106,7 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
 
 @lru_cache(maxsize=2)
 def record_batches(file: str) -> list[Any]:
-    """Return the record batches of an Arrow file. Data is loaded on access, because the file is mapped into memory."""
+    """Return the record batches of an Arrow file. The file is memory-mapped, so data is loaded when it is accessed."""
     pyarrow = require("A Hugging Face dataset")
     try:
         with pyarrow.ipc.open_stream(pyarrow.memory_map(file)) as reader:
@@ -123,9 +123,9 @@ def record_batches(file: str) -> list[Any]:
 
 
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
-    """Yield each row of a batch as a dict that contains the values of its text and number columns.
+    """Yield each row of an Arrow record batch as a dict of its text and number columns.
 
-    The key "sound" describes the Audio column: its path, and whether the row has bytes.
+    The additional key "sound" holds a dict {"has_bytes", "path"} that describes the Audio column.
     """
     column = _audio_column(batch.schema)
     if column is None:
@@ -156,7 +156,7 @@ def _plain(value: Any) -> Any:
 
 
 def _audio_column(schema: Any) -> str | None:
-    """Return the name of the first column that is a struct with the fields `bytes` and `path`, or None."""
+    """Return the name of the first struct column with the fields `bytes` and `path`, or None if there is none."""
     for name, kind in zip(schema.names, schema.types, strict=True):
         if hasattr(kind, "num_fields") and {kind.field(i).name for i in range(kind.num_fields)} >= {"bytes", "path"}:
             return str(name)
@@ -164,7 +164,7 @@ def _audio_column(schema: Any) -> str | None:
 
 
 def has_audio(file: str) -> bool:
-    """Return whether a Parquet file has an Audio column. Raises ArgumentError if it is damaged."""
+    """Return whether a Parquet file has an Audio column. Raises ArgumentError if the file is damaged."""
     with _readable(file):
         return _audio_column(parquet(file).schema_arrow) is not None
 
@@ -174,7 +174,7 @@ def parquet_items(
 ) -> Iterator[Item | Refused]:
     """Yield the recordings of a Parquet file without reading the audio bytes.
 
-    A row without bytes is therefore rejected only when it is encoded. The column statistics are not read either,
+    A row without audio bytes is therefore rejected only during encoding. The column statistics are not read either,
     because some damaged statistics crash pyarrow.
 
     Args:
@@ -212,7 +212,7 @@ def parquet_items(
 
 
 def parquet(file: str) -> Any:
-    """Open a Parquet file and map it into memory. Call this function inside the context manager `readable`."""
+    """Open a Parquet file and map it into memory. Call this function in a `with readable(...)` block."""
     require("A Parquet dataset")
     from pyarrow import parquet  # type: ignore[import-untyped]
 
@@ -221,13 +221,13 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Convert errors that a damaged Parquet file causes in the context to an ArgumentError.
+    """Raise ArgumentError instead of the errors that a damaged Parquet file causes in the `with` block.
 
     Args:
-        message: start of the message of the error.
+        message: start of the error message.
 
     Raises:
-        ArgumentError: a damaged file caused an error in the context.
+        ArgumentError: a damaged file caused an error in the `with` block.
         MissingExtraError: the package pyarrow is not installed.
     """
     arrow = require("A Parquet dataset").ArrowException
@@ -244,7 +244,7 @@ def _readable(file: str) -> AbstractContextManager[None]:
 
 @lru_cache(maxsize=1)
 def _group_sounds(file: str, group: int) -> Any:
-    """Return the audio bytes of a row group. The result is cached, because adjacent rows are encoded in sequence."""
+    """Return the audio bytes of each row in a Parquet row group. The last result is cached for the following rows."""
     with _readable(file):
         opened = parquet(file)
         audio = _audio_column(opened.schema_arrow)
@@ -254,7 +254,7 @@ def _group_sounds(file: str, group: int) -> Any:
 def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
     """Return the audio bytes of a row. Raises Refusal if the row has none.
 
-    `at` contains the number of the batch or row group, and the number of the row within it.
+    `at` contains the number of the record batch (Arrow) or row group (Parquet), and the number of the row in it.
     """
     if kind == "parquet":
         sounds = _group_sounds(file, at[0])

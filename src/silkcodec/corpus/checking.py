@@ -13,7 +13,7 @@ from silkcodec.errors import ArgumentError
 
 
 def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Check every shard of a corpus against the plan, the ledger and the checksums of its rows.
+    """Check that all planned shards of a corpus exist and match the ledger and the checksums of their rows.
 
     Args:
         folder: folder of the corpus.

@@ -1,4 +1,4 @@
-"""Decode rows of a corpus to audio files with `detokenize`."""
+"""Decode rows of a token corpus to audio files with `detokenize`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def detokenize(
     subtype: str | None = None,
     rescale: bool = False,
 ) -> list[tuple[Row, str, audio.Writer]]:
-    """Decode rows to audio files. Rows are selected by id or by number.
+    """Decode the rows of a corpus with the given ids or numbers to audio files.
 
     Args:
         folder: folder of the corpus.
@@ -41,7 +41,7 @@ def detokenize(
         subtype, rescale: options for the audio files; see `audio.Writer`.
 
     Returns:
-        A list of (row, path of its file, closed writer). `n_clipped` of the writer is the number of clipped samples.
+        A list of (row, path of its audio file, closed writer). The writer's `n_clipped` counts clipped samples.
 
     Raises:
         ArgumentError: a row does not exist, or `codec` is None and the codec in the plan is not built in.

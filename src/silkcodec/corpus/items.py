@@ -1,6 +1,6 @@
 """Describe the recordings to tokenize. An `Item` locates a recording, or a part of a recording, without reading it.
 
-An item takes a few hundred bytes of memory. The plan stores items as JSON.
+An item takes a few hundred bytes of memory. The plan of a corpus (plan.py) stores its items as JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REASONS = {  # reasons for excluding a recording from the corpus
 
 
 class Refusal(SilkError):
-    """Raised for a recording that cannot be used. The run continues with the next recording.
+    """Raised for a recording that cannot be used. Tokenization continues with the next recording.
 
     Attributes:
         reason: one of `REASONS`.
@@ -52,7 +52,7 @@ class Item:
 
     Attributes:
         id: id of the recording, which is unique in the corpus.
-        path: path to store in the row, relative to the input, e.g. "speech.tar/a/b.flac" for a tar member.
+        path: path to store in the corpus, relative to the input, e.g. "speech.tar/a/b.flac" for a tar member.
         root: number of the input that contains the recording, counted from 0.
         place: path of the file to open, relative to the folder of the input. It can be absolute only with
             --allow-outside.
@@ -92,7 +92,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Describe a rejected recording, as in a line of quarantine.jsonl."""
+    """Describe a rejected recording. Each line of quarantine.jsonl contains one such description."""
 
     id: str
     path: str
@@ -105,7 +105,7 @@ class Refused:
 
 
 def refused(id: str, path: str, refusal: Refusal) -> Refused:
-    """Create a `Refused`. Long texts are shortened, and unprintable characters are escaped."""
+    """Create a `Refused` from a `Refusal`. Long texts are shortened, and unprintable characters are escaped."""
     safe = [_safe(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
     return Refused(safe[0], safe[1], refusal.reason, safe[2])
 
@@ -115,7 +115,7 @@ def _safe(text: str) -> str:
 
 
 def check_names(item: Item) -> None:
-    """Raise Refusal if an item's id or path is empty, too long, or contains unprintable characters."""
+    """Raise Refusal if an item's id or path is empty, is too long, or contains unprintable characters."""
     for what, text in (("id", item.id), ("path", item.path)):
         if not text or len(text) > MAX_NAME or not text.isprintable():
             shown = f"{len(text)} characters" if len(text) > MAX_NAME else repr(text)
@@ -123,7 +123,7 @@ def check_names(item: Item) -> None:
 
 
 class UniqueIds:
-    """Make ids unique by adding a number to duplicates: the second "a" becomes "a~2". Only 8 bytes are kept per id."""
+    """Make ids unique: the second "a" becomes "a~2". Only a hash of each id is kept in memory."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
@@ -141,7 +141,7 @@ class UniqueIds:
 
 
 def seconds(value: object, what: str) -> float | None:
-    """Convert a start time or duration to seconds, or to None if it is empty. Raises Refusal if it is invalid."""
+    """Return a start time or duration in seconds, or None if it is empty. Raises Refusal if it is invalid."""
     if value is None or value == "":
         return None
     try:
@@ -154,7 +154,7 @@ def seconds(value: object, what: str) -> float | None:
 
 
 def meta(columns: Mapping[str, object]) -> str | None:
-    """Return metadata as a JSON object with sorted keys, or None if it is empty. Raises Refusal if it is too long."""
+    """Return metadata as JSON text with sorted keys, or None if there is none. Raises Refusal if it is too long."""
     if not columns:
         return None
     text = json.dumps(columns, ensure_ascii=False, sort_keys=True)
@@ -164,7 +164,7 @@ def meta(columns: Mapping[str, object]) -> str | None:
 
 
 def below(place: str, folder: str, allow_outside: bool) -> str:
-    """Convert a path in an input to a path relative to the input's folder, with "/" as the separator.
+    """Convert a path that an input contains to a path relative to the input's folder, with "/" as the separator.
 
     This function checks only the text of the path. It does not access the file.
 
@@ -186,7 +186,7 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
 
 
 def locate(item: Item, folder: str, allow_outside: bool) -> str:
-    """Return the path of an item's file, with links resolved, if the file has not changed since the plan was made.
+    """Return the path of an item's file, with links resolved. The file must not have changed since planning.
 
     Call this function immediately before opening the file and again after reading it.
 

@@ -1,4 +1,4 @@
-"""Read cuts and recordings that Lhotse wrote with `CutSet.to_file` and `RecordingSet.to_file`, without using Lhotse.
+"""Read cuts and recordings from Lhotse manifests (`CutSet.to_file`, `RecordingSet.to_file`) without using Lhotse.
 
 A MonoCut or MultiCut is a part of a file. A recording is a whole file.
 
@@ -18,12 +18,12 @@ SUPERVISION_COLUMNS = ("text", "speaker", "language", "gender")
 
 
 def is_cut(row: Mapping[str, Any]) -> bool:
-    """Return whether a line of a manifest is a cut of any type."""
+    """Return whether a line of a manifest is a Lhotse cut of any type."""
     return str(row.get("type", "")).endswith("Cut") and "id" in row
 
 
 def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """Return three values: the path of a cut's file, the fields for an `Item`, and the metadata.
+    """Return three values: the path of a cut's audio file, the `Item` fields that select its part, and its metadata.
 
     Raises:
         Refusal: the cut cannot be used without Lhotse, or is damaged.
@@ -49,12 +49,12 @@ def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
 
 
 def is_recording(row: Mapping[str, Any]) -> bool:
-    """Return whether a line of a manifest is a recording from a RecordingSet."""
+    """Return whether a line of a manifest is a recording from a Lhotse RecordingSet."""
     return isinstance(row.get("sources"), list) and "id" in row and "sampling_rate" in row
 
 
 def whole(recording: Mapping[str, Any]) -> str:
-    """Return the path of a recording's file. Raises Refusal if it is not a single file or has transforms."""
+    """Return the path of a recording that is a single file without transforms. Raises Refusal for other recordings."""
     _check_transforms(recording)
     sources = recording["sources"]
     channels = sources[0].get("channels") if len(sources) == 1 and isinstance(sources[0], dict) else None
@@ -92,9 +92,9 @@ def _source(sources: object, channel: object) -> tuple[str, int | None]:
 
 
 def _known(supervisions: object) -> dict[str, str]:
-    """Return the metadata of a cut's supervisions.
+    """Return the metadata from the supervisions (labeled segments) of a Lhotse cut.
 
-    Their texts are joined. Other columns are included only if they have the same value in all supervisions.
+    The texts of the segments are joined. Other fields are included only if they are the same in all segments.
     """
     rows: Sequence[Any] = supervisions if isinstance(supervisions, list) else []
     known: dict[str, str] = {}

@@ -1,8 +1,8 @@
 """Encode shards on one machine, in processes with one codec and one thread each.
 
-If a process crashes (out of memory, or a bug in a codec), a new process encodes its shard again. A process reports the
+If a process crashes (e.g. because memory runs out), a new process encodes its shard again. A process reports the
 number of each recording before it reads the recording. The last reported number identifies the recording that caused a
-crash. A recording that causes three crashes is rejected, and the other recordings in its shard are encoded.
+crash. A recording that causes three crashes is rejected, and the rest of its shard is encoded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Starts = Callable[[int], None]
 
 
 def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts) -> Iterator[Record]:
-    """Encode the shards in `todo`, and yield their records in order of completion.
+    """Encode the shards whose numbers are in `todo`, and yield their ledger records in order of completion.
 
     Raises:
         SilkError: a worker failed, and no single recording is the cause.
@@ -80,12 +80,12 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
 
 
 class _ShardWorker:
-    """Control a process that encodes shards.
+    """Control a worker process that encodes shards.
 
     Attributes:
-        ready: whether the codec is loaded.
-        shard: shard in progress.
-        item: number of the current recording.
+        ready: whether the process has loaded the codec.
+        shard: shard that the process is encoding; None: the process is idle.
+        item: number of the recording that the process is encoding, counted within the shard.
     """
 
     def __init__(self, job: ShardJob) -> None:
@@ -96,12 +96,12 @@ class _ShardWorker:
         self.answers = self._process.connection
 
     def start(self, shard: Shard, crashed: dict[int, str]) -> None:
-        """Send a shard to the process."""
+        """Send a shard to the worker process."""
         self.shard, self.item = shard, 0
         self._process.send((shard, crashed))
 
     def answer(self) -> int | Record | bool:
-        """Return the number of a started recording, the record of a finished shard, or True when the worker is ready.
+        """Return the worker's next message: a started recording's number, a finished shard's record, or True if ready.
 
         Raises:
             WorkerExited: the process has exited.
@@ -116,12 +116,12 @@ class _ShardWorker:
         return answer
 
     def end(self) -> None:
-        """End the process."""
+        """End the worker process."""
         self._process.end(idle=self.shard is None)
 
 
 def _serve(tasks: Connection, job: ShardJob) -> None:
-    """Run a worker's loop until the parent closes the connection or exits."""
+    """Encode shards in a worker process until its parent closes the connection or exits."""
     signal.signal(signal.SIGTERM, _terminate)
     one_thread()
     codec = load_codec(job.codec, job.settings.provider)
@@ -137,6 +137,6 @@ def _terminate(*_: Any) -> None:
 
 
 def one_thread() -> None:
-    """Limit baseline codecs to one thread, so that tokens are reproducible. Call this before importing the codecs."""
+    """Limit baseline codecs to one thread, so that tokens are reproducible. Call this before importing a codec."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

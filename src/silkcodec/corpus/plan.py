@@ -1,11 +1,11 @@
-"""Assign recordings to shards in a plan, which is fixed before any recording is encoded.
+"""Assign the recordings of a corpus to shards. This plan is fixed before any recording is encoded.
 
     OUT/plan.jsonl   {"items": [...]} for each shard, and {"refused": {...}} for each rejected recording
     OUT/plan.json    the settings, the counts, and the SHA-256 of the settings and plan.jsonl; written last
 
-If the folder already has a plan, a run makes the plan again from the inputs and compares the hashes. It raises an error
-if the recordings, the codec, the weights or the settings differ. Items stay on the disk. In memory, a plan holds only
-the offsets of its shards and an 8-byte hash per id.
+If the folder already has a plan, a run makes a new plan from the inputs and compares the two hashes. It raises an error
+if the recordings, the codec, the weights or the settings differ. A `Plan` object holds only the offsets of the shards
+and reads their recordings from the disk.
 """
 
 from __future__ import annotations
@@ -72,20 +72,20 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class Shard:
-    """Hold the recordings for one output file. A shard is the unit of work."""
+    """Hold the recordings of one shard, which a worker encodes to one output file."""
 
     index: int
     items: tuple[Item, ...]
 
 
 class Plan:
-    """Read a plan from the disk.
+    """Read the plan of a corpus from the disk.
 
     Attributes:
         hash: SHA-256 of the settings and plan.jsonl.
         n_items, n_refused: number of accepted and of rejected recordings.
         n_renamed: number of duplicate ids, which were renamed.
-        counts: number of items in each shard.
+        counts: number of recordings in each shard.
 
     Raises:
         OutputError: plan.jsonl does not match the hash.
@@ -114,7 +114,7 @@ class Plan:
         return len(self._offsets)
 
     def shard(self, index: int) -> Shard:
-        """Read shard `index` from the disk."""
+        """Return the shard with number `index`, read from the disk."""
         with open(self._body, "rb") as file:
             file.seek(self._offsets[index])
             values = json.loads(file.readline())
@@ -135,7 +135,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         folder: output folder.
         found: all recordings, including the rejected ones.
         settings: settings of the corpus.
-        extra: additional header fields for readers. The hash does not cover them.
+        extra: additional fields for plan.json. The hash does not cover them.
 
     Raises:
         ArgumentError: the inputs contain no usable recording.
@@ -200,7 +200,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
 
 
 def read_header(folder: Path) -> dict[str, Any] | None:
-    """Return the header of a folder's plan, or None if there is no plan. Raises OutputError if the plan is damaged."""
+    """Return the content of a folder's plan.json, or None if it does not exist. Raises OutputError if it is damaged."""
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         if header["kind"] == KIND and header["format"] in (1, FORMAT) and isinstance(header["settings"]["facts"], dict):
@@ -222,7 +222,7 @@ def count_shards(folder: Path) -> int:
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
-    """Raise OutputError if a setting differs from that in the existing plan. The inputs are not read."""
+    """Raise OutputError if the settings differ from those of the existing plan. The inputs are not read."""
     now = json.loads(_line(asdict(settings)))
     then = begun["settings"]
     pairs = [(key, then["facts"].get(key), value) for key, value in now["facts"].items()]
@@ -236,7 +236,7 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
 
 
 def _first_change(old: Path, new: Path) -> str | None:
-    """Return a phrase that names the first recording that differs between two plans, or None if none can be named."""
+    """Return a phrase that names the first recording that differs between two plans, or None if it is unknown."""
     with open(old, "rb") as then, open(new, "rb") as now:
         for before, after in zip(then, now, strict=False):
             if before == after:

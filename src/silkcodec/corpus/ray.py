@@ -1,7 +1,7 @@
 """Encode shards on a cluster with Ray actors. Each actor has a codec and calls `tokenize_shard`.
 
-The engine uses actors instead of a Ray Data pipeline. The plan defines the shards, and the ledger lists the finished
-ones. Messages contain only names and counts, so Ray has no data to split, buffer or spill. All machines must have
+This engine uses actors instead of a Ray Data pipeline. The plan defines the shards, and the ledger lists the finished
+ones. Messages contain neither audio nor tokens, so Ray has no data to split, buffer or spill. All machines must have
 access to the inputs and the output under the same paths, e.g. on a network file system. If an actor crashes, a new
 actor encodes its shard again.
 
@@ -24,7 +24,7 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum, which is enough because 
 
 
 class _Tokenizer:
-    """Encode shards with one codec, as a Ray actor."""
+    """Load a codec once and encode shards with it, as a Ray actor."""
 
     def __init__(self, job: ShardJob) -> None:
         one_thread()
@@ -33,7 +33,7 @@ class _Tokenizer:
         self._job = job
 
     def tokenize(self, shard: Shard) -> Record | SilkError:
-        """Encode a shard and return its record. A SilkError is returned, not raised, because Ray would wrap it."""
+        """Encode a shard and return its record. A SilkError is returned, because Ray would wrap a raised one."""
         try:
             return tokenize_shard(self._codec, shard, self._job)
         except SilkError as error:
@@ -50,12 +50,12 @@ def require() -> Any:
 def tokenize(
     job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts, *, address: str | None, gpus: float
 ) -> Iterator[Record]:
-    """Encode the shards in `todo`, and yield their records in order of completion.
+    """Encode the shards whose numbers are in `todo`, and yield their ledger records in order of completion.
 
     Args:
         job: settings for the workers.
         plan: plan of the corpus.
-        todo: numbers of the shards.
+        todo: numbers of the shards to encode.
         n_workers: number of actors.
         starts: callback that receives the number of recordings in each finished shard.
         address: address of a cluster; "auto": the cluster that runs on this machine; None: start Ray for this run.

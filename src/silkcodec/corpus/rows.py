@@ -1,7 +1,7 @@
 """Define the rows of a corpus and their two file formats. A row stores the tokens of a recording and their origin.
 
 Parquet: one file per shard. `schema` returns the Arrow schema, which docs/corpus.md describes. The schema's metadata
-stores the values that all rows share (sizes and rates of the codebooks) as JSON, under the key "silkcodec".
+stores the values that all rows share (e.g. the codebook sizes) as JSON, under the key "silkcodec".
 
 WebDataset: one tar per shard. Each row consists of NAME.json and NAME.codes.npy, which stores the codes, int32 or int64
 [K, F]. A row from a multi-scale codec has one array per codebook: NAME.codes.0.npy, NAME.codes.1.npy, ... NAME is a
@@ -46,8 +46,8 @@ class Row:
     Attributes:
         id: id of the row, which is unique in the corpus.
         path: path of the recording, relative to its input.
-        start: start of the row within the recording in seconds.
-        tokens: the tokens, which include the number of samples.
+        start: start of the row's audio in the recording, in seconds.
+        tokens: tokens of the row, with the number of samples.
         meta: metadata of the recording: text, speaker, ...
         checksum: checksum stored with the row; see `checksum` and `sealed`.
     """
@@ -225,7 +225,7 @@ class TarWriter:
         self._tar.addfile(member, io.BytesIO(content))
 
     def close(self) -> None:
-        """Write the end of the tar."""
+        """Write the end-of-archive blocks of the tar."""
         self._tar.close()
 
 

@@ -1,4 +1,4 @@
-"""Encode a shard with `tokenize_shard`. The output bytes do not depend on the engine or the worker.
+"""Encode a shard of a corpus with `tokenize_shard`. The output bytes do not depend on the engine or the worker.
 
     items of the plan -> audio.Reader -> codec -> rows -> a hidden file, fsync, rename -> tokens-00003-of-00010.parquet
 
@@ -66,7 +66,7 @@ class ShardJob:
 
 
 def load_codec(name: str, provider: str) -> Codec:
-    """Load a worker's codec, with one thread. Raises the same errors as `load`."""
+    """Load the codec of a worker, and limit Silk to one thread. Raises the same errors as `load`."""
     base = parse(name)[0]
     if base == "silk" or base not in codecs():  # A folder of weights always contains a Silk model.
         silk = load(name, threads=1, provider=provider)
@@ -89,7 +89,7 @@ def facts_of(codec: Codec) -> Facts:
 
 
 def check_worker(codec: Codec, job: ShardJob) -> None:
-    """Check that a worker has the plan's codec and can read the output folder.
+    """Check that a worker's codec is the one in the plan, and that the worker can read the output folder.
 
     Raises:
         WeightsError: the codec differs from that in the plan.
@@ -181,7 +181,7 @@ def tokenize_shard(
 
 
 def _encoded(codec: Codec, item: Item, job: ShardJob) -> Iterator[Row]:
-    """Yield the rows of a recording.
+    """Encode a recording, and yield its rows.
 
     Raises:
         Refusal: the recording cannot be used.
@@ -224,7 +224,7 @@ def _opened(item: Item, job: ShardJob, files: ExitStack) -> audio.Reader:
 
 
 def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[tuple[float, Tokens]]:
-    """Yield (start within the item in seconds, Tokens) for each row."""
+    """Yield (start in seconds, tokens) for each row of an item. The start is relative to the start of the item."""
     rate = settings.facts.sample_rate
     limit = settings.max_hours * 3600
     declared_s = reader.duration_s - item.start_s if item.duration_s is None else item.duration_s
@@ -249,7 +249,7 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSett
 
 
 def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[Any]:
-    """Yield the blocks of an item, and raise Refusal when they exceed the maximum duration.
+    """Yield the audio of an item in blocks, and raise Refusal if it is longer than the maximum duration.
 
     The samples are counted, because a header can be wrong, and a small compressed file can contain hours of silence.
     """
@@ -308,7 +308,7 @@ class _Hashed:
 
 
 def absolute_codec(name: str) -> str:
-    """Make the path of a folder in a codec name absolute, so that the name is valid in any working directory."""
+    """Make a folder path in a codec name absolute, so that the name is valid in any working directory."""
     codec, at, source = name.partition("@")
     if source and os.path.isdir(os.path.expanduser(source)):
         return f"{codec}{at}{os.path.abspath(os.path.expanduser(source))}"

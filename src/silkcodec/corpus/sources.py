@@ -32,7 +32,7 @@ NOT_META = ("path", "id", "start", "offset", "duration")  # manifest columns tha
 
 @dataclass(frozen=True)
 class Root:
-    """Describe an input.
+    """Describe an input of `silk tokenize`.
 
     Attributes:
         kind: "folder", "dataset", "manifest", "tar", "parquet" or "file".
@@ -41,7 +41,7 @@ class Root:
         label: prefix for the ids and paths: "name/" for a folder if there are several inputs, otherwise "".
         skip: path of the output folder, which is skipped if it is inside the input.
         file: path of a manifest, which can be outside `folder`.
-        dialect: dialect of a manifest.
+        dialect: dialect of a manifest; see `manifest.Dialect`.
     """
 
     kind: str
@@ -128,7 +128,7 @@ def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused
 
 
 def _stamp(root: Root, item: Item, allow_outside: bool) -> tuple[int, int] | None:
-    """Return the stamp of an item's file, or None if it cannot be read. A worker later reports the error."""
+    """Return the size and modification time of an item's file, or None if they cannot be read."""
     try:
         return find(item.place, root.folder, allow_outside, item.path)[1]
     except Refusal:
@@ -166,7 +166,7 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
 
 
 class _Known:
-    """Collect metadata from the metadata files of an AudioFolder.
+    """Collect the metadata of recordings from the metadata files of a Hugging Face AudioFolder.
 
     https://huggingface.co/docs/datasets/audio_dataset#audiofolder
     """
@@ -209,7 +209,7 @@ class _Known:
                 self._refused.append(refused(where, where, refusal))
 
     def item(self, item: Item) -> Item | Refused:
-        """Return an item with its metadata, or a `Refused` if the metadata is invalid."""
+        """Return a copy of an item with its metadata added, or a `Refused` if the metadata is invalid."""
         _, columns = self._rows.pop(item.place, ("", {}))
         try:
             return replace(item, meta=meta(columns))
@@ -240,7 +240,7 @@ def _tar(root: Root, number: int, place: str, allow_outside: bool) -> Iterator[I
 def _parquet(root: Root, number: int, place: str, allow_outside: bool, alone: bool) -> Iterator[Item | Refused]:
     """Yield the recordings in a Parquet file.
 
-    A file without an Audio column is skipped, unless the file itself is an input (`alone`).
+    A file without an Audio column is skipped, but raises ArgumentError if the file itself is an input (`alone`).
     """
     shown = root.label + place
     try:

@@ -27,7 +27,7 @@ MAX_HEADER = 1 << 20  # Limits each read by tarfile, because a header can declar
 
 @dataclass
 class _Sample:
-    """Hold consecutive members with the same key."""
+    """Hold consecutive tar members with the same key, which form a WebDataset sample."""
 
     key: str
     sounds: list[tuple[str, int, int]] = field(default_factory=list)  # name, offset, size
@@ -79,14 +79,14 @@ def _of(sample: _Sample, place: str, shown: str, root: int) -> Iterator[Item | R
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split a name into key and suffix as WebDataset does, e.g. "a/b.left.flac" into "a/b" and "left.flac"."""
+    """Split a member name into key and suffix as WebDataset does, e.g. "a/b.left.flac" into "a/b" and "left.flac"."""
     folder, slash, base = name.rpartition("/")
     stem, _, suffix = base.partition(".")
     return folder + slash + stem, suffix.lower()
 
 
 def _columns(suffix: str, content: bytes) -> dict[str, str]:
-    """Return the metadata in a .txt or .json member of a sample, or an empty dict for other members."""
+    """Return the metadata in a .txt or .json member of a sample, or an empty dict if there is none."""
     text = content.decode("utf-8", "replace").strip()
     if suffix == "txt":
         return {"text": text} if text else {}
@@ -100,7 +100,7 @@ def _columns(suffix: str, content: bytes) -> dict[str, str]:
 
 
 def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Refused]:
-    """Yield (name, offset, size, content) for each member, and end with a `Refused` if the tar is damaged.
+    """Yield (name, offset, size, content) for each member of a tar, and finally a `Refused` if the tar is damaged.
 
     The size is -1 if the member is not a regular file. The content is empty, except for .txt and .json members.
     """
@@ -147,7 +147,7 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
 
 
 class _Cautious(io.RawIOBase):
-    """Wrap a file, and raise an error for reads of more than MAX_HEADER bytes."""
+    """Wrap a tar file, and raise an error for reads of more than MAX_HEADER bytes."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

@@ -88,7 +88,7 @@ class Corpus:
         raise ArgumentError(f"'{file}' is damaged: it has fewer rows than its footer declares.")
 
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Return a dict of rows, keyed by id. For a segmented recording, pass the ids of its segments: "a#0", "a#1".
+        """Return the rows with the given ids, keyed by id. A segmented recording has an id per segment: "a#0", "a#1".
 
         Args:
             ids: ids of rows.
@@ -147,7 +147,7 @@ def read(folder: str | os.PathLike[str], **options: Any) -> Corpus:
 
 
 def shard_rows(file: str) -> Iterator[Row]:
-    """Yield the rows of a shard and verify their checksums. Raises ArgumentError if a row is damaged."""
+    """Yield the rows of a shard after verifying their checksums. Raises ArgumentError if a row is damaged."""
     for group in _groups(file):
         yield from _group(file, group, True)
 
@@ -208,7 +208,7 @@ def _shared(opened: Any) -> dict[str, Any]:
 
 
 def _version(shared: dict[str, Any]) -> int:
-    """Return a shard's format version. Raises ValueError if this version of Silk cannot read it."""
+    """Return a shard's format version. Raises ValueError if this version of Silk does not support it."""
     version = shared["format"]
     if isinstance(version, bool) or version not in range(1, FORMAT + 1):
         raise ValueError(f"its format version must be between 1 and {FORMAT}; got {str(version)[:20]}")
@@ -220,7 +220,7 @@ def _groups(file: str) -> range:
 
 
 def _group_rows(file: str) -> list[int]:
-    """Return the number of rows in each row group. A tar counts as one group."""
+    """Return the number of rows in each row group of a shard. A tar counts as one group."""
     if file.endswith(".tar"):
         return [sum(1 for _ in _read_tar(file))]
     metadata = _parquet(file).metadata
@@ -228,7 +228,7 @@ def _group_rows(file: str) -> list[int]:
 
 
 def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
-    """Yield (format version, row) for each row in a row group."""
+    """Yield (format version, row) for each row in a row group of a Parquet shard."""
     opened = _parquet(file)
     with _readable(file):
         shared = _shared(opened)
@@ -244,7 +244,7 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
 
 
 def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
-    """Yield (format version, row) for each row in a tar. Member names are never used as paths."""
+    """Yield (format version, row) for each row in a tar shard. Member names are never used as paths."""
     try:
         with open(file, "rb") as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
             shared: dict[str, Any] = {}
@@ -269,8 +269,7 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) for each member of a tar. Raises TarError if the tar is truncated or damaged.
 
-    This function detects damage that tarfile does not report. tarfile mistakes some damaged headers for the end of the
-    tar.
+    The module `tarfile` mistakes some damaged headers for the end of the tar. This function detects them.
     """
     while (member := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.

@@ -3,7 +3,7 @@
 OUT/plan.json plan.jsonl      recordings in each shard (plan.py)
 OUT/tokens-00003-of-00010...  shards (shard.py, rows.py)
 OUT/ledger.jsonl              result for each shard (ledger.py)
-OUT/quarantine.jsonl          a line per excluded recording, with the reason
+OUT/quarantine.jsonl          one line per excluded recording, with the reason
 OUT/report.json               hours, tokens, bits, failures by reason, speed
 """
 
@@ -97,7 +97,7 @@ def tokenize(
 
     Raises:
         ArgumentError, AudioError: an input or option is invalid.
-        OutputError: the folder contains other data, another run is using it, or the disk is full.
+        OutputError: the folder contains data from something else, another run is using it, or the disk is full.
         MissingExtraError: a required extra is not installed.
         WeightsError: the codec's weights cannot be loaded.
     """
@@ -172,7 +172,7 @@ def _check(options: Options) -> None:
 
 
 def _clean(folder: Path) -> None:
-    """Remove incomplete files of interrupted runs. This run holds the lock, so no other run is writing them."""
+    """Remove the incomplete files of interrupted runs. Call this function only while holding the folder's lock."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
