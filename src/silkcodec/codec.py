@@ -80,7 +80,7 @@ class Codec(Protocol):
         latency_s: algorithmic latency in seconds, which is the frame length plus the look-ahead of the encoder and the
             decoder; None if unknown.
         deterministic: False if `decode` can return different audio for the same tokens.
-        decode(codes, n_samples=...): decodes bare codes, int [K, F], instead of Tokens.
+        decode(codes, n_samples=...): decodes an integer array of codes [K, F] instead of Tokens.
         encode_batch, decode_batch: process many clips in one call.
         batch_exact: whether a batch gives exactly the same results as separate calls.
     """

@@ -1,7 +1,7 @@
 """Read audio files and arrays as mono samples, float32 [T] in [-1, 1] at a given rate, and write audio files.
 
-Only this package imports soundfile and soxr. Files are read in blocks, and arrays, files and microphones use the same
-streaming `Resampler`. How the input is split into blocks affects neither the output of the resampler nor the tokens.
+Only this package imports soundfile and soxr. Files are read in blocks, and the samples of files, arrays and microphones
+pass through a streaming `Resampler`. The tokens do not depend on how the input is split into blocks.
 
     file -Reader-> blocks [n] -> encoder          decoder -> blocks [n] -Writer-> file
     array -as_wave-> samples [T]

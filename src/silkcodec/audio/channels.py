@@ -18,13 +18,13 @@ class Downmix:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Return the mean [n] of the channels of a block, float32 [n, C], and include the block in `cancels`."""
+        """Average a block [n, C] over its channels, return the mean [n], and add both to the sums for `cancels`."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean
 
     def add(self, samples: Wave, mean: Wave) -> None:
-        """Include a block, [n, C] or [C, n], in `cancels`, given the mean [n] of its channels."""
+        """Add the energies of a block, [n, C] or [C, n], and of the mean [n] of its channels to the sums for `cancels`."""
         if samples.ndim == 2 and min(samples.shape) > 1:
             self._n_values += samples.size
             self._of_channels += _energy(samples)
@@ -32,7 +32,7 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Return whether the mean has less than a fifth of the energy that the mean of uncorrelated channels has."""
+        """Return whether the mean has less than a fifth of the energy expected for uncorrelated channels."""
         return self._of_channels > _SILENCE * self._n_values and self._of_mean < _CANCELLED * self._of_channels
 
 

@@ -1,6 +1,6 @@
 """Decode formats that libsndfile cannot read, using the ffmpeg command if it is on PATH.
 
-This module selects the demuxer by the first bytes of the file and allows ffmpeg to open only this file. An untrusted
+This module selects the demuxer from the first bytes of the file and allows ffmpeg to open only this file. An untrusted
 playlist therefore cannot make ffmpeg read other files.
 """
 

@@ -1,7 +1,7 @@
 """Compare the length that an audio file's header declares with the actual length of the file.
 
-libsndfile silently accepts truncated files. If a header contains a placeholder because the length was unknown,
-libsndfile may find no samples. This module parses the structure of the file and handles three cases:
+libsndfile silently accepts truncated files. If the length was unknown when a header was written, the header contains a
+placeholder, and libsndfile may find no samples. This module parses the structure of the file and handles three cases:
 
     If the header declares more data than the file contains, the file is truncated, which is an error.
     If the length is unknown, as in a file that was written to a pipe, libsndfile gets a header with the actual size.
@@ -37,7 +37,7 @@ class _Data:
         start: offset of the first sample in bytes.
         declared: size of the samples in bytes, according to the header.
         field: offset of the size field in bytes.
-        form: format of the size field for the module `struct`.
+        form: format of the size field, as a format string of the module `struct`.
         extra: bytes that the size field counts in addition to the samples.
     """
 
@@ -49,7 +49,7 @@ class _Data:
 
 
 def spans(file: BinaryIO, name: str) -> list[Span]:
-    """Return a span for each recording in a file. Only chained Ogg and joined MP3 files contain several recordings.
+    """Return a `Span` for each recording in a file. Only chained Ogg and joined MP3 files contain several recordings.
 
     Args:
         file: an open, seekable file. Its position is set to 0.
@@ -85,7 +85,7 @@ def check_log(sound: Any, name: str) -> None:
 
 
 def has_another_flac(file: BinaryIO) -> bool:
-    """Return whether a file consists of several joined FLAC files. This may read the whole file."""
+    """Return whether a file consists of several joined FLAC files. The check may read the whole file."""
     file.seek(0)
     before, n_found = b"", 0
     while n_found < 2 and (block := file.read(1 << 20)):
@@ -95,7 +95,7 @@ def has_another_flac(file: BinaryIO) -> bool:
 
 
 def _spans(file: BinaryIO, size: int, name: str) -> list[Span]:
-    """Return a span for each recording in a file, or an empty list if libsndfile can read the file as it is."""
+    """Return a `Span` for each recording in a file, or an empty list if libsndfile can read the file as it is."""
     start = 0
     while tag := mpeg.id3_bytes(_read(file, start, 10)):
         start += tag

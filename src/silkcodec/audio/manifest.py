@@ -184,7 +184,7 @@ class _Lines(Iterator[str]):
 
 
 def _each(lines: Iterator[Any]) -> Iterator[Any]:
-    """Yield each line, or the error that reading it raised."""
+    """Yield each line, or the error raised while reading it."""
     while True:
         try:
             yield next(lines)
@@ -247,7 +247,7 @@ def _objects(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | 
 
 
 def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield the line number and the columns of each line of a Kaldi wav.scp, without running the commands in it."""
+    """Yield (line number, columns) for each line of a Kaldi wav.scp, or an error if the line is a command."""
     for line in _each(lines):
         where = f"Line {lines.number} of '{file}'"
         if isinstance(line, Exception):

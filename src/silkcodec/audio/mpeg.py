@@ -117,8 +117,8 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
 def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
     """Return the offset of the next ID3v2 tag or of the next two consecutive frames, whichever comes first.
 
-    Both frames must be of the given kind; an empty `kind` matches any two frames of equal kind. The result is -1 if
-    neither a tag nor such frames are found.
+    Both frames must be of the given kind (see `_kind`). An empty `kind` matches any two frames of the same kind.
+    The result is -1 if neither a tag nor such frames are found.
     """
     file.seek(at)
     content = file.read(_SEARCH)

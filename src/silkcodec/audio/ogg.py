@@ -28,7 +28,7 @@ class _Link:
 
 
 def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
-    """Return the offsets (start, end) of each link in an Ogg file.
+    """Return the offsets (start, end) of each link (separate recording) in an Ogg file.
 
     Args:
         file: an open, seekable file.

@@ -46,7 +46,7 @@ class Native(soundfile.SoundFile):
 
     @property
     def n_frames(self) -> int:
-        """Return the number of samples per channel according to the header, or 0 if it is unknown."""
+        """Return the number of samples per channel according to the header, or 0 if the header does not declare it."""
         return 0 if self.frames > _MAX_FRAMES else int(self.frames)
 
     @property
@@ -74,7 +74,7 @@ class Native(soundfile.SoundFile):
 
 
 class Chain:
-    """Read several recordings of a file one after another.
+    """Read the recordings in a file one after another.
 
     Raises:
         AudioError: the recordings have different sample rates or numbers of channels.
@@ -106,7 +106,7 @@ class Chain:
         self._sound = self._files.enter_context(Native(self._spans[number], self._spans[number]))
 
     def seek(self, first: int) -> None:
-        """Move to a sample, counted from the start of the chain."""
+        """Move to a sample, counted from the start of the first recording."""
         number = 0
         while number < len(self._spans) - 1 and first >= self._n_frames[number]:
             first -= self._n_frames[number]
@@ -177,7 +177,7 @@ def source_name(source: object) -> str:
 
 
 def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
-    """Return the path of a source, and the source as a seekable file. The path is None for pipes and file objects."""
+    """Return a source's path and a seekable file with its content. The path is None for pipes and file objects."""
     if not isinstance(source, (str, os.PathLike)):
         return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files)
     if os.fspath(source) == "-":

@@ -122,7 +122,7 @@ class Reader:
         )
 
     def _fill(self) -> bool:
-        """Decode and resample the next block, and append it to `_held`. Return False at the end of the file."""
+        """Decode, resample and buffer the next block. Return False at the end of the file."""
         while not self._ended:
             n = max(1, READ_VALUES // self.n_channels)
             if self._wanted is not None:
@@ -151,7 +151,7 @@ class Reader:
         return False
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
-        """Seek to the start of a part, and return the length of the part in samples at the file's rate.
+        """Seek to the start of a part, and return the length of the part in samples at the file's sample rate.
 
         The length is None if the part extends to the end of the file.
         """

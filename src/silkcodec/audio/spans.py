@@ -1,7 +1,7 @@
 """Present a part of an open file as a separate file, optionally with some bytes replaced.
 
 libsndfile reads only one recording per file, so each link of a chained Ogg file is passed to it as a span. If a header
-contains a placeholder because the length was unknown, a span can also replace the placeholder with the actual length.
+contains a placeholder instead of the length, a span can also replace the placeholder with the actual length.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Writer:
 
     Attributes:
         n_samples: number of samples written so far.
-        peak: highest absolute value before scaling, relative to full scale.
+        peak: highest absolute sample value before scaling, relative to full scale.
         n_clipped: number of samples that were clipped to full scale; always 0 if the file stores floats.
 
     Raises:

@@ -27,7 +27,7 @@ def measured() -> dict[str, dict[str, Any] | None]:
 
     `tokens_per_second` and `bits_per_second` are nominal rates, computed from the duration of the frames.
     `counted_tokens_per_second` is the number of tokens for a recording of `counted_s` seconds, divided by `counted_s`.
-    It includes tokens that encode the padding of the last frame. `listed` marks the presets that the short list shows.
+    It includes tokens that encode the padding of the last frame. `listed` is false for presets that the table omits.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
     codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]
@@ -35,11 +35,11 @@ def measured() -> dict[str, dict[str, Any] | None]:
 
 
 def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
-    """Return one row per codec and preset.
+    """Return one table row per key of `measured`, and one per codec that `measured` does not contain.
 
     Args:
         measured: rates keyed by codec name, as returned by `measured`.
-        registry: "module:class" strings keyed by codec, as returned by `silkcodec.codec.codecs`.
+        registry: "module:factory" strings keyed by codec name, as returned by `silkcodec.codec.codecs`.
 
     Returns:
         Dictionaries with the keys "name", "module" and "needs", and the measured rates if there are any. "needs" is the
@@ -69,7 +69,7 @@ def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
-    """Return the notes to print below the table, e.g. about omitted presets and missing packages."""
+    """Return the notes to print below the table of `silk codecs`, e.g. about omitted presets and missing packages."""
     known = {row["name"]: row for row in found if "tokens_per_second" in row}
     lines = []
     for base, n_presets in Counter(codec.parse(name)[0] for name in left_out).items():
@@ -103,7 +103,7 @@ def frame_rates(rates_hz: Sequence[float]) -> str:
 
 
 def codebooks(sizes: Sequence[int]) -> str:
-    """Format codebook sizes with counts, e.g. `8 x 1,024` or `18 x 2,097,152 + 64`."""
+    """Format codebook sizes, e.g. `8 x 1,024` for 8 codebooks of 1,024 entries, or `18 x 2,097,152 + 64`."""
     runs = [(len(list(run)), size) for size, run in groupby(sizes)]
     return " + ".join(f"{n} x {size:,}" if n > 1 else f"{size:,}" for n, size in runs)
 

@@ -29,7 +29,7 @@ Wave = NDArray[np.float32]
 class PacketCodec:
     """Implement the `Codec` protocol for codecs with packets of constant size.
 
-    Each call of `encode` and `decode` starts a new stream. The output of the codec is delayed by `delay_samples`.
+    Each call to `encode` or `decode` starts a new stream. The output of the codec is delayed by `delay_samples`.
     `encode` therefore appends silence of this duration, and `decode` removes the delay.
 
     Args:
@@ -97,11 +97,11 @@ class PacketCodec:
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the waveform for tokens, float32 [n_samples], without the codec's delay.
+        """Decode tokens to a waveform, float32 [n_samples]. The codec's delay is removed.
 
         Args:
             tokens: result of `encode`, or bare integer codes [K, F] with one row per codebook, like `Tokens.codes`.
-            n_samples: length of the waveform in samples, only for bare codes. None means the length of all packets.
+            n_samples: length of the waveform in samples, only for bare codes. None decodes all packets.
             n_codebooks: number of codebooks (K), only for bare codes. It must be the number of symbols in a packet.
 
         Raises:
@@ -162,12 +162,12 @@ class MissingLibraryError(MissingExtraError):
 
 
 def symbol_bits(packet_bits: int) -> int:
-    """Return the largest width of at most 8 bits that divides the packet size, e.g. 7 for 28 bits."""
+    """Return the largest symbol width, at most 8 bits, that divides the packet size evenly, e.g. 7 for 28 bits."""
     return next(width for width in range(8, 0, -1) if packet_bits % width == 0)
 
 
 def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
-    """Return the symbols of packets, int64 [n_packets, packet_bits / width].
+    """Return the symbols of packets, int64 [n_packets, symbols per packet].
 
     Bits after `packet_bits` in the last byte of a packet are padding and are ignored.
     """

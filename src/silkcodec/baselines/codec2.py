@@ -1,13 +1,13 @@
 """Provide Codec2, David Rowe's open vocoder with 700 to 3,200 bit/s, through `pycodec2`.
 
 Codec2 encodes speech at 8 kHz, so frequencies above 4 kHz are lost. The tokens are the bits of a frame, split into
-symbols of equal width with one codebook each. Symbols have 8 bits if a frame consists of whole bytes (3200, 2400, 1600,
-1400, 1200), 7 bits in mode 700C (28 bits per frame), and 4 bits in mode 1300 (52 bits per frame). `bits_per_second` is
-therefore the exact rate of the mode.
+symbols of equal width with one codebook each. Symbols have 8 bits in the modes whose frames consist of whole bytes
+(3200, 2400, 1600, 1400 and 1200). They have 7 bits in mode 700C (28 bits per frame) and 4 bits in mode 1300 (52 bits
+per frame). `bits_per_second` is therefore the exact rate of the mode.
 
-libcodec2 advances in steps of 10 ms. The analysis window of 40 ms is centered 10 ms before the start of a step, and the
-synthesis reaches the parameters of a step at its end, 10 ms later. The output is therefore delayed by 20 ms. Mode 700C
-interpolates toward the next frame, one step later, so its delay is 30 ms.
+libcodec2 processes audio in steps of 10 ms. The encoder analyzes a window of 40 ms that is centered 10 ms before the
+start of the step. The decoder interpolates parameters and reaches those of a step at the end of this step. The output
+is therefore delayed by 20 ms in total. In mode 700C, the delay is one step longer (30 ms).
 
 **Decoding is not deterministic.** libcodec2 draws the phases of unvoiced speech from a random number generator that is
 shared by the whole process and cannot be seeded. Encoding is deterministic. Repeated `decode` calls return audio that

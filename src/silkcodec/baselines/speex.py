@@ -2,7 +2,7 @@
 
 There is no maintained Python package for Speex, so this module calls its C interface (speex.h, speex_bits.h), which has
 not changed since version 1.2beta in 2006. The sample rate is 8 kHz for narrowband and 16 kHz for wideband ("-wb"). Both
-have packets of 20 ms, a **constant** bit rate and complexity 10. The tokens are the bits of a packet, split into
+use packets of 20 ms, a **constant** bit rate and complexity 10. The tokens are the bits of a packet, split into
 symbols of equal width with one codebook each. At the lowest two rates, packets have 43 and 79 bits. These are prime
 numbers, so each symbol has one bit.
 
@@ -135,7 +135,7 @@ class Speex(classical.PacketCodec):
 
     @contextmanager
     def _state(self, kind: str) -> Iterator[ctypes.c_void_p]:
-        """Create an encoder or a decoder of libspeex, and destroy it at the end of the context."""
+        """Create a libspeex encoder or decoder, and destroy it when the context exits."""
         band = self._library.speex_lib_get_mode(self._mode.band)
         state = ctypes.c_void_p(getattr(self._library, f"speex_{kind}_init")(band))
         try:

@@ -133,7 +133,7 @@ def roundtrip(
     provider: Provider = "cpu",
     weights: Weights = None,
 ) -> None:
-    """Encode and decode audio files, and measure the difference.
+    """Encode and decode audio files, and compare the results with the originals.
 
     Writes NAME.silk, NAME.silk.wav with the decoded audio, and NAME.silk.png with both spectrograms. Prints rates,
     speeds and the mel distance.

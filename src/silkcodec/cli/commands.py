@@ -26,14 +26,14 @@ INSTALL = {
 def names() -> list[str]:
     """Return the names of the commands that other installed distributions add.
 
-    The commands in `INSTALL` come first, in the order of `INSTALL`. The other names are sorted.
+    Commands of this project come first, in the order of `INSTALL`. The other names are sorted.
     """
     found = {entry.name for entry in entry_points(group=GROUP)}
     return [*(name for name in INSTALL if name in found), *sorted(found - INSTALL.keys())]
 
 
 def missing() -> dict[str, str]:
-    """Return the commands in `INSTALL` that are not installed, each with the pip command that installs it."""
+    """Return the pip commands that install missing commands of this project, keyed by command name."""
     installed = names()
     return {name: command for name, command in INSTALL.items() if name not in installed}
 
@@ -45,7 +45,7 @@ def find(name: str) -> Any:
     still works.
 
     Raises:
-        SilkError: the command is in `INSTALL` but is not installed.
+        SilkError: the command is part of this project but is not installed.
     """
     entry = next(iter(entry_points(group=GROUP, name=name)), None)
     if entry is not None:

@@ -84,7 +84,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
     Args:
         rows: values keyed by column name. All rows have the same columns.
         file: output stream. The default is standard output.
-        text: names of columns to align to the left. The first column is always aligned to the left.
+        text: names of left-aligned columns. The first column is always left-aligned.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -165,7 +165,7 @@ def coding_json(coding: Coding) -> dict[str, Any]:
 
 
 def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
-    """Return the result of a round trip as a JSON object."""
+    """Return the result of `silk roundtrip` for one file as a JSON object."""
     encoding, decoding = trip.encoding, trip.decoding
     return {
         **{key: value for key, value in coding_json(encoding).items() if key not in ("wall_s", "x_realtime")},
@@ -205,7 +205,7 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
 
 
 def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
-    """Print the table of `silk compare` or `silk score`, with as many metrics as fit, and the paths of the reports."""
+    """Print the table of `silk compare` or `silk score` without metrics that do not fit, and the report paths."""
     from silkcodec.evaluate import report
 
     some = [

@@ -130,7 +130,7 @@ def _find(inputs: Sequence[str], kind: Kind) -> list[tuple[str, str | None]]:
 
 
 def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | None]]:
-    """Return the path of each file that an argument selects, and its path relative to the folder or pattern."""
+    """Return (path, output path relative to the output folder) for each file that an argument selects."""
     if typed == STANDARD:
         return [(typed, None)]
     path = Path(typed)

@@ -7,8 +7,8 @@
     info("talk.silk")                            verify a file and describe it without decoding
     Writer, Reader                               write or read files and pipes frame by frame, in bounded memory
 
-A file contains 48 bytes per frame (960 bit/s) and 1-2 % overhead. `entropy=True` makes the file smaller if some levels
-are more likely than others. Checksums detect corrupted bytes. Reading a corrupted file raises ContainerError.
+A file contains 48 bytes per frame (960 bit/s), plus 1-2 % overhead. `entropy=True` makes the file smaller if some FSQ
+levels are more frequent than others. Checksums detect corrupted bytes. Reading a corrupted file raises ContainerError.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def write(
     """Write Silk tokens to a .silk file and return its size in bytes.
 
     Args:
-        tokens: tokens in Silk's layout, in any grouping.
+        tokens: tokens in Silk's layout, with any number of FSQ dimensions per token.
         file: a path or a binary file object. A file is created at the path only if writing succeeds.
         entropy: range-code the chunks that become smaller this way. Writing and reading such files requires the extra
             `entropy`.
@@ -167,11 +167,11 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
 
     Args:
         file: a path or a binary file object, which does not need to be seekable.
-        recover: if the file is damaged, return the part before the damage and issue a DamageWarning. To get the damage
-            as a value, use `read_damaged`.
+        recover: if the file is damaged, return the part before the damage and issue a DamageWarning. To get the
+            error as a value, use `read_damaged`.
         start_s: start of the part in seconds. The part begins with the frame that contains this time.
-        duration_s: duration of the part in seconds. The part ends with the frame that contains its end. None reads to
-            the end of the file.
+        duration_s: duration of the part in seconds. The last frame is the one that contains the end of this period.
+            None reads to the end of the file.
 
     Returns:
         The tokens of the file or of the part.
@@ -192,7 +192,7 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
 def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Recovered:
     """Read a damaged file up to the damage.
 
-    A frame is returned only if its checksum and all checksums before it are correct.
+    Frames are returned only if the checksum of their chunk and all earlier checksums are correct.
 
     Args:
         file, start_s, duration_s: see `read`.
@@ -264,7 +264,7 @@ def info(file: File, *, recover: bool = False) -> Contents:
 
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
-    """Return the range of frames that covers a period of time, as the first frame and the end (exclusive)."""
+    """Return the index of the first frame in a period of time, and the index after its last frame."""
     if not (math.isfinite(start_s) and start_s >= 0):
         raise ArgumentError(f"start_s must be at least 0 seconds; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)

@@ -13,12 +13,12 @@ model are integers:
   fast as `seen`. Their distribution is added to the counts of each dimension with a weight of 48, which helps until a
   dimension has enough counts of its own.
 
-About a dozen update rules were compared on quantized log-mel frames of speech, which stood in for a model's levels.
+This update rule was chosen from about a dozen, which were compared on quantized log-mel frames of speech.
 Storing a table of counts in each chunk would cost more than it saves, because a table of 128 x 8 entries is nearly as
 large as 25 frames.
 
 Decoding gives the same levels on every machine. `constriction` takes probabilities as floats and, with perfect=False,
-converts them to integers by floor(cumulative * (2**24 - 8) / total) + symbol. This module passes integers whose sum is
+converts them to integers as floor(cumulative * (2**24 - 8) / total) + symbol. This module passes integers whose sum is
 exactly 2**24 - 8. The scale is then exactly 1, all partial sums are integers far below 2**53, and nothing is rounded.
 `tests/container/test_container.py` checks this with a range decoder that uses only Python integers.
 """
@@ -49,17 +49,17 @@ Table = NDArray[np.int64]
 
 
 class CodedPayloadError(ValueError):
-    """Raised if a payload has a correct checksum, but `encode` cannot have written it."""
+    """Raised if a payload has a correct checksum but cannot be the output of `encode`."""
 
 
 def pack(levels: Levels) -> bytes:
-    """Pack levels [F, 128] into 48 F bytes."""
+    """Pack levels [F, 128] into 48 * F bytes."""
     bits = (levels[:, :, None] >> _BITS) & 1  # [F, 128, 3]
     return np.packbits(bits.reshape(len(levels), LATENT_WIDTH * 3), axis=1, bitorder="little").tobytes()
 
 
 def unpack(payload: bytes) -> Levels:
-    """Unpack 48 F bytes into levels [F, 128]. Every byte sequence is valid."""
+    """Unpack 48 * F bytes into levels [F, 128]. Every byte sequence is valid."""
     frames = np.frombuffer(payload, np.uint8).reshape(-1, RAW_FRAME_BYTES)
     bits = np.unpackbits(frames, axis=1, bitorder="little").reshape(len(frames), LATENT_WIDTH, 3)
     return (bits << _BITS).sum(axis=2, dtype=np.uint8)
@@ -116,7 +116,7 @@ class _Model:
         self.n_frames = 0
 
     def table(self) -> Table:
-        """Return probabilities in units of 2^-24, int64 [128, 8].
+        """Return the probability of each level in each dimension in units of 2^-24, int64 [128, 8].
 
         Each probability is at least 1, and each row sums to 2^24. Intermediate products stay below 2^57, because a
         chunk has at most 4,096 frames.

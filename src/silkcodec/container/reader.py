@@ -1,8 +1,8 @@
 """Read .silk files from a path, a file object or a pipe, one chunk at a time.
 
 The reader verifies each chunk's checksum before using the chunk, and it rejects chunks of more than 200 kB. A forged
-size in a header therefore cannot make it allocate much memory. To find a part of a recording, the reader checks all
-chunks before it. This is fast, because an hour of speech takes only 432 kB.
+size in a header therefore cannot make the reader allocate much memory. To find a part of a recording, the reader checks
+all chunks before this part. This is fast, because an hour of speech takes only 432 kB.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Reader:
 
     Raises:
         ContainerError: the file is missing, is not a .silk file, or is damaged. Reading can also raise this error; the
-            frames returned before it are correct.
+            frames returned before the error are correct.
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -135,7 +135,7 @@ class Reader:
 
     @property
     def n_bytes(self) -> int:
-        """Return the number of bytes read so far, or the size of a seekable file after reading a part of it."""
+        """Return the number of bytes read so far or, after reading a part of a seekable file, the size of the file."""
         return self._input.offset
 
     @property

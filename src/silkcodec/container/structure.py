@@ -78,7 +78,7 @@ class Header:
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Return the codebook sizes for the grouping in `dims_per_token`."""
+        """Return the codebook sizes that result from `dims_per_token`."""
         return codebook_sizes(self.dims_per_token)
 
     @property
@@ -144,7 +144,7 @@ def check_n_samples(n_samples: int) -> int:
 
 
 def chunk_bytes(kind: bytes, frames: int, payload: bytes, crc_before: int) -> tuple[bytes, int]:
-    """Serialize a chunk, and return its bytes and its checksum, which the next chunk continues."""
+    """Serialize a chunk, and return its bytes and its checksum, which the next chunk's checksum continues."""
     crc = chunk_crc(kind, frames, payload, crc_before)
     return CHUNK.pack(kind, frames, len(payload), crc) + payload, crc
 

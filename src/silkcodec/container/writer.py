@@ -48,7 +48,7 @@ class Writer:
         file: a path or a binary file object.
         codec: codec name and weights hash, as in `Tokens.codec`.
         dims_per_token: number of FSQ dimensions per code, 1 to 20. Readers return the same grouping.
-        n_samples: length of the recording in samples. If it is None, pass it to `finish`.
+        n_samples: length of the recording in samples. If None, pass the length to `finish`.
         gain: see `Header`. A gain other than 1 requires version 2 of the format.
         entropy: range-code the chunks that become smaller this way.
         chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`.
@@ -147,7 +147,7 @@ class Writer:
             self._file.flush()
 
     def finish(self, n_samples: int | None = None) -> None:
-        """Write the remaining frames and the end chunk, and rename the hidden file to its path.
+        """Write the remaining frames and the end chunk, and move the hidden file to its final path.
 
         Args:
             n_samples: length of the recording in samples. None uses the value passed to the constructor.

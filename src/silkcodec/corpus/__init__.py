@@ -2,13 +2,13 @@
 
 This package requires the extra [corpus]. Runs on a cluster also require the extra [ray].
 
-items, sources      recordings: folders, manifests, Lhotse cuts, WebDataset tars, Hugging Face datasets
+items, sources      the recordings, read from folders, manifests, Lhotse cuts, WebDataset tars or Hugging Face datasets
 plan                the assignment of recordings to shards, fixed before encoding
 shard, rows         the unit of work: recordings -> codec -> Parquet file or tar, with reproducible bytes
 local, ray          the engines: processes on this machine, or a cluster
 ledger, tokenizing  the list of finished shards, the resumption of interrupted runs, and the report
 checking            the check that a corpus is complete and undamaged
-tokenized           access to rows
+tokenized           access to the rows of a corpus
 detokenizing        decoding of rows to audio files
 
 docs/corpus.md describes the format and the guarantees. Submodules are imported on first use.
