@@ -38,7 +38,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
 
 
 def failures(result: Result) -> list[str]:
-    """Return one sentence for each codec or metric that failed in a completed run."""
+    """Return one sentence for each codec or metric that failed or was not available."""
     found = [f"{name} could not be used: {c['failed']}" for name, c in result["codecs"].items() if "failed" in c]
     for name, codec in result["codecs"].items():
         if "failed" not in codec and codec["n_failed"]:
@@ -55,7 +55,7 @@ def failures(result: Result) -> list[str]:
 
 
 def to_markdown(result: Result) -> str:
-    """Return the complete report as Markdown."""
+    """Return the complete report of a result as Markdown."""
     compared = result["kind"] == "silk compare"
     parts = [_heading(result), "\n".join(f"- **{sentence}**" for sentence in failures(result))]
     if compared:
@@ -72,14 +72,14 @@ def to_markdown(result: Result) -> str:
 
 
 def frame_rates(codec: Mapping[str, Any]) -> str:
-    """Return the frame rate of a codec as text. For a multi-scale codec, return the range, e.g. `12.0..47.0`."""
+    """Format the frame rate of a codec. For a multi-scale codec, return the range of its rates, e.g. `12.0..47.0`."""
     slowest = codec.get("frame_rate_hz")
     fastest = max((book["frame_rate_hz"] for book in codec.get("codebooks") or ()), default=slowest)
     return number(slowest, 1) if slowest == fastest else f"{number(slowest, 1)}..{number(fastest, 1)}"
 
 
 def measured(result: Result) -> list[str]:
-    """Return the names of the measured metrics in the order of the report."""
+    """Return the names of the metrics that were measured, in the order in which the report shows them."""
     return [name for name, metric in result["metrics"].items() if "missing" not in metric]
 
 
@@ -90,7 +90,7 @@ def metric_heading(metric: Mapping[str, Any]) -> str:
 
 
 def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
-    """Split metrics into groups of similar size, so that each group fits into one table."""
+    """Split metric names into groups of similar size, each of which fits into one table."""
     n = -(-len(names) // MAX_METRICS_PER_TABLE)
     return [names[part * len(names) // n : (part + 1) * len(names) // n] for part in range(n)]
 
@@ -103,7 +103,7 @@ def metric_tables(
     Args:
         result: a result of `compare` or `score`.
         first: headings of the columns before the metrics.
-        rows: for each row, the cells of the columns before the metrics, and the means keyed by metric name.
+        rows: for each table row, the cells of the columns before the metrics, and the means keyed by metric name.
     """
     tables = []
     for shown in side_by_side(measured(result)):
@@ -157,7 +157,7 @@ def _rates(result: Result) -> str:
 
 
 def _sizes(codec: Mapping[str, Any]) -> str:
-    """Return the codebook sizes, e.g. `8 x 1024` or `18 x 2097152 + 1 x 64`."""
+    """Format the codebook sizes of a codec, e.g. `8 x 1024` or `18 x 2097152 + 1 x 64`."""
     if not codec.get("codebooks"):
         return number(codec.get("n_codebooks"), 0)
     sizes = [book["size"] for book in codec["codebooks"]]
@@ -284,7 +284,7 @@ def _cost(result: Result) -> str:
 
 
 def reasons(result: Result) -> list[tuple[list[str], list[str], list[str], str]]:
-    """Group missing values by reason. Each tuple contains codecs, metrics, clips, and the reason that they share."""
+    """Group missing values by reason. Each returned tuple contains codecs, metrics, clips, and their common reason."""
     clips: dict[tuple[str, str, str], set[str]] = {}
     for entry in result["left_out"]:
         clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])

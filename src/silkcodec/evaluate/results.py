@@ -12,7 +12,7 @@ RECORD_DEPTH = 3  # A list item is a record if it has at most this many levels o
 
 
 def head(kind: str, result_format: int) -> dict[str, Any]:
-    """Return the first fields of every result: its kind and format, the version of silkcodec, and the creation time."""
+    """Return the first fields of every result: its kind, format version, silkcodec version and creation time."""
     return {
         "kind": kind,
         "format": result_format,

@@ -1,4 +1,4 @@
-"""Measure every candidate on every clip, store the rows, and write the result and the reports.
+"""Measure every candidate (a codec or a folder with its output) on every clip, and write the result and the reports.
 
 `compare.py` and `score.py` define the candidates. Both write:
 
@@ -91,7 +91,7 @@ class Candidate:
         name: name in the result.
         source: codec name to pass to `load`, or the output files keyed by clip name.
         identity: identifier and layout of the codec; empty for files, which are identified by their content.
-        facts: additional fields for the result.
+        facts: additional fields of the candidate in the result.
     """
 
     name: str
@@ -100,10 +100,10 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
-        """Return a task that measures this candidate on a clip. The task's list of metrics is empty.
+        """Return a task that measures this candidate on a clip. Its metrics are empty; the caller must set them.
 
         Args:
-            clip: the reference.
+            clip: the reference clip.
             content: `content_hash` of the clip.
             audio: folder in which to store the audio for listening. If None, it is not stored.
         """
@@ -126,9 +126,9 @@ def conclude(
 
     Args:
         kind: "silk compare" or "silk score".
-        clips: the references.
+        clips: the reference clips.
         facts: additional fields of each codec, keyed by codec name, in the order of the report.
-        rows: all rows of the run.
+        rows: all rows of the run, one per clip and codec.
         measured: the metrics, including those that are not available.
         folder: output folder. If None, nothing is written.
         options: options of the run.
@@ -240,10 +240,10 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """Measure all candidates on all clips. Rows of earlier runs are reused.
+    """Measure all candidates on all clips, and reuse the rows that earlier runs stored.
 
     Args:
-        clips: the references.
+        clips: the reference clips.
         candidates: codecs or folders to measure.
         measured: the metrics. Unavailable metrics are skipped.
         folder: folder of the run, which may contain rows of earlier runs. If None, rows are neither reused nor stored.
@@ -293,7 +293,7 @@ def carry_out(
 
 
 def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isolate: bool) -> Iterator[Row]:
-    """Yield rows as soon as they are measured, and add the number of processes to each row."""
+    """Run tasks, and yield each row as soon as it is measured, with the number of processes added."""
     groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
     jobs = min(options.processes, len(groups)) if isolate else 1
     rows = (
@@ -313,7 +313,7 @@ def _is_kept(file: RowsFile, task: Task) -> bool:
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error that reading the header of a clip raises, or None if the header can be read.
+    """Return the error that is raised when a clip's header is read, or None if the header can be read.
 
     Args:
         clip: clip to check.

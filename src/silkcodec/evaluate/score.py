@@ -2,8 +2,8 @@
 
     silk score speech/ ours=out/ours theirs=out/theirs -o scores
 
-Files are matched by their path relative to the folder, without the suffix: speech/ann/1.flac matches
-out/ours/ann/1.wav. If none of the paths match and all file names are unique, files are matched by file name. Sample
+A reconstruction matches the reference that has the same path within its folder, ignoring the suffix: out/ours/ann/1.wav
+matches speech/ann/1.flac. If no paths match and file names are unique in each folder, files are matched by name. Sample
 rates, lengths and delays can differ, because each reconstruction is resampled and aligned before it is measured.
 """
 
@@ -49,7 +49,7 @@ def score(
         progress: callback that receives the number of finished rows, the total, and the name of the last clip.
 
     Returns:
-        The content of `results.json`. The format is that of `compare.compare`, but without rates and codebooks.
+        The content of `results.json`. The format is that of a `compare.compare` result without rates and codebooks.
 
     Raises:
         ArgumentError: a clip or a reconstruction has no counterpart, or two candidates have the same name.
@@ -69,13 +69,13 @@ def score(
 
 
 def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool) -> dict[str, Path]:
-    """Return the path of each clip's reconstruction, keyed by clip name.
+    """Return the paths of the clips' reconstructions, keyed by clip name.
 
     Args:
-        clips: the references.
+        clips: the reference clips.
         place: folder with reconstructions, or a file if there is only one clip.
         reference: path of the references.
-        chosen: whether `clips` is a selection of the references. If so, reconstructions of other clips are ignored.
+        chosen: whether `clips` contains only some of the references. If so, reconstructions of other clips are ignored.
 
     Raises:
         ArgumentError: a clip or a reconstruction has no counterpart, or two files differ only in their suffix.
@@ -108,7 +108,7 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
 
 
 def _named(degraded: Sequence[str]) -> dict[str, Path]:
-    """Return the path of each candidate, keyed by candidate name."""
+    """Parse arguments of the form PATH or NAME=PATH, and return the paths keyed by name."""
     named: dict[str, Path] = {}
     for text in degraded:
         name, equals, path = text.partition("=")

@@ -1,6 +1,6 @@
 """Compute means and their 95 % confidence intervals.
 
-The intervals are percentile bootstrap intervals (Efron, 1979) from 2,000 resamples of the same size, drawn with
+The intervals are percentile bootstrap intervals (Efron, 1979) from 2,000 resamples of the clips, drawn with
 replacement. They show only how much the mean depends on the choice of clips. They treat clips of the same speaker as
 independent.
 """
@@ -56,7 +56,7 @@ def percentiles(means: Floats) -> dict[str, float]:
 
 
 def resamples(n_values: int, seed: int | Sequence[int] = 0, n_draws: int = N_DRAWS) -> NDArray[np.int64]:
-    """Return the indices of the values in each resample, int64 [n_draws, n_values]."""
+    """Draw resamples with replacement, and return the indices of their values, int64 [n_draws, n_values]."""
     return np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))
 
 

@@ -5,7 +5,7 @@ layout) and the clip (name, content). Lines with the same key form one row, beca
 appended as a new line. For each metric with a model, `measured_with` records the model and the clip's manifest columns.
 If either changes, the metric is measured again.
 
-A line with the status "audio" records that the audio of the row with the same key is stored.
+A line with the status "audio" records that audio was stored for the row with the same key.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def row_key(clip: Clip, content: str, identity: str) -> str:
     """Return the key of a row as 16 hex digits.
 
     Args:
-        clip: the reference. Only its name affects the key.
+        clip: the reference clip. Only its name is used.
         content: `content_hash` of the clip.
         identity: identifier and layout of the codec, or the `content_hash` of its output file.
     """
@@ -49,7 +49,7 @@ def content_hash(path: Path) -> str:
 
 
 def metric_identity(metric: Metric, clip: Clip) -> str:
-    """Return a string that changes if stored values of a metric become invalid for a clip.
+    """Return a string that changes when the stored value of a metric for a clip becomes invalid.
 
     The string consists of the metric's name, its model and a hash of the clip's manifest columns. For metrics without a
     model and without weights, it consists only of the name.
@@ -60,7 +60,7 @@ def metric_identity(metric: Metric, clip: Clip) -> str:
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:
-    """Return whether a row contains this metric, measured with the current model and manifest columns."""
+    """Return whether a row contains a metric that was measured with the current model and manifest columns."""
     return row is not None and row["measured_with"].get(metric.name) == metric_identity(metric, clip)
 
 
@@ -88,7 +88,7 @@ class RowsFile:
 
     Attributes:
         rows: successful rows, keyed by row key. Failed rows are omitted, so that they are measured again.
-        audio: keys of the rows to which the stored audio belongs, keyed by (clip, codec).
+        audio: keys of the rows whose audio is stored, in a dictionary indexed by (clip, codec).
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,10 +1,10 @@
-"""Compute means over all clips, means by group, and paired differences, all with 95 % intervals.
+"""Compute means over all clips, means by group, and paired differences, all with 95 % confidence intervals.
 
 All codecs are compared on the same clips. The mean of a metric includes only clips for which *every* codec has a value.
-Excluded clips are listed. This rule ignores codecs that have no value for the metric on any clip.
+A codec that has no value for the metric on any clip does not count. Excluded clips are listed in the result.
 
 The intervals come from a bootstrap over clips (`statistics.bootstrap`) with the same resamples for all codecs. For
-error rates, each clip is weighted by the number of words or characters in its reference.
+error rates, each clip is weighted by the number of words or characters in its reference transcript.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def summarize(
     by: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Return all tables of a result.
+    """Return the tables of a result: codecs, means, differences, groups and missing values.
 
     Args:
         rows: rows from `run.py`, one per codec and clip. A codec that cannot be used has no rows.
-        codecs: known fields of each codec, keyed by codec name, in the order of the report. The first codec that
+        codecs: fields to include for each codec, keyed by codec name, in the order of the report. The first codec that
             succeeded on at least one clip is compared with each of the others.
         metrics: names of the metrics.
-        by: manifest columns to group by. Rows without a value in a column are excluded from its groups.
+        by: manifest columns to group by. Rows without a value in a column are excluded from the groups of that column.
         seed: random seed of the bootstrap.
     """
     n_clips = len({row["clip"] for row in rows})
@@ -111,7 +111,7 @@ def _means(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], s
 
 
 def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return the paired differences between the first usable codec and each of the others.
+    """Return the paired differences between the first codec that succeeded on any clip and each of the others.
 
     A difference is significant if its interval does not include 0.
     """
@@ -126,7 +126,7 @@ def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[s
 
 
 def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str, Any]:
-    """Return the fields of one codec: its description, and its rates and speeds over all successful rows."""
+    """Return the result fields of one codec: its description, and its rates and speeds over all successful rows."""
     done = [row for row in rows if row["status"] == "ok"]
     rates: dict[str, Any] = {"n_clips": n_clips, "n_failed": n_clips - len(done), **facts}
     if not done:

@@ -1,7 +1,7 @@
-"""Run tasks in worker processes, so that the crash of a codec affects only one row.
+"""Run measurement tasks in worker processes, so that the crash of a codec affects only one row.
 
-Each worker measures one row at a time. If it crashes, this row is marked as failed and a new worker is started. All
-tasks of a clip go to the same worker, so the clip is read only once.
+Each worker measures one row (one codec on one clip) at a time. If it crashes, this row is marked as failed and a new
+worker is started. All tasks of a clip go to the same worker, so the clip is read only once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 def measure_here(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str]
 ) -> Iterator[Row]:
-    """Run all tasks in this process and yield their rows."""
+    """Run all tasks in the calling process, and yield one row per task."""
     measurer = Measurer(metric_names, models)
     for group in groups:
         yield from map(measurer, group)
@@ -64,7 +64,7 @@ def measure_in_processes(
 
 
 class _MetricWorker:
-    """Manage a worker process and the remaining tasks for its clip. The first of these tasks is in progress."""
+    """Manage a worker process and the remaining tasks for its current clip. The first of these tasks is in progress."""
 
     def __init__(
         self, metric_names: Sequence[str], models: Mapping[str, str], threads: int, tasks: deque[Task]
@@ -78,7 +78,7 @@ class _MetricWorker:
         self._process.send(self.tasks[0])
 
     def answer(self) -> tuple[Row, bool]:
-        """Wait for the current task, and return two values: its row, and whether the process is still running."""
+        """Wait for the current task. Return two values: its row, and whether the worker process is still running."""
         task = self.tasks.popleft()
         try:
             return self._process.receive(), True

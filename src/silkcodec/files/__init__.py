@@ -2,7 +2,7 @@
 
 encode_file      audio file -Reader-> blocks -StreamEncoder-> levels -Writer-> .silk
 decode_file      .silk -Reader-> levels -StreamDecoder-> blocks -Writer-> audio file
-roundtrip_file   both, with the mel distance and a picture of both spectrograms (in roundtrip.py)
+roundtrip_file   encodes, decodes, computes the mel distance, and draws both spectrograms (in roundtrip.py)
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ class Coding:
 
     Attributes:
         source, target: paths of the input and the output, or "-" for standard input and standard output.
-        n_samples: length of the recording in samples at 24 kHz.
-        n_frames: number of frames.
+        n_samples: length of the encoded or decoded audio in samples at 24 kHz.
+        n_frames: number of encoded or decoded frames.
         codebook_sizes: size of each codebook. Each frame has one token per codebook.
         file_bytes: size of the .silk file in bytes.
         wall_s: time in seconds for reading, computing and writing, excluding the time for loading the model.
-        damage: description of the damage in a .silk file that was decoded with `recover`; None if it is undamaged.
+        damage: description of the damage in a .silk file that was decoded with `recover`; None if there is none.
         level: level of an encoded recording before normalization; None after decoding.
         gain: factor by which the decoded audio is multiplied. It differs from 1 if the recording was normalized.
         n_clipped: number of samples in a decoded file that were clipped to full scale; None after encoding.
         peak: peak of the decoded audio before rescaling, relative to full scale; None after encoding.
-        warning: warning that the channels of an encoded recording cancel each other, or None.
+        warning: warning that the channels of an encoded recording cancel each other out, or None.
     """
 
     source: str
@@ -78,7 +78,7 @@ class Coding:
 
     @property
     def duration_s(self) -> float:
-        """Return the duration of the recording in seconds."""
+        """Return the duration of the encoded or decoded audio in seconds."""
         return self.n_samples / SILK_SAMPLE_RATE
 
     @property
@@ -125,7 +125,7 @@ def encode_file(
         codec: a loaded Silk codec.
         source: path of the audio file, "-" for standard input, or a binary file.
         target: path of the .silk file, or "-" for standard output.
-        entropy: range-code the file.
+        entropy: apply entropy coding, which makes the file smaller.
         channel: channel to encode, counted from 0. None averages all channels.
         overwrite: replace the target if it exists.
         normalize: remove the DC offset and normalize the level before encoding. This reads the source twice. The .silk
@@ -140,7 +140,7 @@ def encode_file(
     Raises:
         AudioError: the source cannot be read.
         OutputError: the target cannot be written.
-        MissingExtraError: `entropy` is set, but its extra is not installed.
+        MissingExtraError: `entropy` is set, but the extra that it requires is not installed.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -270,7 +270,7 @@ class Playback:
         codec, source, recover, start_s, duration_s: see `decode_file`.
 
     Attributes:
-        damage: description of the damage in the file, or None. It is set when `blocks` is exhausted.
+        damage: description of the damage in the file, or None. It is set once `blocks` has yielded all blocks.
 
     Raises:
         ContainerError: the source cannot be read or is damaged.
@@ -360,7 +360,7 @@ class Playback:
         """Return the result of decoding. Its n_frames includes the frames decoded before the requested part.
 
         Args:
-            source, target: paths of the input and the output, for the result.
+            source, target: paths of the input and the output, as stored in the result.
             wall_s: time for decoding in seconds.
             file: writer of the decoded audio.
         """
@@ -386,7 +386,7 @@ class Playback:
 
 
 def _loading_s(codec: Silk, **graphs: bool) -> float:
-    """Load the requested graphs if they are not loaded yet, and return the elapsed time in seconds."""
+    """Load the requested model graphs if they are not loaded yet, and return the elapsed time in seconds."""
     started = time.perf_counter()
     codec.prepare(**graphs)
     return time.perf_counter() - started

@@ -1,7 +1,7 @@
 """Compute the mel distance and the spectrograms of two recordings of equal length, block by block.
 
-The spectrogram of an hour of audio takes 180 MB. To save memory, columns of 10 ms are averaged, so that only as many
-columns are kept as a picture can show.
+The spectrogram of an hour of audio takes 180 MB. To save memory, adjacent columns of 10 ms are averaged, so
+that no more columns are kept than a picture can show.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAST = -(-HISTORY // HOP)  # number of columns kept as history for the next col
 
 
 class MelStream:
-    """Compute `mel.log_mel` for a stream of samples at 24 kHz. The columns, float32 [C, 128], cover 10 ms each."""
+    """Compute the spectrogram `mel.log_mel` of a stream of samples at 24 kHz, float32 [C, 128] in columns of 10 ms."""
 
     def __init__(self) -> None:
         self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # starts `_PAST` columns before the next column
@@ -26,7 +26,7 @@ class MelStream:
         self._n_columns = 0
 
     def feed(self, block: Wave) -> Mel:
-        """Add samples, float32 [n], and return the columns whose 20 ms look-ahead is complete."""
+        """Add samples, float32 [n], and return the spectrogram columns whose 20 ms look-ahead is now complete."""
         self._n_samples += len(block)
         self._buffer = np.concatenate([self._buffer, block])
         return self._take((len(self._buffer) - LOOKAHEAD) // HOP - _PAST)
@@ -72,7 +72,7 @@ class Comparison:
         self._add(*(stream.feed(block) for stream, block in zip(self._streams, (original, decoded), strict=True)))
 
     def finish(self) -> None:
-        """End both recordings and compute the results."""
+        """Mark the end of both recordings, and compute the results."""
         self._add(*(stream.flush() for stream in self._streams))
 
     def _add(self, original: Mel, decoded: Mel) -> None:
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def mel_distance(self) -> float:
-        """Return the mean absolute difference between the log-mel spectrograms."""
+        """Return the mean absolute difference between the two log-mel spectrograms."""
         return self._difference / max(1, self._n_columns * N_MELS)
 
     @property

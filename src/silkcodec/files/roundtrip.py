@@ -20,7 +20,7 @@ from silkcodec.spec import SILK_SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Roundtrip:
-    """Represent the result of a round trip.
+    """Represent the result of a round trip, i.e. of encoding and decoding a file.
 
     Attributes:
         encoding, decoding: results of encoding and decoding.
@@ -35,7 +35,7 @@ class Roundtrip:
 
 
 def targets(wave_path: str) -> tuple[str, str]:
-    """Return the paths of the .silk file and the picture for a decoded file.
+    """Return the paths of the .silk file and the picture that are written next to a decoded file.
 
     Args:
         wave_path: path of the decoded file.
@@ -48,7 +48,7 @@ def targets(wave_path: str) -> tuple[str, str]:
 
 
 def check_targets(wave_paths: Sequence[str], *, overwrite: bool, subtype: str | None = None) -> None:
-    """Check that all output files can be written.
+    """Check that all output files of round trips can be written.
 
     Args:
         wave_paths: paths of the decoded files.
@@ -97,7 +97,7 @@ def roundtrip_file(
         AudioError: the source cannot be read.
         OutputError: a file already exists or cannot be written.
         ArgumentError: the output format is not supported.
-        MissingExtraError: `entropy` is set, but its extra is not installed.
+        MissingExtraError: `entropy` is set, but the extra that it requires is not installed.
     """
     silk_path, picture_path = targets(wave_path)
     check_targets([wave_path], overwrite=overwrite, subtype=subtype)
