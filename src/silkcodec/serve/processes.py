@@ -1,4 +1,4 @@
-"""Represent a worker process in the front: its socket, streams, file job and exit."""
+"""Manage a worker process from the front process, which handles the connections of the clients."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LostError(SilkError):
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold the result of a frame. `number` counts from 0. `body` contains int32 codes [K] or samples, as bytes."""
+    """Hold a processed frame: its index `number` in the stream, and the bytes `body` of its int32 codes [K] or samples."""
 
     number: int
     body: bytes
@@ -62,9 +62,9 @@ Event = Frame | Ended | Lost | RefusedError
 
 
 class Stream:
-    """Represent a stream, which stays on one worker.
+    """Represent a client's stream, which is processed by one worker.
 
-    The session limits the number of frames in progress, so `events` stays short.
+    `events` is the queue of the worker's results. It stays short, because the number of frames in progress is limited.
     """
 
     def __init__(self, name: str, worker: Worker) -> None:
@@ -73,7 +73,7 @@ class Stream:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
     async def feed(self, body: bytes, k: int | None = None) -> None:
-        """Send samples or int32 codes [F, k], given as bytes. `k` is None for samples."""
+        """Send the bytes of samples or of int32 codes [F, k] to the worker. `k` is None for samples."""
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
@@ -93,10 +93,10 @@ class Worker:
         role: "streams" or "files".
         ready: whether the worker has loaded the model.
         codec: codec id of the model; "" before the worker is ready.
-        sizes: exact batch sizes; None before they are measured.
+        sizes: batch sizes that give exactly the results of single frames; None before they are measured.
         streams: streams on this worker, keyed by name.
-        job: name of the file job in progress and the future for its result; None: the worker has no job.
-        started: start time on the monotonic clock in seconds.
+        job: name of the file job in progress and the future for its result; None if there is no job.
+        started: start time of the worker in seconds, on the monotonic clock.
     """
 
     def __init__(self, role: str, settings: Settings, metrics: Metrics, sizes: list[int] | None) -> None:
@@ -115,7 +115,7 @@ class Worker:
         self._last_message = self.started
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Start the process, and dispatch its messages until it exits. Call `on_ready` when the model is loaded."""
+        """Start the process, and handle its messages until it exits. Call `on_ready` when it has loaded the model."""
         ours, theirs = socket.socketpair()
         with theirs:
             weights = None if self._settings.weights is None else os.fspath(self._settings.weights)
@@ -159,7 +159,7 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """Return the process id, or None before the start."""
+        """Return the process id, or None if the process has not been started."""
         return None if self._process is None else self._process.pid
 
     def _dispatch(self, head: wire.Head, body: bytes) -> None:
@@ -190,19 +190,19 @@ class Worker:
         self.job = None
 
     def post(self, head: wire.Head, body: bytes = b"") -> None:
-        """Send a message without waiting. Do nothing if the worker has exited."""
+        """Send a message to the worker without waiting. Do nothing if the worker has exited."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(wire.pack(head, body))
 
     async def send(self, head: wire.Head, body: bytes = b"") -> None:
-        """Send a message, and wait while the send buffer is full."""
+        """Send a message to the worker, and wait while the send buffer is full."""
         self.post(head, body)
         if self._writer is not None:
             with suppress(OSError):  # A `Lost` event reports the crash.
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait until the process exits, and return its exit code. Kill the process after `STOP_S` seconds."""
+        """Wait for the process to exit, and return its exit code. If it still runs after `STOP_S` seconds, kill it."""
         if self._process is None:
             return None
         try:
@@ -219,7 +219,7 @@ class Worker:
                 self._process.send_signal(signal.SIGKILL)
 
     def hang_up(self) -> None:
-        """Close the socket, which makes the process exit."""
+        """Close the socket to the process, which makes the process exit."""
         self._hung_up = True
         if self._writer is not None:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""Define a server's metrics for Prometheus. docs/server.md lists them."""
+"""Define the Prometheus metrics of a server. docs/server.md lists all metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Hold the metrics of a server in a separate registry, so that servers in the same process do not share them."""
+    """Hold the metrics of a server in a separate registry, so that servers in the same process do not share metrics."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -48,7 +48,7 @@ class Metrics:
         self.refused = Counter("silk_refused", "Rejected requests and streams.", ["reason"], registry=registry)
 
     def batch(self, task: str, size: int, seconds: float) -> None:
-        """Record one model call."""
+        """Record a model call that processed `size` frames in `seconds` seconds."""
         self.batch_size.labels(task).observe(size)
         self.busy_s.labels(task).inc(seconds)
 

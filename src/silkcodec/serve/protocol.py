@@ -8,8 +8,8 @@
     {"type": "end"}                                 ->
                                                     <-      {"type": "tokens", ...} {"type": "ended", ...}, close 1000
 
-`Session` splits and joins a client's messages into pieces of at most one frame for the worker. A large message
-therefore does not block the worker, and small messages are not passed on one by one.
+`Session` splits a client's messages into pieces of at most one frame, so that large messages do not block the worker. At
+24 kHz, it also collects the samples of small messages until a frame is complete.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class ProtocolError(SilkError):
 
 @dataclass(frozen=True)
 class Start:
-    """Hold a client's first message.
+    """Hold the fields of the first message of a stream, which the client sends.
 
     Attributes:
         task: "encode" or "decode".
-        sample_rate: sample rate in Hz of the samples that the client sends. "decode" always returns 24 kHz.
+        sample_rate: sample rate in Hz of the samples that the client sends. "decode" always returns samples at 24 kHz.
         samples: format of the samples, "s16le" or "f32le".
         tokens: format of the tokens that the server sends, "json" or "binary" (int32, little-endian).
-        n_codebooks: number of codebooks per frame. "encode" returns the first `n_codebooks` codebooks.
+        n_codebooks: number of codes per frame, which belong to the first `n_codebooks` codebooks.
         n_samples: for "decode", the length of the audio in samples at 24 kHz; None: the length of all frames.
     """
 
@@ -74,10 +74,10 @@ class Start:
 
 
 class Session:
-    """Track a client's messages.
+    """Parse the messages of a client, and create those of the server.
 
     Args:
-        max_s: maximum duration of the stream in seconds of audio.
+        max_s: maximum duration of the audio in the stream, in seconds.
         max_text: maximum number of characters in a text message.
 
     Attributes:
@@ -98,7 +98,7 @@ class Session:
         self._next_frame = LOOKAHEAD + FRAME_SAMPLES  # number of samples that complete the next frame
 
     def receive(self, message: str | bytes) -> Iterator[bytes]:
-        """Parse a message, and yield pieces for the worker: the bytes of samples or of int32 codes [F, K].
+        """Parse a client's message, and yield data for the worker: the bytes of samples or of int32 codes [1, K].
 
         Raises:
             ProtocolError: the message is invalid or not allowed at this point.
@@ -127,7 +127,7 @@ class Session:
             raise ProtocolError(f"A message of type {kind!r:.40} is not allowed at this point.")
 
     def end(self) -> Iterator[bytes]:
-        """End the stream, and yield the remaining piece, if any, in the same format as `receive`."""
+        """End the stream, and yield the samples of the last, incomplete frame, if any, as bytes."""
         self.ended = True
         return iter([self._cut(len(self._held))] if self._held else [])
 
@@ -190,7 +190,7 @@ class Session:
 
     @property
     def seconds_in(self) -> float:
-        """Return the duration of the received samples or codes in seconds."""
+        """Return the duration, in seconds, of the received samples or codes."""
         if self.start is None or self.start.task == "decode":
             return self.n_frames_in / SILK_FRAME_RATE
         return self.n_samples_in / self.start.sample_rate
@@ -198,7 +198,7 @@ class Session:
     # --- messages of the server
 
     def started(self, codec: str, request_id: str) -> str:
-        """Return the answer to `start`."""
+        """Return the message that answers the client's first message."""
         return _text(
             "started",
             codec=codec,
@@ -209,7 +209,7 @@ class Session:
         )
 
     def frame(self, number: int, body: bytes) -> str | bytes:
-        """Return the message with the result of a frame, or b"" if the frame starts after `n_samples`."""
+        """Return the message that contains a frame's result, or b"" if the frame starts after the end of the audio."""
         start = self.start
         assert start is not None
         if start.task == "decode":
@@ -223,7 +223,7 @@ class Session:
         return _text("tokens", frame=number, codes=codes)
 
     def last(self, n_samples: int, n_frames: int) -> str:
-        """Return the last message, which contains the number of samples at 24 kHz and the number of frames."""
+        """Return the stream's last message, which contains the number of samples at 24 kHz and the number of frames."""
         if self.start is not None and self.start.n_samples is not None:
             n_samples = min(n_samples, self.start.n_samples)
         return _text("ended", n_samples=n_samples, n_frames=n_frames)

@@ -1,4 +1,4 @@
-"""Log every HTTP request with an id, and record its metrics."""
+"""Log every HTTP request with a request id, and record metrics of the requests."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ log = logging.getLogger("silkcodec.serve")
 
 
 class _SlowClient(Exception):
-    """Raised when a client does not read its response. uvicorn then closes the socket of the incomplete response."""
+    """Raised when a client does not read its response in time. uvicorn then closes the connection."""
 
 
 class RequestLog:
-    """Add request ids, the request log and the request limits to an application.
+    """Add request ids, a request log and limits on concurrent requests to an application.
 
-    This is plain ASGI middleware, which does not buffer responses.
+    This is pure ASGI middleware, which does not buffer responses.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -58,9 +58,9 @@ class RequestLog:
             self._write(scope, status, n_bytes, time.monotonic() - started)
 
     async def _within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the application within the concurrency limit.
+        """Call the application, or respond with status 429 if too many requests are in progress.
 
-        Health checks are exempt, so that clients at the limit cannot make the server look unhealthy.
+        Health checks are exempt, so that a large number of requests cannot make the server look unhealthy.
         """
         if scope["path"].startswith("/health/"):
             await self._app(scope, receive, send)

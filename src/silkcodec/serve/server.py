@@ -52,12 +52,12 @@ def serve(settings: Settings) -> None:
 
 
 def check_weights(folder: Path | None) -> None:
-    """Check weights by encoding and decoding a frame.
+    """Check that the weights in a folder can encode and decode a frame.
 
     A separate process loads the weights, which keeps the memory use of the front process low.
 
     Args:
-        folder: folder of the weights; None: the weights in the package.
+        folder: weights folder; None: the weights that ship with the package.
 
     Raises:
         WeightsError: the folder does not contain a working model.
@@ -107,7 +107,7 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
 
 
 class DrainingServer(uvicorn.Server):
-    """Run uvicorn, and drain the server on a signal. By default, uvicorn closes every WebSocket immediately."""
+    """Run uvicorn, but let streams finish after a signal. By default, uvicorn closes every WebSocket immediately."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -116,19 +116,19 @@ class DrainingServer(uvicorn.Server):
         self._drain_task: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until the server stops, like `uvicorn.Server.serve`."""
+        """Serve requests until the server stops; see `uvicorn.Server.serve`."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start draining on the first signal, and stop immediately on the second."""
+        """Start draining the server on the first signal, and stop it immediately on the second."""
         if self._loop is None or self._service.draining.is_set():
             self.should_exit = self.force_exit = True
         else:
             self._loop.call_soon_threadsafe(self.begin_drain)
 
     def begin_drain(self) -> None:
-        """Start draining. Call this from the event loop."""
+        """Start draining the server. Call this method in the thread of the event loop."""
         if self._drain_task is None:
             self._drain_task = asyncio.create_task(self._drain())
 

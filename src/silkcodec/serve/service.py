@@ -1,4 +1,4 @@
-"""Hold the state that all parts of a running server share."""
+"""Define the state that all parts of a running server share."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Service:
     Attributes:
         settings: settings of the server.
         folder: private folder for uploads.
-        pool: the workers.
-        metrics: the metrics for Prometheus.
+        pool: pool of worker processes.
+        metrics: Prometheus metrics.
         rate, denied_rate: rate limiters for accepted and for denied requests.
         streams, uploads, requests: concurrency limits for streams, uploads and HTTP requests.
         draining: event that is set when the server starts to shut down. The server then accepts no new work.
-        sessions: tasks of the open streams.
+        sessions: asyncio tasks that serve the open streams.
     """
 
     settings: Settings
@@ -46,7 +46,7 @@ class Service:
 
     @classmethod
     def of(cls, settings: Settings, folder: Path) -> Service:
-        """Create the state of a server without starting anything."""
+        """Create the state of a server. Do not start any process or task."""
         metrics, limits = Metrics(), settings.limits
         streams = ConcurrencyLimit("streams", limits.sessions, limits.client_sessions)
         uploads = ConcurrencyLimit("uploads", UPLOADS * limits.files, limits.files)
@@ -56,12 +56,12 @@ class Service:
         return cls(settings, folder, pool, metrics, rate, streams, uploads, requests, denied_rate)
 
     def admit(self, client: str, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> None:
-        """Check whether a request is allowed. Denied requests have a separate rate limiter.
+        """Check that a request is authorized and within the rate limit. Denied requests have a separate limit.
 
         Args:
             client: address of the client.
             headers: headers of the request.
-            subprotocols: subprotocols of a WebSocket request.
+            subprotocols: subprotocols that a WebSocket request offers.
 
         Raises:
             DeniedError: the token, origin or host is wrong.

@@ -1,6 +1,6 @@
-"""Serve the WebSocket at /v1/stream, which connects a `protocol.Session` (client) to a `processes.Stream` (worker).
+"""Serve /v1/stream. Each WebSocket connects a client (`protocol.Session`) to a worker (`processes.Stream`).
 
-    socket -> reader -> Session -> room? -> worker          worker -> events -> writer -> socket
+    socket -> reader -> Session -> limit -> worker          worker -> events -> writer -> socket
 
 Back-pressure works in both directions. While `window_frames` frames of a stream are in progress, the server does not
 read from the stream's socket. While a client does not read its answers, the server processes no new frames of the
@@ -35,7 +35,7 @@ END_S = 3.0  # part of the drain time reserved for the last frames
 
 
 async def handle(websocket: WebSocket, service: Service) -> None:
-    """Handle a WebSocket from the handshake to the close."""
+    """Serve a WebSocket connection from its handshake until it is closed."""
     headers = websocket.headers
     logs.request_id.set(logs.new_request_id(headers.get("x-request-id")))
     client = websocket.client.host if websocket.client else "-"
@@ -71,7 +71,7 @@ async def _deny(
 
 
 class _Live:
-    """Run a stream from its first message to its close."""
+    """Serve a stream from the client's first message until the connection is closed."""
 
     def __init__(self, websocket: WebSocket, service: Service, client: str) -> None:
         self._socket = websocket
@@ -88,7 +88,7 @@ class _Live:
         self._started = time.monotonic()
 
     async def run(self) -> None:
-        """Run the stream. Always close the socket with a close code."""
+        """Serve the stream. Then close the WebSocket with a close code, unless the client has disconnected."""
         try:
             await self._serve()
         except WebSocketDisconnect as gone:
@@ -141,7 +141,7 @@ class _Live:
             await self._feed_all(self._session.receive(await self._receive()))
 
     async def _feed_all(self, pieces: Iterator[bytes]) -> None:
-        """Send pieces to the worker, with at most `window_frames` frames in progress.
+        """Send the client's data to the worker. Pause while `window_frames` frames are in progress.
 
         If the client has ended the stream, notify the worker after the last piece.
         """
@@ -164,7 +164,7 @@ class _Live:
 
     @property
     def _n_complete(self) -> int:
-        """Return the estimated number of complete frames. The resampler can delay a few samples."""
+        """Return the estimated number of complete frames sent to the worker. Resampling can delay a few samples."""
         start = self._session.start
         if start is None or start.task == "decode":
             return self._n_fed

@@ -21,33 +21,33 @@ MIN_TOKEN = 16  # characters; `openssl rand -hex 32` makes 64
 
 @dataclass(frozen=True)
 class Limits:
-    """Hold the limits for clients. Times are in seconds.
+    """Hold the limits for clients. Times are in seconds, and sizes are in bytes.
 
     Attributes:
         body_bytes: maximum size of an upload.
         duration_s: maximum duration of the audio or the tokens in an upload.
-        files: maximum number of uploads that are processed or waiting, for all clients. Further uploads get status 503.
-        sessions, client_sessions: maximum number of open streams for all clients and for one address.
-        per_minute: maximum number of requests and streams per minute and address. A tenth may arrive at once.
+        files: maximum number of uploads of all clients that are in progress or waiting. Further ones get status 503.
+        sessions, client_sessions: maximum number of open streams for all clients together, and for one address.
+        per_minute: maximum number of requests and streams per minute for one address. A tenth may arrive at once.
         upload_s: time limit for receiving an upload.
         job_s: time limit for processing an upload.
         header_s: time limit for receiving the head of a request.
-        pressed_s: replaces `header_s` while more than `client_waiting` connections from the address, or more than
-            `waiting` connections from all addresses, have not sent the head of a request.
+        pressed_s: replaces `header_s` while more than `client_waiting` connections from the client's address, or more
+            than `waiting` connections from all addresses, have not sent the head of a request.
         client_waiting, waiting: see `pressed_s`.
         most_waiting: maximum number of connections that have not sent the head of a request. Above this number, the
             server closes the oldest of them.
-        requests, client_requests: maximum number of HTTP requests in progress for all clients and for one address.
-            Health checks are exempt.
+        requests, client_requests: maximum number of HTTP requests in progress for all clients together, and for one
+            address. Health checks are exempt.
         idle_s: maximum time between two messages of a stream.
-        session_s: maximum duration of a stream.
-        send_s: time limit for a client to receive a message.
+        session_s: maximum duration of the audio in a stream.
+        send_s: time limit for a client to receive a message or a part of a response.
         drain_s: time limit for finishing all work after SIGTERM.
         message_bytes: maximum size of a WebSocket message.
-        text_chars: maximum length of a text message.
+        text_chars: maximum length of a text message in characters.
         stream_messages, stream_bytes: maximum number of messages and bytes per second that are read from a stream.
         worker_bytes: maximum memory that a worker may use in addition to the model.
-        window_frames: maximum number of frames in progress per stream. At this number, the server pauses reading.
+        window_frames: maximum number of frames in progress per stream. At this number, the server stops reading data.
 
     Raises:
         ArgumentError: a limit is not above 0.
@@ -100,7 +100,7 @@ class Settings:
         workers: number of processes for live streams.
         file_workers: number of processes for uploads.
         batch: maximum number of frames per model call.
-        weights: folder of the weights; None: the weights in the package.
+        weights: weights folder; None: the weights that ship with the package.
         limits: limits for clients.
 
     Raises:
@@ -135,12 +135,12 @@ class Settings:
 
 
 def default_workers() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the default number of workers, which is the number of cores that this process may use."""
     return available_cores()
 
 
 def read_token(file: Path | None) -> str | None:
-    """Return the token from a file or, if `file` is None, from the environment variable SILK_TOKEN.
+    """Read the token from a file or, if `file` is None, from SILK_TOKEN. Return None if this variable is not set.
 
     Raises:
         ArgumentError: the file cannot be read or is readable by all users, or the token is too short or has invalid

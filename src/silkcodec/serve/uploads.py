@@ -1,4 +1,4 @@
-"""Save request bodies to files in a private folder, within limits, and read the results."""
+"""Save uploads to a private folder, with limits on their size and upload time, and read the converted files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ BLOCK = 1 << 18  # bytes per piece of a response
 
 
 class BodyError(SilkError):
-    """Raised when a body is too large or empty, arrives too slowly, or cannot be stored.
+    """Raised when a request body is too large or empty, arrives too slowly, or cannot be stored.
 
-    `status` is the HTTP status.
+    `status` is the HTTP status of the response.
     """
 
     def __init__(self, status: int, code: str, text: str) -> None:
@@ -66,7 +66,7 @@ def _sweep(parent: Path) -> None:
 
 
 def _lock(folder: int) -> bool:
-    """Lock an open folder until it is closed. Return False if another process has locked it."""
+    """Lock a folder until its file descriptor is closed. Return False if the folder cannot be locked."""
     try:
         import fcntl
 
@@ -89,7 +89,7 @@ def request_folder(root: Path) -> Iterator[Path]:
 async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> int:
     """Save a request's body to a file, piece by piece, and return its size in bytes.
 
-    The event loop writes the pieces. A piece has at most 64 KiB and goes to the page cache, so writing is fast.
+    The event loop writes the pieces itself, because writing at most 64 KiB to the page cache takes little time.
 
     Raises:
         BodyError: the body is empty, its declared or actual size is above `max_bytes`, receiving it takes longer than
@@ -122,7 +122,7 @@ def _too_large(max_bytes: int) -> BodyError:
 
 
 async def unless_disconnected(request: Request, work: asyncio.Task[float]) -> float:
-    """Return the result of a task, or cancel the task if the client disconnects first. Raises ClientDisconnect."""
+    """Return the result of a task. If the client disconnects first, cancel the task and raise ClientDisconnect."""
     gone = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -140,7 +140,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def open_result(path: Path) -> tuple[int, Callable[[], AsyncIterator[bytes]]]:
-    """Open a file, and return its size and a function that yields its bytes. The file may then be deleted."""
+    """Open a result file, and return its size and a function that yields its content. The file may then be deleted."""
     file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed after the last piece, or by the garbage collector
     n_bytes = os.fstat(file.fileno()).st_size
 

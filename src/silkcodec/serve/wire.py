@@ -1,8 +1,8 @@
-"""Exchange messages between the front and a worker over a socket pair. A message has a JSON head and a binary body.
+"""Exchange messages between the front process and a worker. A message has a JSON head and a binary body.
 
     length of the head, length of the body (u32, little-endian) | head (JSON) | body
 
-This module does not use the pipes of `multiprocessing`, because those unpickle the data that they receive.
+This module does not use the pipes of `multiprocessing`, because they unpickle received data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def pack(head: Head, body: bytes = b"") -> bytes:
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
-    """Return the next message, or None if the other end has closed the socket."""
+    """Return the next message from an asyncio stream, or None if the other end has closed the socket."""
     try:
         text, body = _lengths(await reader.readexactly(_LENGTHS.size))
         return json.loads(await reader.readexactly(text)), await reader.readexactly(body)
@@ -35,7 +35,7 @@ async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
 
 
 def receive(connection: socket.socket) -> tuple[Head, bytes] | None:
-    """Wait for the next message and return it, or None if the other end has closed the socket."""
+    """Return the next message from a blocking socket, or None if the other end has closed the socket."""
     try:
         lengths = _exactly(connection, _LENGTHS.size)
         if lengths is None:

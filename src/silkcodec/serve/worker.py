@@ -1,12 +1,12 @@
-r"""Run a worker process, which runs the model and exchanges messages with the front over a socket.
+r"""Run a worker process, which runs the model and exchanges messages with the front process over a socket.
 
     python -m silkcodec.serve.worker \
         '{"fd": 5, "role": "streams", "batch": 8, "sizes": null, "weights": null, "memory": 1073741824}'
 
-The worker exits when the front closes the socket or crashes. It ignores SIGTERM and SIGINT, because the front handles
-these signals by draining the server.
+The worker exits when the front process closes the socket or crashes. It ignores SIGTERM and SIGINT, so that streams can
+finish before the front process closes the socket.
 
-Heads of messages:
+JSON heads of the messages:
 
     to a stream worker       {do: open, id, task, ...} {do: feed, id} + bytes {do: end, id} {do: drop, id}
     from a stream worker     {is: ready, codec, sizes} {is: frame, id, frame} + bytes {is: ended, id, n_samples}
@@ -62,7 +62,7 @@ CODES = {  # exception type -> error code in the response
 
 
 class Inbox:
-    """Receive messages in a thread, so that the model does not wait for them."""
+    """Receive messages in a separate thread, so that the model does not wait for them."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -97,14 +97,14 @@ def samples_of(body: bytes, kind: str) -> np.ndarray:
 
 
 def bytes_of(wave: np.ndarray, kind: str) -> bytes:
-    """Convert samples, float32 [n], to bytes in the format `kind`. 16-bit integers are clipped."""
+    """Convert samples, float32 [n], to bytes in the format `kind`. For "s16le", the samples are clipped."""
     if kind == "f32le":
         return wave.astype("<f4").tobytes()
     return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
 
 
 class StreamWorker:
-    """Serve the streams of a `Batcher` over a socket."""
+    """Process streams with a `Batcher`, and exchange their data with the front process over a socket."""
 
     def __init__(self, connection: socket.socket, codec: Silk, sizes: list[int]) -> None:
         self._connection = connection
@@ -174,7 +174,7 @@ class StreamWorker:
 
 
 def refusal(name: str, error: Exception) -> wire.Head:
-    """Return the message that reports an error to the front. `name` is the name of the stream or job."""
+    """Return the message that reports an error to the front process. `name` is the name of the stream or file job."""
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), "internal")
     if code == "not_stored":  # The original message contains a local path.
         return {
@@ -233,9 +233,9 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
 
 
 def limit_memory(extra_bytes: int) -> None:
-    """Limit the memory of this process to its current size plus `extra_bytes`.
+    """Limit the memory of this process to its current use plus `extra_bytes`.
 
-    If an allocation exceeds the limit, Python raises MemoryError.
+    If an allocation would exceed the limit, Python raises MemoryError.
     """
     try:
         import resource
@@ -249,7 +249,7 @@ def limit_memory(extra_bytes: int) -> None:
 
 
 def main(options: dict[str, Any]) -> None:
-    """Run the worker process with the options of its command line."""
+    """Run the worker process with the options from its command line."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     with socket.socket(fileno=options["fd"]) as connection:
