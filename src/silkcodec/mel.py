@@ -91,7 +91,7 @@ def hann(n: int = N_FFT) -> NDArray[np.float32]:
 
 
 def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the log-mel spectrogram of a complete recording, padded with zeros to whole frames of 400 ms.
+    """Return the log-mel spectrogram of a complete recording, which is padded with zeros to whole 400 ms frames.
 
     Args:
         wave: mono samples at 24 kHz, float32 [T].

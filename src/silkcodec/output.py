@@ -2,7 +2,7 @@
 
 Silk writes its files with `replacing`, which writes to a hidden file next to the target and renames it at the end. The
 target is therefore never incomplete, even if the process is killed, the disk is full or an error occurs. In these
-cases, it keeps its old content or is not created.
+cases, the target keeps its old content or is not created.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     Missing parent folders are not an error, because `replacing` creates them.
 
     Returns:
-        The path.
+        The path as a `Path`.
 
     Raises:
         OutputError: the path is a folder, is not writable, or already exists and `overwrite` is False.
@@ -136,7 +136,7 @@ class _Guarded(io.RawIOBase):
         self._pending = bytearray()
 
     def write(self, data: Any) -> int:
-        """Write all of `data`, which must support the buffer protocol, and return the number of bytes."""
+        """Write or buffer all of `data`, a bytes-like object, and return its length in bytes."""
         view = memoryview(data).cast("B")
         self._pending += view
         if len(self._pending) >= self.BUFFER:
@@ -162,7 +162,7 @@ class _Guarded(io.RawIOBase):
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position in the file and return it."""
+        """Move to a position in the file, and return the new position."""
         self.flush()
         return self._file.seek(offset, whence)
 

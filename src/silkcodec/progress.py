@@ -29,7 +29,7 @@ class _Minutes:
 
 
 class SoundProgress:
-    """Count processed seconds of audio, and estimate the total duration from the sizes of the files.
+    """Track the processed seconds of audio, and estimate the total duration from the file sizes.
 
     Args:
         sources: paths of all files that will be processed.
@@ -48,19 +48,19 @@ class SoundProgress:
         self._bytes_left -= self._size
 
     def opened(self, duration_s: float) -> None:
-        """Record the duration of the file that was opened, or 0 if it is unknown."""
+        """Record the duration of the opened file in seconds, or 0 if it is unknown."""
         self._bytes_opened += self._size
         self._opened_s += duration_s
 
     def advance(self, seconds: float) -> None:
-        """Count newly processed seconds of audio."""
+        """Add newly processed seconds of audio, and show the progress."""
         self._done_s += seconds
         self._show(self._done_s, self._opened_s * (1 + self._bytes_left / max(1, self._bytes_opened)))
 
 
 @contextmanager
 def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on standard error, and yield a callback that takes (done, total, note)."""
+    """Show a progress bar on standard error, and yield a callback that updates it, given (done, total, note)."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -80,7 +80,7 @@ def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]:
-    """Show progress in seconds of audio, as a bar on a terminal or as one log line per minute elsewhere."""
+    """Show progress in seconds of audio, as a bar on a terminal, and otherwise as one log line per minute."""
     if sys.stderr.isatty():
         counts = "{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of audio"
         with _bar(what, counts) as update:
@@ -97,7 +97,7 @@ def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show progress as a count of items, as a bar on a terminal or as one log line per minute elsewhere.
+    """Show progress as a count of items, as a bar on a terminal, and otherwise as one log line per minute.
 
     The context manager yields a callback that takes (done, total, name of the current item).
     """

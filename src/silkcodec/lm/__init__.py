@@ -1,13 +1,13 @@
 """Convert tokens to training sequences for language models and back.
 
     layout.py      Layout: the order of the tokens in a frame; codes [F, P] and their digits [F, P, H]
-    sequences.py   Flat, Factorised, Heads: Tokens <-> sequences of integers with bos, eos and pad; delays
+    sequences.py   Flat, Factorised, Heads: Tokens <-> sequences of integers with bos, eos and pad, and optional delays
     text.py        Tokens <-> '<|silk:3:17|>...', for use with a text tokenizer
 
 All conversions are lossless. A sequence contains whole frames. A recording can end within its last frame, so decoders
 take the number of samples as a separate argument, `n_samples`. This package needs only NumPy.
 
-    S  steps of a sequence   F  frames   P  tokens in a frame   H  heads (digits) of a token
+Letters in shapes: S steps of a sequence, F frames, P tokens in a frame, H heads (digits) of a token.
 """
 
 from silkcodec.lm.layout import Frames, Layout, heads

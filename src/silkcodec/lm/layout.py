@@ -1,18 +1,18 @@
 """Arrange the tokens of each frame in time order for a language model.
 
-A *frame* is one step of the codec's slowest codebook. Its tokens are sorted by start time. If two tokens start at the
-same time, the token of the coarser codebook comes first. If all codebooks have the same rate, tokens are in codebook
+A *frame* covers one code of the codec's slowest codebook. Its tokens are sorted by start time. If two tokens start at
+the same time, the one from the lower codebook comes first. If all codebooks have the same rate, tokens are in codebook
 order. Example for SNAC, whose rates are 1 : 2 : 4:
 
     codebook 0   a0                            a0 b0 c0 c1 b1 c2 c3
     codebook 1   b0          b1          ->
     codebook 2   c0    c1    c2    c3
 
-If no codebook has more than 4,096 codes, a token has one *head*, a softmax over all codes. Otherwise, all codebooks are
-factorized exactly, so their sizes must be powers of two. A code is written in base 8, least significant digit first,
-and every digit has a head of 8 codes. The last head can have 2, 4 or 8 codes. For Silk, these digits are the FSQ
-levels. A codebook of 8^7 codes has seven heads of 8, and a frame has 128 heads. Each token is one step of a sequence. A
-model predicts the heads of a token in parallel, or sequentially with a small module.
+If no codebook has more than 4,096 codes, a token has one *head*, a softmax over all codes. Otherwise, all codes are
+factorized exactly, so the codebook sizes must be powers of two. A code is written in base 8, least significant digit
+first. Each digit has a head of 8 codes, except that the last head can have 2 or 4 codes. For Silk, these digits are the
+FSQ levels. A codebook of 8^7 codes has seven heads of 8, and a frame has 128 heads. A model predicts the heads of a
+token in parallel, or sequentially with a small module.
 
 Letters: F frames, P tokens in a frame, H heads of a token. Unused heads have one code, 0, so they cost 0 bits.
 """
@@ -46,7 +46,7 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Layout:
-    """Describe a codec's frames, and convert between frames and Tokens.
+    """Describe the tokens in a codec's frames, and convert `Tokens` to arrays of codes and back.
 
     Attributes:
         codec: codec id, as stored in the tokens, e.g. "silk@0a1b2c3d4e5f".
@@ -73,13 +73,13 @@ class Layout:
 
     @classmethod
     def of(cls, tokens: Tokens) -> Layout:
-        """Return the layout of the given tokens, which can be from any codec.
+        """Return the layout of the given tokens.
 
         Args:
             tokens: tokens from any codec.
 
         Raises:
-            TokensError: the rates are not whole multiples of the slowest rate, the codes do not fill whole frames, or
+            TokensError: the frame rates are not multiples of the slowest rate, the codes do not fill whole frames, or
                 the codebooks cannot be factorized; see `heads`.
         """
         ratios = _ratios(tokens.frame_rates)
@@ -99,11 +99,11 @@ class Layout:
 
         Args:
             codec: codec whose tokens the layout describes.
-            dims_per_token: dimensions per token, for Silk only; see `Tokens.regroup`. None means the codec's own
+            dims_per_token: latent dimensions per token, for Silk only; see `Tokens.regroup`. None means the codec's own
                 grouping.
 
         Raises:
-            TokensError: the rates are not whole multiples of the slowest rate, or the codebooks cannot be factorized.
+            TokensError: the frame rates are not multiples of the slowest rate, or the codebooks cannot be factorized.
             ArgumentError: `dims_per_token` is out of range, or is set for a codec other than Silk.
         """
         sizes, rates = tuple(codec.codebook_sizes), tuple(codec.frame_rates)
@@ -123,7 +123,7 @@ class Layout:
 
     @property
     def frame_rate(self) -> float:
-        """Return the rate of the slowest codebook in Hz."""
+        """Return the frame rate of the slowest codebook in Hz."""
         return min(self.frame_rates)
 
     @property
@@ -146,7 +146,7 @@ class Layout:
 
     @property
     def raw_bits_per_frame(self) -> float:
-        """Return the number of bits in a frame if all codes are equally likely: the sum of log2 of the token sizes."""
+        """Return the number of bits in a frame if all codes are equally likely: the sum of log2 of `token_sizes`."""
         return float(np.log2(self.token_sizes).sum())
 
     @property
@@ -158,7 +158,7 @@ class Layout:
         """Convert tokens to codes in time order.
 
         Args:
-            tokens: tokens from the codec of this layout, in its grouping.
+            tokens: tokens with the codec and the grouping of this layout.
 
         Returns:
             The codes, int64 [F, P].
@@ -183,13 +183,13 @@ class Layout:
         return codes
 
     def frames(self, tokens: Tokens) -> Frames:
-        """Convert tokens to the codes of all heads.
+        """Convert tokens to digits, one for each head.
 
         Args:
-            tokens: tokens from the codec of this layout, in its grouping.
+            tokens: tokens with the codec and the grouping of this layout.
 
         Returns:
-            The codes of the heads, int64 [F, P, H].
+            The digits, int64 [F, P, H].
 
         Raises:
             TokensError: see `codes`.
@@ -197,7 +197,7 @@ class Layout:
         return self.split(self.codes(tokens))
 
     def split(self, codes: ArrayLike) -> Frames:
-        """Split codes into digits, which are the codes of the heads.
+        """Split each code into digits, one for each head.
 
         Args:
             codes: integers [F, P] in time order.
@@ -236,7 +236,7 @@ class Layout:
 
         Args:
             codes: integers [F, P] in time order.
-            n_samples: length of the audio in samples. None means the length of all frames.
+            n_samples: length of the audio in samples. None means the total length of all frames.
 
         Returns:
             The tokens.
@@ -253,7 +253,7 @@ class Layout:
         return Tokens(streams, self.codebook_sizes, self.frame_rates, self.sample_rate, n_samples, self.codec)
 
     def _checked(self, values: ArrayLike, what: str, shape: tuple[int, ...], sizes: NDArray[Any]) -> Codes:
-        """Return integers [F, *shape] after checking their shape and range. Raises TokensError."""
+        """Check the shape and range of integers [F, *shape], and return them as int64. Raises TokensError."""
         array = np.asarray(values)
         if array.ndim != 1 + len(shape) or array.shape[1:] != shape or array.dtype.kind not in "iu":
             wanted = ", ".join(map(str, shape))
@@ -268,7 +268,7 @@ class Layout:
 
 
 def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the head sizes for each codebook. Their product is the codebook's size.
+    """Return the sizes of each codebook's heads (softmaxes). Their product is the size of the codebook.
 
     Args:
         codebook_sizes: number of codes in each codebook.

@@ -13,8 +13,8 @@ There are three formats, drawn here for a codec with 2 tokens per frame (a0 b0 |
                  delayed, so that a token can be       bos a0 a1 a2 eos pad                 delays (0, 1)
                  predicted from tokens in its frame    bos bos b0 b1 b2 eos
 
-All formats have `encode(tokens)` and `decode(integers, n_samples)`. `decode` also accepts sampled sequences, with or
-without a bos, and reads up to the first eos. The drawings show the arrays transposed. In the arrays, rows are steps.
+All formats have `encode(tokens)` and `decode(integers, n_samples)`. `decode` also accepts sequences sampled from a
+model, with or without a bos, up to the first eos or pad. The drawings are transposed: in the arrays, rows are steps.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ Ids = NDArray[np.int64]
 
 
 class Flat:
-    """Convert tokens to a row of ids from one vocabulary, which can be placed after a text model's vocabulary.
+    """Convert tokens to a sequence of ids from one vocabulary, which can be placed after a text model's vocabulary.
 
         offset     +0   +1   +2   +3 ...                +3 + size of codebook 0 ...
         text ids   bos  eos  pad  codes of codebook 0   codes of codebook 1          ... size
 
     Args:
-        layout: layout of the tokens. Silk's default groups need a vocabulary of 37,748,803 ids. Groups of 4 dimensions
-            need 131,075 ids, and groups of 2 need 4,099: `Layout.of_codec(silk, dims_per_token=2)`.
+        layout: layout of the tokens. Silk's default grouping needs 37,748,803 ids. Groups of 4 dimensions need 131,075
+            ids, and groups of 2 need 4,099: `Layout.of_codec(silk, dims_per_token=2)`.
         offset: number of ids already in use, e.g. the size of the text vocabulary.
-        shared: let all codebooks share the ids of the largest one. The position in the frame then determines the
-            codebook. By default, every codebook has its own ids.
+        shared: let all codebooks share the ids of the largest one. A token's position in the frame then
+            determines its codebook. By default, every codebook has its own ids.
 
     Attributes:
         bos, eos, pad: the special ids.
@@ -70,7 +70,7 @@ class Flat:
         self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # first ids, [P]
 
     def allowed(self, step: int) -> slice:
-        """Return the ids that are valid at a step. Sample only from `logits[allowed]`.
+        """Return the slice of the ids that are valid at a step. Sample only from the logits of these ids.
 
         Args:
             step: index of the step, counted from 0 after the bos.
@@ -100,7 +100,7 @@ class Flat:
 
         Args:
             ids: integers [S], with or without a bos. Only the ids before the first eos or pad are read.
-            n_samples: length of the audio in samples. None means the length of all frames.
+            n_samples: length of the audio in samples. None means the total length of all frames.
             cut: drop an incomplete last frame, e.g. when a model has reached its maximum number of steps.
 
         Returns:
@@ -116,7 +116,7 @@ class Flat:
 
 
 class Factorised:
-    """Convert each token to one step with one head per digit.
+    """Convert each token to one step of a sequence, with one head per digit.
 
     A token has a single head if no codebook has more than 4,096 codes. Silk has 19 steps per frame. The first 18 have
     seven FSQ levels each. The last has two levels, and its other heads are always 0.
@@ -125,7 +125,7 @@ class Factorised:
         layout: layout of the tokens.
 
     Attributes:
-        sizes: number of codes for each head, int64 [P, H]. Step s uses row s % P.
+        sizes: number of codes for each head, int64 [P, H]. Step s after the bos uses row s % P.
         bos, eos, pad: special codes. They are the same in all heads, and follow the codes of the largest head.
         head_size: vocabulary size of the largest head, including the special codes. It is 11 for Silk.
     """
@@ -159,7 +159,7 @@ class Factorised:
 
         Args:
             steps: integers [S, H], with or without a bos. Only the steps before the first eos or pad are read.
-            n_samples: length of the audio in samples. None means the length of all frames.
+            n_samples: length of the audio in samples. None means the total length of all frames.
             cut: drop an incomplete last frame instead of raising an error.
 
         Returns:
@@ -176,7 +176,7 @@ class Factorised:
 
 
 class Heads:
-    """Convert each frame to one step with a head per token or per digit, optionally with delays.
+    """Convert each frame to one step of a sequence, with a head per token or per digit, and optionally with delays.
 
     Args:
         layout: layout of the tokens.
@@ -186,7 +186,7 @@ class Heads:
             [S, 19, 7] instead of [S, 19].
 
     Attributes:
-        sizes: number of codes for each head, int64 [P], or [P, H] with digits.
+        sizes: number of codes for each head, int64 [P], or [P, H] if `digits` is set.
         bos, eos, pad: special codes. They are the same in all heads, and follow the codes of the largest head.
         head_size: vocabulary size of the largest head, including the special codes.
 
@@ -210,7 +210,7 @@ class Heads:
             eos: whether to add an eos after the last frame.
 
         Returns:
-            The steps, int64 [bos + F + eos + largest delay, P], or [..., P, H] with digits.
+            The steps, int64 [bos + F + eos + largest delay, P], or [..., P, H] if `digits` is set.
 
         Raises:
             TokensError: the tokens do not match the layout.
@@ -225,8 +225,8 @@ class Heads:
         After the delays are undone, a recording ends at the first step with an eos or pad in any column.
 
         Args:
-            steps: integers [S, P], or [S, P, H] with digits. A bos is optional.
-            n_samples: length of the audio in samples. None means the length of all frames.
+            steps: integers [S, P], or [S, P, H] if `digits` is set. A bos is optional.
+            n_samples: length of the audio in samples. None means the total length of all frames.
 
         Returns:
             The tokens.
@@ -272,7 +272,7 @@ def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
     """Undo `delay`. The fill values are dropped.
 
     Args:
-        rows: integers [S, C, ...], with the columns delayed.
+        rows: integers [S, C, ...] with delayed columns.
         delays: delay of each column in steps. None means 0, 1, 2, ...
 
     Returns:
@@ -293,7 +293,7 @@ def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
 
 
 def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """Pad sequences of different lengths to one array, and return the array and a mask.
+    """Combine sequences of different lengths into one padded array, and return the array and a mask.
 
     Args:
         sequences: integer arrays [S_i, ...] that differ only in their first dimension.
@@ -317,7 +317,7 @@ def _framed(rows: Ids, bos: int | None, eos: int | None) -> Ids:
 
 
 def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slice:
-    """Return the slice between an optional bos and the first eos or pad. Raises TokensError."""
+    """Return the slice of steps between an optional bos and the first eos or pad. Raises TokensError if it is empty."""
     first = int(len(rows) > 0 and starts[0])
     stop = int(np.argmax(ends)) if ends.any() else len(rows)
     if starts[first:stop].any():
@@ -329,7 +329,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
 
 
 def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
-    """Return the steps that form whole frames. Raises TokensError."""
+    """Return the steps that form whole frames. Raises TokensError if a frame is incomplete and `cut` is False."""
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):
         raise TokensError(

@@ -3,12 +3,12 @@
     <|silk:0:17|><|silk:1:1804|>...<|silk:18:5|> <|silk:0:9|>...<|silk:18:60|> <|silk:end:21600|>
     '-------- frame 0, in time order --------'   '----- frame 1 -----'        '-- n_samples --'
 
-With other groupings of Silk, the strings include the group size: '<|silk/4:31:4095|>'. The end string contains the
-number of samples in the recording. Without it, a recording has the length of all frames.
+If Silk tokens are regrouped, the strings include the group size: '<|silk/4:31:4095|>'. The end string contains the
+number of samples in the recording. Without it, a recording has the total length of all frames.
 
-`strings` yields the strings of all codes. If the tokenizer has a token for each string, one audio token is one step.
-Silk's default groups require too many strings for a tokenizer. Groups of 2 dimensions require 4,096 strings, and groups
-of 4 require 131,072.
+`strings` yields the strings of all codes. If the tokenizer has a token for each string, an audio token is one text
+token. Silk's default grouping requires too many strings for a tokenizer. Groups of 2 dimensions require 4,096 strings,
+and groups of 4 require 131,072.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def to_text(tokens: Tokens, *, end: bool = True) -> str:
 
     Args:
         tokens: tokens to convert.
-        end: append the number of samples. Without it, the text decodes to whole frames.
+        end: append a string with the number of samples. Without it, the text decodes to whole frames.
 
     Returns:
         The text, with one string per token.
@@ -148,7 +148,7 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return the codec name in a layout's token strings, without the hash and with Silk's group size: "silk/4".
+    """Return the codec name that token strings contain, e.g. "silk", or "silk/4" for Silk tokens of 4 dimensions.
 
     Args:
         layout: layout of the tokens.

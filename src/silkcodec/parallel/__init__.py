@@ -1,4 +1,4 @@
-"""Run work in other processes.
+"""Run code in other processes.
 
 cores.py           counts the cores that this process can use
 worker_process.py  runs a function in a process that can be killed

@@ -1,4 +1,4 @@
-"""Pickle codecs as the arguments of their constructors.
+"""Pickle codecs by storing only the arguments of their constructors.
 
 Sessions, locks and C libraries cannot be pickled, so each process loads its own copy of a codec. Codecs can therefore
 be passed to processes that are started with `spawn` or `forkserver`, e.g. in a `Pool` or a `DataLoader`.

@@ -1,4 +1,4 @@
-"""Run tasks in a process that can crash or be killed without affecting the process that started it.
+"""Run tasks in a worker process. The leader, which starts the worker, is not affected if the worker crashes.
 
     leader                                     worker
     WorkerProcess(serve, *arguments)   --->    serve(tasks, *arguments), which loops over tasks.recv(), tasks.send()
@@ -27,7 +27,7 @@ EXIT_TIMEOUT_S = 5.0  # time that a process has to exit by itself, and then agai
 
 
 class WorkerExited(Exception):
-    """Report that a worker process exited unexpectedly. The message gives the reason; see `reason_of`."""
+    """Raised when a worker process has exited unexpectedly. The message gives the reason; see `reason_of`."""
 
 
 class WorkerProcess:
@@ -39,7 +39,7 @@ class WorkerProcess:
         arguments: additional arguments for `serve`.
 
     Attributes:
-        connection: the leader's end of the pipe. To wait for several workers, pass their connections to
+        connection: this process's end of the pipe. To wait for several workers, pass their connections to
             `multiprocessing.connection.wait`.
     """
 
@@ -51,12 +51,12 @@ class WorkerProcess:
         theirs.close()  # If this end stayed open, the pipe would not close when the worker exits.
 
     def send(self, task: Any) -> None:
-        """Send a task. If the worker has exited, the next call to `receive` raises WorkerExited."""
+        """Send a task to the worker. If the worker has exited, the next call to `receive` raises WorkerExited."""
         with suppress(OSError):
             self.connection.send(task)
 
     def receive(self) -> Any:
-        """Wait for an answer and return it.
+        """Wait for the worker's next answer and return it.
 
         Raises:
             WorkerExited: the worker process exited.
@@ -74,7 +74,7 @@ class WorkerProcess:
         return answer
 
     def end(self, *, idle: bool) -> None:
-        """End the process. An idle process exits when its pipe is closed. A busy process is terminated."""
+        """End the worker process. An idle process exits when its pipe is closed. A busy process is terminated."""
         self.connection.close()
         if idle:
             self._process.join(EXIT_TIMEOUT_S)
@@ -121,7 +121,7 @@ def max_rss_mb(usage: Any) -> float:
 
 
 class _Bug:
-    """Hold the traceback of an unexpected error, which the worker sends to the leader."""
+    """Hold the traceback of an unexpected error in a worker. The worker sends it to the process that started it."""
 
     def __init__(self, text: str) -> None:
         self.traceback = text

@@ -1,4 +1,4 @@
-"""Draw two spectrograms as a PNG file with NumPy and zlib, so that no extra is required.
+"""Draw two spectrograms as a PNG file with NumPy and zlib, so that no optional package is required.
 
 +------------------------------------------+
 | title 1                                  |   Both spectrograms have the same color scale,
@@ -79,7 +79,7 @@ def bare_spectrograms(mels: Sequence[NDArray[np.float32]]) -> list[bytes]:
 
 
 def band_height(hz: float) -> float:
-    """Return the vertical position of a frequency in a bare spectrogram, from 0 (bottom) to 1 (top)."""
+    """Return the vertical position of a frequency in a spectrogram without axes, from 0 (bottom) to 1 (top)."""
     return float(hz_to_mel(hz)) / float(hz_to_mel(SAMPLE_RATE / 2))
 
 
@@ -144,18 +144,18 @@ def _time_axis(image: Image, top: int, duration_s: float) -> None:
 
 
 def time_step_s(duration_s: float) -> float:
-    """Return the spacing of ticks in seconds, a round number that gives a time axis 4 to 12 ticks."""
+    """Return the tick spacing of a time axis in seconds: a round number that results in 4 to 12 ticks."""
     steps = [base * 10.0**power for power in range(-5, 2) for base in (1, 2, 5)]
     steps = [step for step in steps if step <= 20] + [30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
     return next((step for step in steps if duration_s / step <= 11), 3600.0 * max(1, int(duration_s / 36000)))
 
 
 def clock(at_s: float, step_s: float) -> str:
-    """Return the label of a tick, in seconds or, on a long axis, as minutes:seconds.
+    """Return the label of a tick on a time axis, in seconds or, on a long axis, as minutes:seconds.
 
     Args:
         at_s: time of the tick in seconds.
-        step_s: distance between ticks in seconds, which determines the number of digits.
+        step_s: tick spacing in seconds, which determines the number of decimal places.
     """
     if step_s * 10 > 60:
         return f"{int(at_s) // 60}:{int(at_s) % 60:02d}"
