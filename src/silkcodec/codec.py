@@ -146,11 +146,11 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
         name: a name from `codecs()`, optionally followed by a preset ("opus:6k") and a weights source
             ("mimi:8@./weights/mimi"). The source is a folder or a Hugging Face repository. Without a source, the
             published weights are loaded. `name` can also be the path of a weights folder written by `silk export`.
-        options: keyword arguments for the codec. Silk accepts `threads`, the number of CPU threads (None chooses it
-            automatically), and `provider`, which is "cpu" or "cuda".
+        options: keyword arguments for the codec. Silk accepts `threads`, the number of CPU threads (None chooses the
+            number automatically), and `provider`, which is "cpu" or "cuda".
 
     Returns:
-        The loaded codec. For "silk", it is a `Silk`.
+        The loaded codec. For "silk", it is a `Silk` object.
 
     Raises:
         ArgumentError: the codec, its preset or an option is unknown.

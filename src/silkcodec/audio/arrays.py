@@ -30,7 +30,7 @@ def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE)
 
     Floats must be in [-1, 1]. Samples of type int8, int16 and int32 are divided by the full scale of their type. uint8
     samples are centered at 128, as in WAV files. int64 samples, such as those in a list of integers, have no known full
-    scale and raise AudioError unless all of them are zero.
+    scale. They are rejected unless all of them are zero.
 
     Args:
         array: samples [T], [T, C] with up to 64 channels, or [C, T] with 1 or 2 channels. The shorter axis holds the

@@ -18,13 +18,13 @@ class Downmix:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Average a block [n, C] over its channels, return the mean [n], and add both to the sums for `cancels`."""
+        """Return the channel mean [n] of a block [n, C], and update the energy sums that `cancels` compares."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean
 
     def add(self, samples: Wave, mean: Wave) -> None:
-        """Add a block, [n, C] or [C, n], and the mean [n] of its channels to the sums for `cancels`."""
+        """Update the energy sums that `cancels` compares with a block, [n, C] or [C, n], and its channel mean [n]."""
         if samples.ndim == 2 and min(samples.shape) > 1:
             self._n_values += samples.size
             self._of_channels += _energy(samples)
@@ -32,7 +32,7 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Return whether the mean has less than a fifth of the energy expected for uncorrelated channels."""
+        """Return whether the channel mean has less than a fifth of the energy expected for uncorrelated channels."""
         return self._of_channels > _SILENCE * self._n_values and self._of_mean < _CANCELLED * self._of_channels
 
 

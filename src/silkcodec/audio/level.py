@@ -49,7 +49,7 @@ class Level:
     Attributes:
         offset: mean of the samples (DC offset).
         active: RMS level outside pauses, after subtracting the offset.
-        peak: highest absolute value, after subtracting the offset.
+        peak: highest absolute sample value, after subtracting the offset.
     """
 
     offset: float
@@ -91,7 +91,7 @@ class Level:
 
 
 class Meter:
-    """Measure the level of a recording that is passed in blocks. The meter stores 24 bytes per 100 ms."""
+    """Measure the level of a recording that is passed in blocks. The meter stores 24 bytes per 100 ms of audio."""
 
     def __init__(self) -> None:
         self._sums: list[NDArray[np.float64]] = []  # arrays [n, 3]: each piece's sample count, sum and energy
@@ -115,7 +115,7 @@ class Meter:
             self._sums.append(_sums(held[:whole].reshape(-1, PIECE_SAMPLES)))
 
     def level(self) -> Level:
-        """Return the level of all blocks passed so far."""
+        """Return the level measured over all blocks so far."""
         pieces = [*self._sums, *([_sums(self._rest[None])] if len(self._rest) else [])]
         if not pieces or self._low == self._high:
             return Level(self._low if pieces else 0.0, 0.0, 0.0)

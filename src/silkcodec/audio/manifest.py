@@ -105,9 +105,9 @@ def as_row(columns: dict[str, Any]) -> Row | None:
 def records(
     file: str | os.PathLike[str], dialect: Dialect = USUAL
 ) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield (line number, columns) for each line of a manifest. JSON values keep their types.
+    """Yield (line number, values keyed by column name) for each line of a manifest. JSON values keep their types.
 
-    If a line is not a valid row, yield an error instead of its columns and continue with the next line.
+    If a line is not a valid row, yield an error instead of its values and continue with the next line.
 
     Raises:
         ArgumentError: the file cannot be read, is not text in the given encoding, has no path column, or has no rows.
@@ -195,9 +195,9 @@ def _each(lines: Iterator[Any]) -> Iterator[Any]:
 
 
 def _table(lines: _Lines, file: Path, dialect: Dialect) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield the line number and the columns of each row of a table.
+    """Yield (line number, values keyed by column name) for each row of a .tsv or .csv table.
 
-    In a .tsv, quotation marks are ordinary characters, because transcripts often contain them.
+    In a .tsv file, quotation marks are ordinary characters, because transcripts often contain them.
     """
     comma = _suffix(file) == ".csv"
     separator = dialect.separator or ("," if comma else "\t")
@@ -247,7 +247,7 @@ def _objects(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | 
 
 
 def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield (line number, columns) for each line of a Kaldi wav.scp, or an error if the line is a command."""
+    """Yield (line number, id and path) for each line of a Kaldi wav.scp, or an error if the line is a command."""
     for line in _each(lines):
         where = f"Line {lines.number} of '{file}'"
         if isinstance(line, Exception):

@@ -43,7 +43,7 @@ def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> t
 
     Args:
         path: path whose suffix selects the format.
-        subtype: "PCM_16", "PCM_24" or "FLOAT". None selects the default of the format.
+        subtype: "PCM_16", "PCM_24" or "FLOAT". None selects the format's default subtype.
 
     Raises:
         ArgumentError: the suffix is unknown, or the format does not support the subtype.

@@ -1,4 +1,4 @@
-"""Implement `silk codecs`, which lists all codecs and presets with their rates and shows whether they are installed.
+"""Implement `silk codecs`, which lists all codecs and presets, their rates, and whether each codec is installed.
 
 The command does not load any codec. It reads measured rates from `rates.json` and checks whether packages are
 installed. Codecs from third-party packages are listed without rates. `rates.json` contains the part of
@@ -27,7 +27,7 @@ def measured() -> dict[str, dict[str, Any] | None]:
 
     `tokens_per_second` and `bits_per_second` are nominal rates, computed from the duration of the frames.
     `counted_tokens_per_second` is the number of tokens for a recording of `counted_s` seconds, divided by `counted_s`.
-    It includes tokens that encode the padding of the last frame. `listed` is false for presets that the table omits.
+    It includes the padding of the last frame. `listed` is false for presets that the table of `silk codecs` omits.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
     codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]
@@ -55,7 +55,7 @@ def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
 
 
 def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Return the rows to show in the table, and the names of the presets that are not shown."""
+    """Return the rows to show in the table of `silk codecs`, and the names of the presets that are not shown."""
     shown: list[Row] = []
     left_out: list[str] = []
     for _, group in groupby(found, key=lambda row: codec.parse(row["name"])[0]):

@@ -58,7 +58,7 @@ class PacketCodec:
         self.frame_rates = (sample_rate / packet_samples,) * len(self.codebook_sizes)
 
     def __reduce__(self) -> Any:
-        """Pickle only the constructor arguments of this codec. See `rebuilt.py`."""
+        """Pickle only the constructor arguments of this codec. See `parallel/rebuilt.py`."""
         return recipe(self, preset=parse(self.name)[1])
 
     def __repr__(self) -> str:

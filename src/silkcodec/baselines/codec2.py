@@ -1,4 +1,4 @@
-"""Provide Codec2, David Rowe's open vocoder with 700 to 3,200 bit/s, through `pycodec2`.
+"""Provide Codec2, David Rowe's open vocoder for 700 to 3,200 bit/s, through `pycodec2`.
 
 Codec2 encodes speech at 8 kHz, so frequencies above 4 kHz are lost. The tokens are the bits of a frame, split into
 symbols of equal width with one codebook each. Symbols have 8 bits in the modes whose frames consist of whole bytes

@@ -8,7 +8,7 @@ from silkcodec.errors import ArgumentError
 
 
 def choose(codec: str, preset: str | None, presets: Sequence[str], default: str) -> str:
-    """Return the given preset if it is valid, or the default preset.
+    """Return the given preset after checking it, or the default preset if none is given.
 
     Args:
         codec: name of the codec, for error messages.

@@ -1,10 +1,10 @@
 """Provide Speex (Valin, 2002; RFC 5574) through the system's libspeex and `ctypes`.
 
-There is no maintained Python package for Speex, so this module calls its C interface (speex.h, speex_bits.h), which has
-not changed since version 1.2beta in 2006. The sample rate is 8 kHz for narrowband and 16 kHz for wideband ("-wb"). Both
-use packets of 20 ms, a **constant** bit rate and complexity 10. The tokens are the bits of a packet, split into
-symbols of equal width with one codebook each. At the lowest two rates, packets have 43 and 79 bits. These are prime
-numbers, so each symbol has one bit.
+There is no maintained Python package for Speex, so this module calls the C interface of libspeex (speex.h,
+speex_bits.h), which has not changed since version 1.2beta in 2006. The sample rate is 8 kHz for narrowband and 16 kHz
+for wideband ("-wb"). Both use packets of 20 ms, a **constant** bit rate and complexity 10. The tokens are the bits of a
+packet, split into symbols of equal width with one codebook each. At the two lowest bit rates, packets have 43 and 79
+bits. These are prime numbers, so each symbol has one bit.
 
 libspeex reports the delays of its encoder and decoder. Their sum is 10 ms for narrowband and 13.9 ms for wideband.
 """
@@ -34,7 +34,7 @@ SET_QUALITY, SET_COMPLEXITY, GET_LOOKAHEAD = 4, 16, 39
 
 @dataclass(frozen=True)
 class SpeexMode:
-    """Describe a bit rate by its quality setting, the size of a packet, and the band."""
+    """Describe a bit rate by its quality setting, packet size and band."""
 
     quality: int
     packet_bits: int

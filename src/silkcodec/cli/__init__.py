@@ -13,8 +13,8 @@
     stdio.py       replaces closed standard streams
 
 If a command raises a SilkError, `silk` prints one line on standard error and exits with code 2. After Ctrl-C, the exit
-code is 130. Commands import slow modules only when they run, so that `silk --help` is fast. The rest of silkcodec does
-not import this package.
+code is 130. Slow modules are imported only when a command runs, so that `silk --help` is fast. The rest of silkcodec
+does not import this package.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command line. This function is the entry point of `silk`."""
+    """Run the command-line program `silk`. This function is its entry point."""
     stdio.replace_closed()
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -1,4 +1,4 @@
-"""Run the `silk` command line when started as `python -m silkcodec.cli`."""
+"""Run the command-line program `silk` with `python -m silkcodec.cli`."""
 
 from silkcodec.cli import main
 

@@ -93,7 +93,7 @@ def _options(
     force: bool,
     root: Path | None,
 ) -> Any:
-    """Convert the options that `compare` and `score` share to `evaluate.run.RunOptions`."""
+    """Return the common options of `compare` and `score` as `evaluate.run.RunOptions`."""
     from silkcodec.evaluate.run import RunOptions
 
     given = {}

@@ -110,7 +110,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
 
 
 def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
-    """Print the result and the warnings of encoding or decoding a file."""
+    """Print the result of encoding or decoding a file, and any warnings."""
     file = results_file(jobs)
     show_level(coding)
     show_clipping(coding.target, coding.n_clipped, coding.peak)
@@ -205,7 +205,7 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
 
 
 def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
-    """Print the table of `silk compare` or `silk score` without metrics that do not fit, and the report paths."""
+    """Print the table of `silk compare` or `silk score`, omitting metrics that do not fit, and the report paths."""
     from silkcodec.evaluate import report
 
     some = [

@@ -64,7 +64,7 @@ def plan(
         silk encode speech                     a.flac, a.wav -> a.flac.silk, a.wav.silk
 
     Args:
-        inputs: files, folders, patterns, or "-".
+        inputs: files, folders, glob patterns, or "-".
         output: path of a file or folder, or "-". It is treated as a folder if the folder exists, if the path ends with
             "/" or has no suffix, or if there are several inputs. If None, each output is written next to its input.
         kind: kind of the input files.
@@ -108,7 +108,7 @@ def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
 
 
 def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: str) -> list[Job]:
-    """Return one job per input.
+    """Return one `Job` per input file.
 
     If several inputs differ only in their suffix, the output names include the suffix, e.g. a.flac.silk and a.wav.silk.
     """

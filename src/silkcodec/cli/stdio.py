@@ -1,7 +1,7 @@
 """Replace closed standard streams with the null device.
 
 Some daemons and schedulers start programs with closed standard streams. Python sets a closed stream to None, and the
-next file that is opened gets the descriptor of the stream. The output of a C library would then go to this file. After
+next file that is opened gets the descriptor of that stream. The output of a C library would then go to this file. After
 the replacement, text written to the stream is discarded, and accessing its `buffer` raises an error.
 """
 

@@ -162,8 +162,8 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
     The reader checks the file up to the end of the part, so it either returns correct tokens or raises an error. Damage
     after the part has no effect.
 
-    The decoder is stateful, so decoding a part differs slightly from decoding the recording and cutting the result. To
-    avoid the difference, read one additional second before the part and discard it after decoding.
+    The decoder is stateful, so decoding a part differs slightly from decoding the whole recording and cutting out the
+    part. To avoid the difference, read one additional second before the part and discard it after decoding.
 
     Args:
         file: a path or a binary file object, which does not need to be seekable.
@@ -264,7 +264,7 @@ def info(file: File, *, recover: bool = False) -> Contents:
 
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
-    """Return the index of the first frame in a period of time, and the index after its last frame."""
+    """Return the index of the first frame that overlaps a period of time, and the index after the last such frame."""
     if not (math.isfinite(start_s) and start_s >= 0):
         raise ArgumentError(f"start_s must be at least 0 seconds; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)

@@ -13,9 +13,9 @@ model are integers:
   fast as `seen`. Their distribution is added to the counts of each dimension with a weight of 48, which helps until a
   dimension has enough counts of its own.
 
-This update rule was chosen from about a dozen, which were compared on quantized log-mel frames of speech.
-Storing a table of counts in each chunk would cost more than it saves, because a table of 128 x 8 entries is nearly as
-large as 25 frames.
+This update rule was chosen from about a dozen, which were compared on quantized log-mel frames of speech. Storing a
+table of counts in each chunk would cost more than it saves, because a table of 128 x 8 entries is nearly as large as
+25 frames.
 
 Decoding gives the same levels on every machine. `constriction` takes probabilities as floats and, with perfect=False,
 converts them to integers as floor(cumulative * (2**24 - 8) / total) + symbol. This module passes integers whose sum is
@@ -131,7 +131,7 @@ class _Model:
         return (self.table() - 1).astype(np.float64)
 
     def learn(self, frame: NDArray[np.uint8]) -> None:
-        """Update the counts with a frame of levels, [128]."""
+        """Update the counts with the levels of a frame, [128]."""
         self.seen += (_EARLY_STEP if self.n_frames < _EARLY_FRAMES else _STEP)[frame]
         self.shared += np.bincount(frame, minlength=N_LEVELS)
         self.n_frames += 1

@@ -122,7 +122,7 @@ class Reader:
             yield chunk
 
     def expect_end_of_file(self) -> None:
-        """Check that no bytes follow the end chunk. On a pipe, wait until it is closed.
+        """Check that no bytes follow the end chunk. For a pipe, wait until the pipe is closed.
 
         If reading stopped before the end chunk, do nothing.
 

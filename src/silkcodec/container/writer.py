@@ -47,7 +47,7 @@ class Writer:
     Args:
         file: a path or a binary file object.
         codec: codec name and weights hash, as in `Tokens.codec`.
-        dims_per_token: number of FSQ dimensions per code, 1 to 20. Readers return the same grouping.
+        dims_per_token: number of FSQ dimensions per code, 1 to 20. Readers return codes with this grouping.
         n_samples: length of the recording in samples. If None, pass the length to `finish`.
         gain: see `Header`. A gain other than 1 requires version 2 of the format.
         entropy: range-code the chunks that become smaller this way.
@@ -99,7 +99,7 @@ class Writer:
         """Append frames given as codes.
 
         Args:
-            codes: integers [F, K] in the writer's grouping. F can be 0.
+            codes: integers [F, K], grouped as `dims_per_token` specifies. F can be 0.
 
         Raises:
             TokensError: the codes are out of range or have the wrong shape. In this case, nothing is written.
