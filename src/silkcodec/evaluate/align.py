@@ -53,7 +53,7 @@ class Delay:
 
 
 def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: float = MAX_DELAY_S) -> Delay:
-    """Return the delay of an output relative to its reference.
+    """Return the delay of a codec's output relative to its reference.
 
     Args:
         reference: samples of the reference, float32 [T1].
@@ -81,7 +81,7 @@ def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: flo
 
 
 def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
-    """Return the delay at which the waveforms correlate best, with a resolution of one sample."""
+    """Return the delay that maximizes the correlation of the two waveforms, with a resolution of one sample."""
     scale = float(np.linalg.norm(reference)) * float(np.linalg.norm(output))
     waveform = _cross_correlation(reference[:, None], output[:, None], n_lags) / max(scale, 1e-30)
     best = int(np.argmax(waveform))
@@ -89,7 +89,7 @@ def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
 
 
 def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
-    """Remove a delay from `output`, and cut or zero-pad the result to `n_samples`.
+    """Remove a delay from `output`, and cut or zero-pad the result to `n_samples` samples.
 
     If the delay is negative, the output is shifted to a later time.
     """
@@ -102,7 +102,7 @@ def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
 
 
 def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags: int) -> NDArray[np.float64]:
-    """Return the cross-correlation for lags from -n_lags to n_lags, float64 [2 n_lags + 1].
+    """Return the cross-correlation of two arrays for lags from -n_lags to n_lags, float64 [2 n_lags + 1].
 
     Each value is the sum of a[n, column] * b[n + lag, column] over n and column.
     """
@@ -115,7 +115,7 @@ def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags:
 
 
 def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
-    """Return the compressed magnitudes in 20 bands, minus the mean of each band, float32 [milliseconds, 20]."""
+    """Return the magnitude envelopes of a waveform in 20 bands, compressed and centered, float32 [milliseconds, 20]."""
     hop, window = round(ENVELOPE_HOP_S * sample_rate), round(ENVELOPE_WINDOW_S * sample_rate)
     padded = np.pad(wave, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: len(wave) // hop + 1]

@@ -21,16 +21,16 @@ UNKNOWN_SPEAKERS = {"", "unknown", "unnamed", "n/a", "?"}
 
 @dataclass(frozen=True)
 class Clip:
-    """Describe one recording to measure.
+    """Describe one recording on which codecs are measured.
 
     Attributes:
-        path: path of the file.
+        path: path of the audio file.
         name: path relative to the input folder, the manifest's folder, or the common folder of all input files. Unlike
             `path`, it is the same on every machine.
         columns: values in the clip's manifest row, keyed by column name, e.g. "language", "speaker" or "text". If a
             split is selected, the columns "speaker_seen" and "language_seen" are added. Their value is "seen" if the
-            speaker or language also occurs in another split, and otherwise "unseen". It is "unknown" if the row does
-            not name the speaker or language.
+            speaker or language also occurs in another split, "unknown" if the row does not name the speaker or
+            language, and otherwise "unseen".
     """
 
     path: Path
@@ -104,7 +104,7 @@ def find_clips(
 
 
 def filter_of(text: str) -> str:
-    """Return the filter at the end of an input, including its colon, e.g. `:language=zh*`, or "" if there is none."""
+    """Return the filter at the end of an input path, with its colon, e.g. `:language=zh*`, or "" if there is none."""
     _, colon, conditions = text.rpartition(":")
     return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
 

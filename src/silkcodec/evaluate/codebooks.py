@@ -1,6 +1,6 @@
 """Measure how a codec uses its codebooks: the number of used codes, the perplexity and the entropy over all clips.
 
-The row of each clip stores one histogram of codes per codebook, so later runs need not encode the clip again. A
+The result row of each clip stores one histogram of codes per codebook, so later runs need not encode the clip again. A
 histogram contains only codes that occur, because a codebook of 8^7 entries would otherwise need 2 million counts.
 
 The entropy is the order-0 entropy, estimated from the frequencies of single codes. The estimate cannot exceed
@@ -26,7 +26,7 @@ Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], an
 
 
 def histogram(tokens: Tokens) -> str:
-    """Return the histograms of all codebooks as one compressed string, which `unpack` decodes."""
+    """Return the code histograms of all codebooks as one compressed string, which `unpack` decodes."""
     counted = [np.unique(codes, return_counts=True) for codes in tokens.codes]
     numbers = [np.array([len(codes) for codes, _ in counted])]
     for codes, counts in counted:  # Sorted codes have small differences, which compress well.
@@ -69,7 +69,7 @@ def perplexity(codes: NDArray[np.integer[Any]]) -> float:
 
 
 def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the codebook statistics of one codec, computed over its rows.
+    """Return the codebook statistics of one codec, computed from the result rows of its clips.
 
     Rows whose codebook sizes or frame rates differ from those of the first row are skipped.
 
@@ -79,7 +79,7 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         - codebooks: a dictionary {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits} for each codebook.
         - entropy_bits_per_second: entropy times frame rate, summed over codebooks.
         - dimensions: statistics of the FSQ dimensions, as lists with one value per dimension. This key is present only
-          for Silk's layout.
+          for Silk.
     """
     first = rows[0]
     sizes, rates = first["codebook_sizes"], first["frame_rates"]
@@ -107,10 +107,10 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _dimensions(totals: Sequence[Counts], dims_per_token: int, frame_rate: float) -> dict[str, Any]:
-    """Return the statistics of Silk's 128 FSQ dimensions, unpacked from the histograms of its codes.
+    """Return the statistics of Silk's 128 FSQ dimensions, unpacked from the histograms of Silk's codes.
 
-    The sum of the entropies is an upper bound on the entropy of a frame. Unlike the estimate from the packed codes, it
-    has little bias, because few frames are enough to estimate the frequencies of 8 levels.
+    The sum of the entropies is an upper bound on the entropy of a frame. Unlike the entropy estimated from whole codes,
+    it has little bias, because few frames are enough to estimate the frequencies of 8 levels.
     """
     level_counts = np.zeros((len(totals) * dims_per_token, N_LEVELS), np.int64)
     for k, (codes, counts) in enumerate(totals):

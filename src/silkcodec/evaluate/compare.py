@@ -39,9 +39,9 @@ def compare(
             compared with each of the others.
         folder: output folder for the result, the reports and rows.jsonl. If None, nothing is written.
         options: see `RunOptions`.
-        isolate: whether to run the codecs in worker processes and to measure their memory. A crash then affects only
+        isolate: whether to run the codecs in worker processes and measure their peak memory. A crash then affects only
             one measurement. If False, all codecs run in this process and `options.jobs` is ignored.
-        progress: callback that receives the number of finished rows, the total, and the name of the last clip.
+        progress: callback that receives the number of finished rows, the total, and the name of the latest clip.
 
     Returns:
         The content of `results.json`: settings, rates, means with intervals, differences, groups and missing values.
@@ -73,7 +73,7 @@ def compare(
 
 
 def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: bool) -> dict[str, Described]:
-    """Return the description of each codec. Raise an error if a preset is unknown or if no codec can be used."""
+    """Return a description of each codec, keyed by name. Raise an error if a preset is unknown or all codecs fail."""
     threads = max(1, available_cores() // options.processes)
 
     def described_one(name: str) -> Described:
@@ -103,7 +103,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Return the name of each codec in the result. The path of a local folder is shortened to its last component."""
+    """Return each codec's name in the result. The path of a local folder is shortened to its last component."""
     short = {}
     for name in names:
         head, at, source = name.rpartition("@")

@@ -2,8 +2,8 @@
 
     python -m silkcodec.evaluate.description CODEC CLIP ANSWER.json
 
-The command loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described` as
-JSON. The peak memory is that of the whole process, including Python and the libraries that the codec uses.
+The command loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described` to
+ANSWER.json. The peak memory is that of the whole process, including Python and the libraries that the codec uses.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Described:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return the fields to include in a result."""
+        """Return the fields of this description that a result includes."""
         if self.failed:
             return {"failed": self.failed}
         return {key: getattr(self, key) for key in ("quantizer", "latency_ms", "peak_memory_mb")}
@@ -80,7 +80,7 @@ def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
 
 
 def _described(name: str) -> tuple[Described, Codec | None]:
-    """Load a codec and return two values: its description, and the codec, or None if it cannot be used.
+    """Load a codec and return two values: its description, and the codec (None if it cannot be used).
 
     The codec encodes 0.1 s of silence, because the resulting tokens contain a hash of its weights.
     """

@@ -52,7 +52,7 @@ def audio_file(folder: Path, codec: str) -> Path:
 
 
 def keep(folder: Path, codec: str, wave: Wave) -> None:
-    """Write the first 10 s of a waveform, float32 [T] at 24 kHz, to the file of a codec.
+    """Write the first 10 s of a waveform, float32 [T] at 24 kHz, to a codec's file in the folder of a clip.
 
     Raises:
         OutputError: the file cannot be written.
@@ -81,6 +81,6 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
 
 
 def _file_name(name: str) -> str:
-    """Return a file name that is valid on every file system. If it differs from `name`, a digest keeps it unique."""
+    """Convert a name to a file name that is valid on every file system. A changed name is made unique by a digest."""
     plain = re.sub(r"[^\w.-]", "_", name)[:100]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"

@@ -21,7 +21,7 @@ Clocks = tuple[float, float | None, float]
 
 
 def conditions() -> dict[str, Any]:
-    """Return the processor, the number of usable cores, the system, and the load average of the last minute."""
+    """Return the processor, the number of usable cores, the operating system and the one-minute load average."""
     return {
         "cpu": _cpu_model(),
         "cores": available_cores(),
@@ -31,7 +31,7 @@ def conditions() -> dict[str, Any]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of Python, of silkcodec, and of those packages that are installed."""
+    """Return the versions of Python, silkcodec and the given packages. Packages that are not installed are skipped."""
     found = {"python": platform.python_version(), "silkcodec": silkcodec.__version__}
     for name in packages:
         with suppress(PackageNotFoundError):

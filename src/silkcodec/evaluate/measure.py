@@ -1,4 +1,4 @@
-"""Measure one codec on one clip and return one row.
+"""Measure one codec on one clip and return the result as a row (a dict).
 
     clip -audio.read-> reference [T] at 24 kHz -codec-> tokens -codec-> output -align-> Pair -metrics-> row
 
@@ -31,7 +31,7 @@ class Task:
     """Describe one measurement.
 
     Attributes:
-        clip: the reference.
+        clip: clip that serves as the reference.
         codec: name of the codec in the result.
         source: codec name to pass to `load`, or path of an audio file with the output.
         key: key of the row; see `stored_rows.row_key`.
@@ -162,5 +162,5 @@ class Measurer:
 
 
 def failure(reason: str) -> Row:
-    """Return the fields of a failed row: the status and the reason."""
+    """Return the row fields that record a failed measurement: the status and the reason."""
     return {"status": "failed", "error": " ".join(reason.split())}

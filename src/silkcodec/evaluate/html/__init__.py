@@ -1,4 +1,4 @@
-"""Format a result as one self-contained HTML page with tables, audio, images and scripts.
+"""Format an evaluation result as one self-contained HTML page with tables, audio, images and scripts.
 
     columns.py    builds the columns of the table and marks the best cells
     numbers.py    formats text and numbers for the templates
@@ -6,7 +6,7 @@
     report.html   is the Jinja template of the page
     sections/     contains one template per section
     report.css    defines the style
-    tokens.css    defines colors and fonts, also those of the page of `silk explain` and of the documentation site
+    tokens.css    defines colors and fonts; the page of `silk explain` and the documentation site use them too
     table.js      sorts the table
     player.js     shows the players
     mixer.js      plays the clips; the page of `silk explain` uses it too
@@ -131,7 +131,7 @@ def _asset(name: str) -> str:
 
 
 def _script(name: str) -> str:
-    """Return a script of the page. mixer.js precedes player.js, because the page is one file and cannot import it."""
+    """Return the code of a script. mixer.js is prepended to player.js, because an inline script cannot import it."""
     if name != "player.js":
         return _asset(name)
     return re.sub(r"^export ", "", _asset("mixer.js"), flags=re.MULTILINE) + _asset(name)

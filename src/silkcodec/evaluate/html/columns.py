@@ -61,7 +61,7 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
 
 @dataclass(frozen=True)
 class Cell:
-    """Hold one value of the table, or None if it is missing, and the bounds of its interval, if it has one."""
+    """Hold one value of the results table (None: missing) and the bounds of its interval (None: no interval)."""
 
     value: float | None
     low: float | None = None
@@ -121,9 +121,9 @@ class Column:
 
 
 def columns(result: Result) -> list[Column]:
-    """Return the columns of a result: rates, measured metrics, metrics that were not measured, and costs.
+    """Return the columns of the results table: rates, measured metrics, metrics that were not measured, and costs.
 
-    Rates and costs without any values are omitted.
+    Columns for rates and costs are omitted if they have no values.
     """
     measured = [_measured(result, *described) for described in _MEASURED]
     there = [column for column in measured if any(cell.value is not None for cell in column.cells.values())]
@@ -200,7 +200,7 @@ def _with_best(column: Column, first: str) -> Column:
 
 
 def badness(better: str, value: float) -> float:
-    """Return a sort key that is lower for better values."""
+    """Return a sort key for a metric value. Better values have lower keys."""
     return -value if better == "higher" else abs(value) if better == "zero" else value
 
 

@@ -12,7 +12,7 @@ __all__ = ["about", "bits_per_s", "composition", "few_tokens", "log2", "span", "
 
 
 def about(rates: dict[str, Any]) -> str:
-    """Return the text to show below a codec's name: its quantizer and, if it failed on clips, their number."""
+    """Return the text to show below a codec's name: its quantizer and, if it failed on some clips, how many."""
     if rates.get("failed"):
         return "could not be used"
     failed = f"failed on {rates['n_failed']} of {rates['n_clips']}" if rates.get("n_failed") else ""
@@ -39,13 +39,13 @@ def composition(rates: dict[str, Any]) -> str:
 
 
 def bits_per_s(books: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return two values in bits per second: the total entropy of the codebooks, and its maximum."""
+    """Return two values in bits per second: the entropy summed over codebooks, and its maximum."""
     measured = sum(book["entropy_bits"] * book["frame_rate_hz"] for book in books)
     return measured, sum(log2(book["size"]) * book["frame_rate_hz"] for book in books)
 
 
 def few_tokens(books: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the codebooks that have more entries than measured tokens."""
+    """Return the codebooks with fewer measured tokens than entries."""
     return [book for book in books if book["n_tokens"] < book["size"]]
 
 

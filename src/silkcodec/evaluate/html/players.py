@@ -68,7 +68,7 @@ def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
 
 
 def _spectrograms(waves: Sequence[Wave], sample_rate: int) -> list[bytes]:
-    """Return spectrograms as PNG images with a common color scale, without columns that contain only padding."""
+    """Return the spectrograms of waveforms as PNG images with a common color scale, excluding padding-only columns."""
     at_24k = [audio.as_wave(wave, sample_rate, SAMPLE_RATE) for wave in waves]
     return picture.bare_spectrograms([log_mel(wave)[: -(-len(wave) // HOP)] for wave in at_24k])
 

@@ -15,7 +15,7 @@ metrics. `Pair.at` resamples both waveforms and caches the results.
     foreign.py    helpers for third-party packages and model files
 
 If a metric's package or model is not installed, `Metric.missing` reports this and the other metrics still run.
-Large packages are imported only when a metric is measured. docs/metrics.md lists the metrics and their limitations.
+Large packages are imported only when a metric needs them. docs/metrics.md lists the metrics and their limitations.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ METRICS: dict[str, Metric] = {
 
 
 def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] | None = None) -> list[Metric]:
-    """Return the metrics with the given names, with their models set.
+    """Return the metrics with the given names, configured with the given models.
 
     The result includes metrics that are not available. Use `Metric.missing()` or `Metric.require()` to detect them.
 

@@ -30,7 +30,7 @@ class UndefinedMetric(AudioError):
 
 
 class Weighted(NamedTuple):
-    """Hold a value and its weight in a mean. For an error rate, the weight is the length of the reference."""
+    """Hold a metric value and its weight in a mean. The weight of an error rate is the length of the reference text."""
 
     value: float
     weight: float
@@ -68,7 +68,7 @@ class Pair:
             raise AudioError("The reference and output samples must be finite; got NaN or infinity.")
 
     def at(self, sample_rate: int) -> tuple[Wave, Wave]:
-        """Return the reference and the output at another sample rate in Hz, resampled once and then cached."""
+        """Return the reference and the output, resampled to `sample_rate` Hz. The results are cached."""
         return self._wave_at(self.reference, self.shared, sample_rate), self._wave_at(
             self.output, self._of_output, sample_rate
         )

@@ -110,7 +110,7 @@ class Network:
 
 
 def vocabulary(table: bytes) -> list[bytes]:
-    """Return the tokens, given the content of a tokenizer.bin file.
+    """Return the tokens of the vocabulary, given the content of a tokenizer.bin file.
 
     Each token is stored as its length, which takes one or two bytes, followed by its bytes.
     """

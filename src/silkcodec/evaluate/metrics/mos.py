@@ -1,4 +1,4 @@
-"""Predict opinion scores from the output alone.
+"""Predict opinion scores from a codec's output alone.
 
 These metrics do not use the original, so they cannot detect changes in words, voice or intonation. Clean speech with
 the wrong words gets a high score. Do not rely on these metrics alone.

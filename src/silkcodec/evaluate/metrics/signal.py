@@ -50,7 +50,7 @@ def pesq_wb(pair: Pair) -> float:
 
 
 def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
-    """Return the PESQ score of one part at 16 kHz, or None if its reference does not contain an utterance."""
+    """Return the PESQ score of one part of a clip at 16 kHz, or None if its reference contains no utterance."""
     if is_silent(output):
         return PESQ_WORST
     try:
@@ -106,7 +106,7 @@ def mel_distance(pair: Pair) -> float:
     """Return the mean absolute difference between the log-mel spectrograms of the reference and the output.
 
     The spectrograms have 128 bands, one column per 10 ms, and natural logarithms. A distance of 1.0 corresponds to a
-    factor of e (8.7 dB) in magnitude. The distance depends on the level.
+    factor of e (8.7 dB) in magnitude. Level differences increase it.
     """
     columns = -(-len(pair.reference) // mel.HOP)  # excludes columns that only contain padding
     difference = mel.log_mel(pair.output)[:columns] - mel.log_mel(pair.reference)[:columns]

@@ -8,8 +8,8 @@
 The recognizer is Whisper, run with `faster-whisper`. The model is selected with the model key "whisper". The value is a
 folder, or a size, e.g. "base". A model given by its size is downloaded from the hub once. To make transcripts
 reproducible, decoding uses temperature 0 without fallback to sampling, 8-bit weights and one thread. It is not
-conditioned on earlier segments. The language is taken from the manifest column `language`. If there is none, Whisper
-detects the language of the original, and all outputs are decoded in this language.
+conditioned on earlier segments. The language is taken from the manifest column `language`. If it is missing,
+Whisper detects the language of the original, and all outputs are transcribed in this language.
 
 Both texts are normalized first (see `normalized`). For languages that are written without spaces between words, such as
 Chinese, Japanese and Thai, only character error rates are defined. A mean over clips weights each clip by the number of
@@ -42,14 +42,14 @@ Unit = Literal["words", "characters"]
 
 
 def wer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate in percent relative to the manifest's text. Its weight is the number of words."""
+    """Return the word error rate in percent relative to the manifest's text, and its weight (number of words)."""
     return _against_text(pair, model, "words")
 
 
 def cer(pair: Pair, model: str) -> Weighted:
     """Return the character error rate in percent relative to the manifest's text.
 
-    Its weight is the number of characters.
+    Its weight in a mean is the number of characters in this text.
     """
     return _against_text(pair, model, "characters")
 
@@ -57,7 +57,7 @@ def cer(pair: Pair, model: str) -> Weighted:
 def dwer(pair: Pair, model: str) -> Weighted:
     """Return the word error rate in percent relative to the original's transcript.
 
-    Its weight is the number of words.
+    Its weight in a mean is the number of words in this transcript.
     """
     return _against_transcript(pair, model, "words")
 
@@ -65,7 +65,7 @@ def dwer(pair: Pair, model: str) -> Weighted:
 def dcer(pair: Pair, model: str) -> Weighted:
     """Return the character error rate in percent relative to the original's transcript.
 
-    Its weight is the number of characters.
+    Its weight in a mean is the number of characters in this transcript.
     """
     return _against_transcript(pair, model, "characters")
 
@@ -94,7 +94,7 @@ def _transcript_of_output(pair: Pair, model: str, language: str) -> str:
 
 
 def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weighted:
-    """Return the error rate of a text in percent relative to a reference text. Its weight is the reference length.
+    """Return the error rate of a text in percent relative to a reference text, and its weight (reference length).
 
     The error rate is the edit distance divided by the length of the reference, both after normalization.
 
