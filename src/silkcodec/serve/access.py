@@ -71,7 +71,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """Count one open object for a client while the context is active. Raises RateError if a limit is reached."""
+        """Count one open object of a client while the `with` block runs. Raises RateError if a limit has been reached."""
         if self._open.total() >= self._total:
             raise RateError(f"The server has reached its limit of {self._total} {self._what}. Try again later.", 1.0)
         if self._open[client] >= self._each:
@@ -85,9 +85,9 @@ class ConcurrencyLimit:
 
 
 def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """Return a request's token from its header or, for WebSockets from browsers, from its subprotocols.
+    """Return a request's bearer token from the header Authorization or, for browser WebSockets, from the subprotocols.
 
-    The result is None if the request has no token.
+    The result is None if the request has no bearer token.
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
@@ -98,7 +98,7 @@ def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str 
 def check(
     token: str | None, headers: Mapping[str, str], subprotocols: Sequence[str] = (), *, loopback: bool = True
 ) -> None:
-    """Check a request's token. If the server has no token, check that no page of another site sent the request.
+    """Check a request's bearer token. If the server has none, check that no page of another site sent the request.
 
     In a browser on this machine, a page from any site can send requests to the loopback address. The browser then sends
     the header `Origin`, which must name this machine. If the site's name resolves to the loopback address (DNS

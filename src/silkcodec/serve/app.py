@@ -1,4 +1,4 @@
-"""Define the HTTP routes, their errors and their OpenAPI descriptions. The workers encode and decode."""
+"""Define the HTTP routes, their errors and their OpenAPI descriptions. Worker processes encode and decode."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAVE_TYPES = {"wav": "audio/wav", "flac": "audio/flac"}
 
 
 class Problem(BaseModel):
-    """Describe an error."""
+    """Describe the error of a failed request."""
 
     error: str = Field(description="Error code, e.g. unauthorized, too_large, bad_audio or busy.")
     message: str = Field(description="Explanation of the error.")
@@ -60,7 +60,7 @@ class CodecOut(BaseModel):
 
 
 class CodecsOut(BaseModel):
-    """List the codec that this server runs, and all codecs in the package."""
+    """List the codec that this server runs, and all codecs that its package supports."""
 
     serving: CodecOut
     known: list[dict[str, Any]]
@@ -112,7 +112,7 @@ class ApiError(Exception):
 
 
 def build(service: Service) -> FastAPI:
-    """Return the ASGI application of a server. Its lifespan starts and stops the workers."""
+    """Return the ASGI application of a server. It starts the workers at startup and stops them at shutdown."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -153,7 +153,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", tags=["health"], dependencies=[Depends(_guard(service))], responses=_problems())
     async def metrics() -> Response:
-        """Return the metrics for Prometheus."""
+        """Return the metrics of the server in the format of Prometheus."""
         text, media_type = service.metrics.text()
         return Response(text, headers={"content-type": media_type})
 
@@ -163,7 +163,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/codecs", tags=["codec"], dependencies=[guard], responses=_problems())
     async def codecs() -> CodecsOut:
-        """Return the codec that this server runs, and all codecs in the package with their measured rates."""
+        """Return the codec that this server runs, and all codecs that its package supports, with measured rates."""
         from silkcodec.spec import SILK_SAMPLE_RATE
         from silkcodec.tokens import codebook_sizes
 
@@ -226,7 +226,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
 
 async def _coded(request: Request, service: Service, fields: dict[str, Any], media_type: str) -> Response:
-    """Save the request body to a file, process the file in a worker, and return the resulting file."""
+    """Save the request body to a file, process the file in a worker, and return the result as a response."""
     limits = service.limits
     client = request.client.host if request.client else "-"
     with service.uploads.one(client), uploads.request_folder(service.folder) as folder:
@@ -248,7 +248,7 @@ def _refuse_form(request: Request) -> None:
 
 
 def _guard(service: Service) -> Any:
-    """Return a dependency that checks the token and the request rate, and refuses requests during shutdown."""
+    """Return a FastAPI dependency that checks a request's token and rate, and refuses requests during shutdown."""
     # The scheme only documents the token in OpenAPI. `admit` checks the token.
     scheme = HTTPBearer(auto_error=False, description="The bearer token of the server.")
 

@@ -11,8 +11,8 @@ its answers immediately. Under load, frames arrive while the model computes, so 
 results that differ in the last bit (see `stream.py`). Whether this happens depends on the kernels that ONNX Runtime
 selects for the processor. The selection depends on the shapes of the inputs, not on their values. `exact_sizes`
 therefore tests each batch size at startup. It compares all latents and next states from batched calls with those from
-single calls. The batcher uses only the sizes for which all of them are equal. bench/server.json contains the results
-and the speedup from batching.
+calls for one stream. The batcher uses only the sizes for which they are bit-identical. bench/server.json contains the
+results of this test and the speedup from batching.
 
 **Fairness.** A stream has at most one frame in a batch. The frames with the earliest due times are processed first. A
 frame is due when it arrives, but not earlier than one frame duration after the previous frame of its stream was due. If
@@ -41,7 +41,7 @@ FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold the result for a frame of a stream: codes, int64 [1, K], or samples, float32 [9600]."""
+    """Hold the result for one frame of a stream: codes, int64 [1, K], or samples, float32 [9600]."""
 
     stream: str
     frame: int
@@ -49,7 +49,7 @@ class Answer:
 
 
 class _Stream:
-    """Hold a stream's waiting frames with their due times, and the state after the last processed frame."""
+    """Hold a stream's waiting frames with their due times, and the model state after the last processed frame."""
 
     def __init__(
         self, task: str, cutter: FrameCutter | None, states: States | None, n_codebooks: int | None = None
@@ -73,7 +73,7 @@ class Batcher:
     """Batch the frames of open streams, and return an answer for each frame.
 
     Args:
-        codec: a loaded codec with 1 thread. To use more cores, run more workers.
+        codec: a loaded codec that is limited to one thread. To use more cores, run more worker processes.
         sizes: batch sizes to use, as returned by `exact_sizes`. Size 1 is always used.
         clock: monotonic clock in seconds.
     """
@@ -95,8 +95,8 @@ class Batcher:
 
         Args:
             stream: name of the stream.
-            sample_rate: sample rate of the samples in Hz.
-            n_codebooks: number of codebooks to return; None: all.
+            sample_rate: sample rate of the input in Hz.
+            n_codebooks: number of codebooks whose codes are returned; None: all.
 
         Raises:
             AudioError: the sample rate is not supported.
@@ -191,13 +191,13 @@ def run_batch(
     """Call the model once for B streams.
 
     Args:
-        codec: the codec.
-        output: "levels", "latent" or "wave".
+        codec: codec whose model is called.
+        output: output to compute: "levels", "latent" or "wave".
         frames: for "wave", levels, uint8 [B, 128]; otherwise samples, float32 [B, 9600].
-        states: states of the B streams.
+        states: model states of the B streams.
 
     Returns:
-        Two values: the output, and the next states of the B streams. Levels are uint8 [B, 1, 128], latents are float32
+        Two values: the output, and the next states of the streams. Levels are uint8 [B, 1, 128], latents are float32
         [B, 1, 128], and samples are float32 [B, 9600].
     """
     stacked = [np.concatenate(parts) for parts in zip(*states, strict=True)]
@@ -209,13 +209,13 @@ def run_batch(
 
 
 def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
-    """Return the batch sizes whose results are bit-identical to those of single calls on this machine.
+    """Return the batch sizes whose results on this machine are bit-identical to those of calls for one stream.
 
     The candidates are 2, 4, 8, ... up to `largest`. The result always includes 1. The function encodes noise and
     decodes random levels. It compares the latents before FSQ rounds them, the samples, and the next states.
 
     Args:
-        codec: the codec.
+        codec: codec to test.
         largest: maximum batch size.
         n_frames: number of consecutive frames to compare.
     """

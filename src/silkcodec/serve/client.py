@@ -9,7 +9,7 @@
             send(stream.feed(chunk))                         # int64 [F, 19]; F is usually 0
         send(stream.flush())
 
-Encoding and decoding files needs no extra. Streams need the extra [serve].
+Files require no extra. Live streams require the extra [serve].
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Client:
         self._timeout_s = timeout_s
 
     def codecs(self) -> dict[str, Any]:
-        """Return the codec that the server runs ("serving"), and all codecs in the server's package ("known").
+        """Return the codec that the server runs ("serving"), and all codecs that its package supports ("known").
 
         Raises:
             ServerError: the server refused the request or cannot be reached.
@@ -124,11 +124,11 @@ class Client:
         """Open a live stream that encodes samples.
 
         Args:
-            sample_rate: sample rate of the samples in Hz.
-            n_codebooks: number of codebooks to return; None: all 19.
+            sample_rate: sample rate of the input in Hz.
+            n_codebooks: number of codebooks whose codes are returned; None: all 19.
 
         Returns:
-            The open stream. To close the connection, use the stream as a context manager.
+            The open stream. Use it as a context manager, so that the connection is closed on exit.
 
         Raises:
             ServerError: the server refused the stream or cannot be reached.
@@ -140,7 +140,7 @@ class Client:
         """Open a live stream that decodes codes.
 
         Returns:
-            The open stream. To close the connection, use the stream as a context manager.
+            The open stream. Use it as a context manager, so that the connection is closed on exit.
 
         Raises:
             ServerError: the server refused the stream or cannot be reached.
@@ -166,7 +166,7 @@ class Client:
 
 
 class _LiveStream:
-    """Run one stream over a WebSocket, from the message `start` to the message `ended`."""
+    """Manage one stream over a WebSocket, from the message `start` to the message `ended`."""
 
     def __init__(self, url: str, headers: dict[str, str], start: dict[str, Any], timeout_s: float) -> None:
         try:
@@ -210,7 +210,7 @@ class _LiveStream:
             raise _closed(error) from error
 
     def _drain_error(self) -> None:
-        """Read the messages that arrived before the connection closed. Raises ServerError if one reports an error."""
+        """Read messages that arrived before the connection closed. Raises ServerError if one of them reports an error."""
         for message in self._messages(0.1):
             if isinstance(message, dict) and message["type"] == "ended":
                 return
@@ -238,7 +238,7 @@ class _LiveStream:
         return given
 
     def _messages(self, timeout_s: float) -> Iterator[Any]:
-        """Yield messages until `ended`, or until none arrives within `timeout_s` seconds."""
+        """Yield messages up to the message `ended`, or until none arrives within `timeout_s` seconds."""
         while self.ended is None:
             try:
                 yield self._take(timeout_s)
@@ -272,8 +272,8 @@ class EncoderStream(_LiveStream):
     Args:
         url: address of the stream, which starts with ws:// or wss://.
         headers: HTTP headers of the request, for example with the bearer token.
-        sample_rate: sample rate of the samples in Hz.
-        n_codebooks: number of codebooks to return, 1 to 19.
+        sample_rate: sample rate of the input in Hz.
+        n_codebooks: number of codebooks whose codes are returned, 1 to 19.
         timeout_s: maximum time to wait for an answer, in seconds.
 
     Raises:
@@ -287,7 +287,7 @@ class EncoderStream(_LiveStream):
         super().__init__(url, headers, {**start, "samples": "f32le", "tokens": "binary"}, timeout_s)
 
     def feed(self, chunk: ArrayLike) -> Codes:
-        """Send samples, and return the codes that have arrived.
+        """Send samples, and return the codes that have arrived since the last call.
 
         Args:
             chunk: samples [n] or [n, C]; see `audio.as_block`.
@@ -340,7 +340,7 @@ class DecoderStream(_LiveStream):
         super().__init__(url, headers, {"task": "decode", "samples": "f32le"}, timeout_s)
 
     def feed(self, codes: ArrayLike) -> Wave:
-        """Send codes, and return the samples that have arrived.
+        """Send codes, and return the samples that have arrived since the last call.
 
         Args:
             codes: integers [F, 19]. F can be 0.

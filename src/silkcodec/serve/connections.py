@@ -1,8 +1,8 @@
 """Limit how much is read from each connection, so that no client can block or slow down the others.
 
-HTTP: a client must send the head of a request within `header_s` seconds. While too many clients have yet to send it,
-the limit is `pressed_s` instead. WebSocket: each stream has a budget of messages and bytes per second. If a stream
-exceeds its budget, the server pauses reading from it. Both kinds of connections are read in pieces of READ_BYTES.
+HTTP: a client must send the head of a request within `header_s` seconds. While the server waits for too many heads, the
+limit is `pressed_s` seconds. WebSocket: each stream has a budget of messages and bytes per second. If a stream exceeds
+its budget, the server pauses reading from it. Both kinds of connections are read in pieces of at most READ_BYTES bytes.
 Between two pieces, the event loop serves the other connections.
 """
 
@@ -65,7 +65,7 @@ class Waiting:
 
 
 class Budget:
-    """Limit a rate with a token bucket.
+    """Limit a rate, e.g. of messages or bytes, with a token bucket.
 
     Args:
         per_s: average amount per second. A client may use the amount of one second at once.
@@ -78,7 +78,7 @@ class Budget:
         self._level, self._when = per_s, clock()
 
     def spend(self, amount: float) -> float:
-        """Take an amount, and return the number of seconds to wait before taking the next one."""
+        """Take an amount from the budget, and return the number of seconds to wait before taking more."""
         now = self._clock()
         self._level = min(self._per_s, self._level + (now - self._when) * self._per_s) - amount
         self._when = now
@@ -155,7 +155,7 @@ def http_class(limits: Limits) -> type[H11Protocol]:
 
 
 def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
-    """Return a subclass of uvicorn's WebSocket protocol that limits the messages and bytes per second."""
+    """Return a subclass of uvicorn's WebSocket protocol that limits the messages and bytes per second of a stream."""
 
     class PacedWebSocket(WebSocketsSansIOProtocol):
         """Pause reading from a stream that exceeds its budget of messages or bytes."""
@@ -201,9 +201,9 @@ class _CountedFrames(ServerProtocol):
 
 
 def _bound_silence(transport: asyncio.Transport, limits: Limits) -> None:
-    """Close the connection if the client acknowledges no data for twice `send_s` seconds.
+    """Let the kernel close the connection if the client does not acknowledge data for twice `send_s` seconds.
 
-    The kernel's default is about 15 minutes.
+    The default of the kernel is about 15 minutes.
     """
     connection = cast("socket.socket | None", transport.get_extra_info("socket"))
     if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -53,7 +53,7 @@ _META = f'<meta http-equiv="Content-Security-Policy" content="{_META_POLICY}">'
 
 
 def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = None) -> None:
-    """Serve the page until the user presses Ctrl-C.
+    """Serve the page of `silk explain` until the user presses Ctrl-C.
 
     Args:
         port: TCP port; 0 selects a free one.
@@ -74,7 +74,7 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
 
 
 def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> ThreadingHTTPServer:
-    """Return an HTTP server for the page without starting it. Raises the same errors as `explain`."""
+    """Return an HTTP server for the page of `silk explain` without starting it. Raises the same errors as `explain`."""
     if not 0 <= port <= 65_535:
         raise ArgumentError(f"port must be between 0 and 65535; got {port}.")
     folder = _checked(site, weights)
@@ -85,7 +85,7 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
 
 
 def export(folder: Path, *, weights: Path | None = None, site: Path | None = None) -> None:
-    """Write the page and the weights to a folder, which any static web server can serve at any path.
+    """Write the page of `silk explain` and the weights to a folder, which any static web server can serve at any path.
 
     The exported page contains its content security policy in a meta element. `server` sends the policy as a header.
     Compressed files are written next to the originals, for web servers that can send them.
@@ -124,7 +124,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
 
 
 def _compress(folder: Path) -> None:
-    """Write FILE.gz next to each file that gzip makes smaller by at least SMALLEST_GAIN."""
+    """Write FILE.gz next to each file that gzip makes smaller by at least the fraction SMALLEST_GAIN."""
     for path in [one for one in folder.rglob("*") if one.is_file() and one.suffix != ".br"]:
         content = path.read_bytes()
         compressed = gzip.compress(content, 6, mtime=0)
@@ -133,7 +133,7 @@ def _compress(folder: Path) -> None:
 
 
 def _checked(site: Path, weights: Path | None) -> Path:
-    """Check that the page and the weights are complete, and return the folder of the weights."""
+    """Check that the built page and all weights files exist, and return the folder of the weights."""
     if not (site / "index.html").is_file():
         raise SilkError("The page has not been built. Run `make web` (needs Node.js), or install a wheel.")
     folder = weights or WEIGHTS
@@ -145,7 +145,7 @@ def _checked(site: Path, weights: Path | None) -> Path:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore closed connections, because browsers abort downloads when a tab is closed or reloaded."""
+        """Ignore errors of closed connections, because browsers abort downloads when a tab is closed or reloaded."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Convert an uploaded file block by block, within limits. File workers run this module.
+"""Convert an uploaded file block by block, and limit its duration. This module runs in worker processes for files.
 
 A file of a few kilobytes can declare or contain hours of audio. This module therefore checks the declared duration
 before decoding, and the actual duration after every block. Only one block is in memory at a time.
@@ -56,12 +56,12 @@ class FileJob:
 
 
 def work(codec: Silk, job: FileJob, is_cancelled: Callable[[], bool]) -> float:
-    """Run a job, and return the duration of the processed audio in seconds.
+    """Run a conversion, and return the duration of the processed audio in seconds.
 
     Args:
         codec: codec to use.
         job: conversion to run.
-        is_cancelled: function that is called after each block. The job stops if it returns True.
+        is_cancelled: function that is called after each block. If it returns True, the conversion stops.
 
     Raises:
         SilkError: the upload is invalid or too long.
@@ -119,7 +119,7 @@ def _decode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
 
 
 def _between(job: FileJob) -> Path:
-    """Return the path of an intermediate .silk file."""
+    """Return the path of a job's intermediate .silk file."""
     return job.target.with_suffix(".part.silk")
 
 
@@ -150,8 +150,8 @@ def to_json(tokens: Tokens) -> dict[str, Any]:
 def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
     """Convert a JSON object to tokens. This is the inverse of `to_json`.
 
-    Only `codes` is required. By default, `n_samples` is the length of all frames, and the other fields have the values
-    of the server's codec.
+    Only `codes` is required. By default, `n_samples` is the total length of all frames, and the other fields have the
+    values of the server's codec.
 
     Args:
         text: text of the JSON object.

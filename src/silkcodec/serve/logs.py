@@ -18,7 +18,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def new_request_id(given: str | None) -> str:
-    """Return the id that the client sent if that id is safe to log, or a new id otherwise."""
+    """Return the request id that the client sent if it is safe to log, or a new id otherwise."""
     return given if given is not None and _GIVEN.fullmatch(given) else secrets.token_hex(8)
 
 
@@ -26,7 +26,7 @@ class JsonLines(logging.Formatter):
     """Format log records as JSON lines with time, level, event, request_id, and the fields passed as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as a JSON line."""
+        """Return a log record as one line of JSON."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -1,4 +1,4 @@
-"""Manage the workers: start, watch and replace them, assign streams to them, and queue file jobs.
+"""Manage the worker processes: start, watch and replace them, assign streams to them, and queue file jobs.
 
 If a worker crashes, its socket closes immediately. If a worker does not respond for a minute, the pool kills it. In
 both cases, its streams receive a `Lost` event, and another worker repeats its file job. The job fails if that worker
@@ -28,7 +28,7 @@ PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class BusyError(SilkError):
-    """Raised when no worker can accept a request now."""
+    """Raised when no worker can accept a request at the moment."""
 
 
 class Pool:
@@ -53,7 +53,7 @@ class Pool:
         self._closing = asyncio.Event()
 
     def start(self) -> None:
-        """Start the workers. `is_ready` becomes True when a worker of each role has loaded the model."""
+        """Start the workers. `is_ready` becomes True when one for streams and one for files have loaded the model."""
         self._keepers = [asyncio.create_task(self._keep(slot)) for slot in range(len(self._roles))]
 
     async def close(self) -> None:
@@ -70,11 +70,11 @@ class Pool:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether a worker of each role is ready."""
+        """Return whether at least one worker for streams and one for files are ready."""
         return bool(self.workers("streams") and self.workers("files"))
 
     async def _keep(self, slot: int) -> None:
-        """Run a worker in this slot, and replace the worker whenever it exits, until the pool is closed."""
+        """Run the worker with the given index, and replace it whenever it exits, until the pool is closed."""
         n_failures = 0
         while not self._closing.is_set():
             worker = self._workers[slot] = Worker(self._roles[slot], self._settings, self._metrics, self._sizes)
@@ -174,7 +174,7 @@ class Pool:
             self._wake()
 
     def _give_up(self, worker: Worker, name: str) -> None:
-        """Cancel a worker's job, which ends after the current block. Kill the worker if this takes too long."""
+        """Cancel a worker's job, which then ends after the current block. Kill the worker if this takes too long."""
         if worker.job is None or worker.job[0] != name:
             return
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
