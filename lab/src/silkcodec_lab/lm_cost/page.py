@@ -66,8 +66,8 @@ def method(result: Result) -> list[str]:
         f"{settings['warmup_steps']} warm-up steps and then stays constant. Each point on a training curve is "
         "therefore the final result of a shorter run.",
         f"**Scores.** The held-out speech consists of {describe_speech(result['speech']['held_out'])}. Bits per second "
-        "are measured in windows of the same length as in training, without context from before the window. They are the "
-        "summed cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap "
+        "are measured in windows of the same length as in training, without context from before the window. They are "
+        "the summed cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap "
         "intervals over windows. They do not include the variation between training runs, because there is one run "
         "per codec. *Frequencies* is the cross-entropy without a model, based on the frequencies of codes in the "
         "training speech.",
