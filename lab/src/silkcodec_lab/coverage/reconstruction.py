@@ -1,11 +1,12 @@
-"""Compare audio from quantized mel columns with audio from the same columns without quantization.
+"""Compare audio resynthesized from quantized mel columns with audio from the same columns without quantization.
 
     excerpt -> log-mel columns (10 ms, bands up to LIMIT) -> dB relative to the loud level -> Griffin-Lim -> audio
                          |-> columns of speech -> quantizer -----------------------------> Griffin-Lim -> audio
 
 Griffin-Lim creates the audio in both cases, so only the quantizer differs. A second Griffin-Lim run with different
-initial phases (`again`) shows how much two outputs differ without a quantizer. The quantizers are fitted only to the
-training language. Complete codecs (`codecs`) are compared with the excerpt itself. They were trained on many languages.
+initial phases (`again`) shows how much two outputs differ without a quantizer. The quantizers are fitted only to speech
+in the training language. The output of complete codecs, which were trained on many languages, is compared with the
+excerpt itself. For LIMIT and the loud level, see `speech.py`.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ SHORTEST_S = 1.0  # minimum duration of an excerpt
 
 @dataclass(frozen=True)
 class ResynthesisSettings:
-    """Hold the settings of the resynthesis.
+    """Hold the settings for resynthesizing speech from mel columns.
 
     Attributes:
         speakers: Maximum number of speakers per group.
-        seconds: Duration of the excerpt of each speaker.
-        steps: Number of Griffin-Lim steps.
-        codecs: Names of complete codecs to measure.
-        runs: Folders of training runs to measure as complete codecs.
+        seconds: Maximum duration of the excerpt of each speaker, in seconds.
+        steps: Number of Griffin-Lim iterations.
+        codecs: Names of codecs to measure for comparison.
+        runs: Folders of training runs. Their models are measured like the codecs.
     """
 
     speakers: int = 8
@@ -63,7 +64,7 @@ class ResynthesisSettings:
 
 @dataclass(frozen=True)
 class Voice:
-    """Hold an excerpt of a speaker, and mel columns of the remaining speech, to which quantizers can be fitted."""
+    """Hold an excerpt of a speaker's speech, and mel columns of the remaining speech for fitting quantizers."""
 
     name: str
     key: str
@@ -78,14 +79,14 @@ def resynthesize(
     resynthesis: ResynthesisSettings,
     folds: Sequence[set[str]],
 ) -> dict[str, Any]:
-    """Measure the quality of resynthesized speech for all groups, with quantizers and with complete codecs.
+    """Measure speech quality for each quantizer, each codec and each group of speakers.
 
     Args:
         train: Path of the training speech with an optional filter; see `find_clips`.
-        tests: Paths of the test groups, keyed by name.
+        tests: Paths of the test speech, keyed by group name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
-        folds: Speakers or sources that each fold holds out of the training speech.
+        folds: For each cross-validation fold, the speakers or sources to hold out of the training speech.
     """
     patches = replace(plan.patches, columns=1, pool=1)
     few = replace(patches, speakers=min(resynthesis.speakers, patches.speakers))
@@ -138,7 +139,7 @@ def _voices(
 def _voice(
     name: str, source: str, clips: Sequence[Clip], patches: Patches, plan: CoveragePlan, seconds: float
 ) -> Voice:
-    """Split a speaker's clips into an excerpt and the rest. The excerpt is at most the first half of the first clip."""
+    """Return an excerpt from the first half of a speaker's first clip, and mel columns of the remaining speech."""
     parts, left, excerpt = [], round(patches.seconds * mel.SAMPLE_RATE), np.zeros(0, np.float32)
     for clip in clips:
         if left <= 0:
@@ -157,7 +158,7 @@ def _voice(
 
 
 def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
-    """Fit the largest codebook, the longest residual chain, and grids with the same number of bits."""
+    """Fit the largest VQ codebook, the longest RVQ chain, and a scalar grid with the same number of bits for each."""
     vectors = np.concatenate([voice.vectors for voice in seen])
     largest = 2 ** int(np.log2(max(2, len(vectors) / 4)))
     size, entries = min(max(plan.vq), largest), min(plan.rvq_entries, largest)
@@ -165,9 +166,9 @@ def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, di
 
 
 def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
-    """Return whether a voice can be measured with the quantizers of a fold.
+    """Return whether a speaker may be measured with the quantizers of a fold.
 
-    Only voices of the group `SEEN` may be in the training set of the fold.
+    Speakers in the group `SEEN` must be in the training set of the fold. All other speakers must not be in it.
     """
     return key not in held_out if group == SEEN else key in held_out or key not in keys
 
@@ -175,7 +176,7 @@ def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bo
 def _measure(
     voice: Voice, fitted: Any, patches: Patches, resynthesis: ResynthesisSettings, metrics: Sequence[Metric], seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Return the metrics of an excerpt for each quantizer."""
+    """Return the metrics of a speaker's excerpt, keyed by quantizer name."""
     columns, spoken = loudest_down(decibels(voice.excerpt, patches), patches)
 
     def sound(of: NDArray[Any], begin: int) -> Wave:
@@ -194,9 +195,9 @@ def _measure(
 
 
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return mel columns relative to the loud level, and a mask of the columns that contain speech.
+    """Return mel columns in dB relative to their loud level, and a mask of the columns that contain speech.
 
-    Levels are in dB and limited as in `mel_patches`.
+    As in `mel_patches`, values below -`patches.floor_db` are set to -`patches.floor_db`.
     """
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
@@ -215,9 +216,10 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
 
 
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
-    """Summarize each metric in each group.
+    """Summarize each metric of a quantizer or codec in each group of speakers.
 
-    A summary contains the mean, its difference from the control group, and this difference minus that of the grid.
+    A summary contains the mean and its difference from the group of unseen speakers. If there is a scalar grid with the
+    same number of bits, it also contains this difference minus the corresponding difference for the grid.
     """
     result: dict[str, Any] = {}
     for metric in METRICS:
@@ -249,6 +251,6 @@ def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str
 def _column(
     of: Mapping[str, Mapping[str, Mapping[str, float | None]]], group: str, metric: str, names: list[str]
 ) -> Floats:
-    """Return a metric for the given speakers, or NaN where it is undefined."""
+    """Return the values of a metric for the given speakers of a group. Undefined values are NaN."""
     found = [of[group][name][metric] for name in names]
     return np.array([np.nan if value is None else value for value in found], dtype=np.float64)

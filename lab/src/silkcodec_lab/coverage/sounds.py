@@ -1,13 +1,13 @@
-"""Classify vectors by the sound of their word or syllable (`labels.py`) and by pitch (DIO).
+"""Classify vectors of speech by the sound of their word or syllable (`labels.py`) and by pitch (F0 from DIO).
 
-Some clips consist of short files with silence between them, and the manifest names these files. If the silences between
-files cannot be identified clearly, the clip is skipped.
+Some clips consist of several short files with silence between them, and the manifest names these files. If the
+boundaries between the files cannot be identified clearly, the clip is not classified by sound.
 
-    kind      classes                                   vectors
-    tone      1..4                                      Mandarin syllables
-    sound     emphatic, pharyngeal, neither             whole Arabic words and names of letters
-    height    F0 below 120, 180, 260 Hz, and above      voiced vectors
-    movement  F0 falling, level or rising, and its speed voiced vectors
+    kind      classes                                              vectors
+    tone      tones 1 to 4                                         Mandarin syllables
+    sound     emphatic, pharyngeal, neither                        whole Arabic words and names of letters
+    height    F0 below 120 Hz, to 180 Hz, to 260 Hz, above         voiced vectors
+    movement  F0 falls fast, falls, is level, rises, rises fast    voiced vectors
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ CLEARLY = 0.8  # maximum ratio of the longest silence within a file to the short
 
 
 def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
-    """Return the start and end samples of the `n` files that a clip consists of, or None if these are ambiguous.
+    """Return the start and end, in samples, of each of the `n` files in a clip, or None if they are unclear.
 
-    The clip is split at its n - 1 longest silences, i.e. sections below a level threshold. The threshold is chosen so
-    that the silences between files differ most from the silences within files.
+    Silences are sections below a level threshold, and the clip is split at its n - 1 longest silences. The threshold
+    maximizes the ratio of the shortest of these silences to the longest silence within a file.
     """
     steps = wave[: len(wave) // STEP * STEP].reshape(-1, STEP)
     level = 20 * np.log10(np.sqrt(np.square(steps, dtype=np.float64).mean(axis=1)) + 1e-9)
@@ -74,12 +74,12 @@ def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
 
 
 def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Return the class of each vector, keyed by kind.
+    """Return the class of each vector, keyed by kind of class (see `KINDS`).
 
     Args:
         wave: Waveform of the whole clip at 24 kHz.
-        clip: Clip with its manifest columns.
-        starts: First mel column of each vector, [N].
+        clip: Clip with its row of the manifest.
+        starts: Index of the first mel column of each vector, [N].
         columns: Number of mel columns per vector.
     """
     found = pitch_classes(find_f0(wave), starts, columns)
@@ -95,7 +95,7 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
 
 
 def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Return the F0 class and the F0 movement class of each vector. Both are "" if they cannot be determined."""
+    """Return the classes of each vector by F0 and by F0 movement. Both are "" if they cannot be determined."""
     frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
     middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
     half_width = int(MOVING_MS / F0_PERIOD_MS / 2)
@@ -120,10 +120,12 @@ def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[s
 
 
 class Sounds:
-    """Collect the coverage of each class and of the speaker's other vectors, by quantizer, group and speaker.
+    """Collect the coverage of each class of vectors, for each quantizer, group and speaker.
+
+    Coverage is the share of vectors whose quantization error is within a radius.
 
     Args:
-        quantizers: Names of the grids with the same number of bits, keyed by codebook name.
+        quantizers: For each codebook name, the name of the scalar grid with the same number of bits.
     """
 
     def __init__(self, quantizers: Mapping[str, str]) -> None:
@@ -134,7 +136,7 @@ class Sounds:
     def add(
         self, quantizer: str, group: str, speaker: str, classes: Mapping[str, Labels], covered: NDArray[Any]
     ) -> None:
-        """Add the coverage of a speaker's vectors, given their classes, by kind, and a mask of covered vectors."""
+        """Add a speaker's vectors. `classes` is keyed by kind of class, and `covered` is a mask of covered vectors."""
         for kind, labels in classes.items():
             known = labels != ""
             for one in KINDS[kind]:
@@ -146,7 +148,7 @@ class Sounds:
                     by_speaker.setdefault(speaker, []).append(shares)
 
     def summary(self, seed: int) -> dict[str, Any]:
-        """Return means over speakers, keyed by codebook, kind, class and group."""
+        """Return mean coverages over speakers, keyed by codebook, kind of class, class and group."""
         return {name: self._of(name, grid, seed) for name, grid in self.quantizers.items()}
 
     def _of(self, name: str, grid: str, seed: int) -> dict[str, Any]:
@@ -175,11 +177,14 @@ class Sounds:
         return result
 
     def _relative_coverage(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
-        """Return the coverage of a class minus that of the speakers' other vectors, for the codebook and the grid."""
+        """Return the coverage of a class minus that of the same speaker's other vectors, for a codebook and its grid."""
         codebooks, grids = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
         return codebooks[:, 0] - codebooks[:, 1], grids[:, 0] - grids[:, 1]
 
     def _means(self, *key: str) -> Floats:
-        """Return the means over folds, [speakers, 3]: two coverages and the share of vectors in the class."""
+        """Return means over folds, [speakers, 3].
+
+        The columns are the coverage of the class, the coverage of other vectors, and the share of vectors in the class.
+        """
         found = self._found[(key[0], key[1], key[2], key[3])]
         return np.array([np.mean(folds, axis=0) for folds in found.values()], dtype=np.float64)

@@ -11,7 +11,7 @@ from silkcodec_lab.pages import Result
 
 
 def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
-    """Draw coverage by F0 movement and by sound (codebook minus grid), and the F0 error after resynthesis."""
+    """Draw three panels: coverage (codebook minus grid) by F0 movement, coverage by sound, and the F0 error."""
     left, middle, right = panels
     found = result.get("sounds")
     name = next(iter(found)) if found else ""

@@ -14,7 +14,7 @@ KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movemen
 
 
 def sounds_method(result: Result) -> list[str]:
-    """Return the paragraphs about classes of sounds, if they were measured."""
+    """Return the method paragraphs about classes of sounds, or an empty list if these were not measured."""
     if not result.get("sounds"):
         return []
     return [
@@ -36,7 +36,7 @@ def sounds_method(result: Result) -> list[str]:
 
 
 def rebuilt_method(result: Result) -> list[str]:
-    """Return the paragraph about resynthesis, if it was measured."""
+    """Return the method paragraph about resynthesis, or an empty list if resynthesis was not measured."""
     if not result.get("rebuilt"):
         return []
     settings = result["rebuilt"]["settings"]
@@ -53,7 +53,7 @@ def rebuilt_method(result: Result) -> list[str]:
 
 
 def sounds_findings(result: Result) -> list[str]:
-    """Return coverage by sound and pitch, if it was measured."""
+    """Return the section about coverage by sound and pitch, or an empty list if this was not measured."""
     found = result.get("sounds")
     if not found:
         return []
@@ -82,7 +82,7 @@ def sounds_findings(result: Result) -> list[str]:
 
 
 def _in_short(found: dict[str, Any]) -> str:
-    """Return a table of the classes with significant differences from the grid, by codebook and kind."""
+    """Return a table of the classes in which the coverage of a codebook differs significantly from that of the grid."""
     rows, n_few = [], 0
     for name, one in found.items():
         for kind, title in KIND_TITLES.items():
@@ -165,7 +165,7 @@ def _groups(classes: dict[str, Any]) -> list[str]:
 
 
 def rebuilt_findings(result: Result) -> list[str]:
-    """Return the quality of resynthesized speech, if it was measured."""
+    """Return the section about the quality of resynthesized speech, or an empty list if it was not measured."""
     found = result.get("rebuilt")
     if not found:
         return []
@@ -193,7 +193,7 @@ def rebuilt_findings(result: Result) -> list[str]:
 
 
 def _rebuilt_in_short(found: dict[str, Any]) -> str | None:
-    """Return the differences in F0 error and mel distance from unseen speakers, by codebook and group."""
+    """Return a table that compares each group with unseen speakers in F0 error and mel distance, for each codebook."""
     rows = []
     for name in found["grids"]:
         for metric in ("f0_rmse_cents", "mel_distance"):
@@ -213,7 +213,7 @@ def _rebuilt_in_short(found: dict[str, Any]) -> str | None:
 
 
 def _verdict(entry: dict[str, Any]) -> str:
-    """Return whether a difference in error is better, worse or not significant."""
+    """Return whether a difference in error is better, worse, not significant or based on too few speakers."""
     if entry["n"] < FEW:
         return f"fewer than {FEW} speakers"
     if entry["low"] is None or entry["low"] <= 0 <= entry["high"]:
@@ -237,7 +237,7 @@ def _qualities(found: dict[str, Any], names: list[str]) -> str:
 
 
 def _count(found: dict[str, Any], names: list[str], group: str) -> int:
-    """Return the number of speakers in a group. A metric can be undefined for some of them."""
+    """Return the number of speakers in a group. If the number differs between metrics, the maximum is returned."""
     entries = [found["of"][name][metric].get(group) for name in names for metric in found["metrics"]]
     return max(entry["mean"]["n"] for entry in entries if entry is not None)
 

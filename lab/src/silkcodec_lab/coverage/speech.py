@@ -1,16 +1,16 @@
-"""Extract vectors from speech, independently of the level and the bandwidth of the recordings.
+"""Extract vectors from speech, so that they do not depend on the level or the bandwidth of the recordings.
 
     clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, limited to FLOOR
          -> averaged over time and frequency -> patches [N, D] without silence
 
 For Silk's latents:
 
-    clip -> same loud level, low-pass filter at LIMIT -> Silk's encoder -> latents before rounding [F, 128]
-         -> 8 vectors per frame, as in the small RVQ model -> [8 F, 16]
+    clip -> fixed loud level, low-pass filter at LIMIT -> Silk's encoder -> latents before rounding [F, 128]
+         -> 8 vectors per frame -> [8 F, 16]
 
 The loud level is the 95th percentile of the levels of a clip's columns. Levels below the floor are set to the floor,
 which makes background noise similar in all recordings. A patch counts as speech if its level is close to the loud
-level.
+level. The attributes of `Patches` set these limits.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ QUIET = 10  # percentile that defines the background level
 
 @dataclass(frozen=True)
 class Patches:
-    """Hold the settings for the extraction of vectors.
+    """Hold the settings for the extraction of vectors from speech.
 
     Attributes:
-        of: "mel" for log-mel patches, or "latents" for the eight parts of Silk's latent of each frame.
+        of: "mel" for log-mel patches, or "latents" for Silk's latents, split into eight vectors per frame.
         limit_hz: Highest frequency to use. Clips whose bandwidth in the manifest is lower are skipped.
         floor_db: Distance from the loud level of the clip down to the floor. Lower levels are set to the floor.
-        silence_db: Patches that are further below the loud level than this count as silence.
-        columns: Number of columns of 10 ms per patch.
-        pool: Number of columns, and also of bands, that are averaged into one value.
+        silence_db: Patches that are more than this many dB below the loud level count as silence.
+        columns: Number of mel columns of 10 ms per patch.
+        pool: Each value is the mean over a block of this many columns and this many bands.
         seconds: Maximum duration of speech per speaker, in seconds.
         per_speaker: Maximum number of vectors per speaker.
         speakers: Maximum number of speakers per group.
@@ -79,13 +79,13 @@ class Patches:
 
     @property
     def n_bands(self) -> int:
-        """Return the number of bands below the limit, rounded down to a multiple of `pool`."""
+        """Return the number of mel bands up to `limit_hz`, rounded down to a multiple of `pool`."""
         edges = mel.mel_to_hz(np.linspace(0.0, float(mel.hz_to_mel(mel.SAMPLE_RATE / 2)), mel.N_MELS + 2))
         return int((edges[2:] <= self.limit_hz).sum()) // self.pool * self.pool
 
     @property
     def width(self) -> int:
-        """Return the length of a vector."""
+        """Return the number of values per vector."""
         if self.of == "latents":
             return LATENT_WIDTH // PIECES
         return self.n_bands // self.pool * (self.columns // self.pool)
@@ -93,15 +93,15 @@ class Patches:
 
 @dataclass(frozen=True)
 class Speaker:
-    """Hold the vectors of a speaker. If a manifest does not name speakers, each source counts as one speaker.
+    """Hold the vectors of a speaker. If no manifest names speakers, each top-level folder counts as one speaker.
 
     Attributes:
-        name: Name of the speaker, which is the same in training and test groups.
-        source: Source of the recordings; "" if unknown.
+        name: Name that identifies the speaker in training and test speech.
+        source: Source of the recordings according to the manifest; "" if unknown.
         vectors: Vectors in temporal order.
-        range_db: Mean difference between the loud level and the background level of the clips. Noise reduces it.
-        bandwidth_hz: Mean bandwidth in the manifest; None if unknown.
-        classes: Classes of the vectors, keyed by kind; see `sounds.py`.
+        range_db: Difference between loud level and background level, averaged over clips. Noise reduces it.
+        bandwidth_hz: Mean bandwidth of the clips according to the manifest; None if unknown.
+        classes: Classes of the vectors, keyed by kind of class; see `sounds.py`.
         pieces: Number of consecutive vectors that come from the same frame.
     """
 
@@ -114,17 +114,17 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return a copy minus the mean patch, which depends on the microphone and the voice."""
+        """Return a copy whose vectors have zero mean. The mean depends on the microphone and the voice."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
     def classes_of(self, kept: slice) -> dict[str, Labels]:
-        """Return the classes of a slice of the vectors, keyed by kind."""
+        """Return the classes of the vectors in the slice `kept`, keyed by kind of class."""
         return {kind: labels[kept] for kind, labels in self.classes.items()}
 
 
 def voice(clip: Clip, root: str) -> tuple[str, str]:
-    """Return the speaker's name and source for a clip, from the manifest or from the first folder in its path."""
+    """Return the name and the source of a clip's speaker, from the manifest or from the first folder of the path."""
     if "speaker" in clip.columns:
         source = clip.columns.get("source", "")
         return f"{source}/{clip.columns['speaker']}", source
@@ -139,7 +139,7 @@ def voices_of(
     Args:
         text: Path of the speech with an optional filter; see `find_clips`.
         patches: Settings for the extraction of vectors.
-        seed: Random seed for speakers and the order of clips.
+        seed: Random seed for selecting speakers and for the order of clips.
         without: Names of speakers to exclude.
 
     Returns:
@@ -167,12 +167,12 @@ def voices_of(
 def speakers_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = (), *, sounds: bool = False
 ) -> tuple[list[Speaker], int]:
-    """Extract the vectors of speakers.
+    """Extract vectors from the speech of each speaker.
 
     Args:
         text: Path of the speech with an optional filter; see `find_clips`.
         patches: Settings for the extraction of vectors.
-        seed: Random seed for speakers, clips and vectors.
+        seed: Random seed for selecting speakers and vectors, and for the order of clips.
         without: Names of speakers to exclude.
         sounds: Whether to classify the vectors by sound and pitch.
 
@@ -229,12 +229,16 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
 
 
 def mel_patches(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
-    """Return the patches of a clip, float32 [N, D] in dB relative to its loud level, and the level range in dB."""
+    """Return the log-mel patches of a waveform, and its level range in dB.
+
+    The patches, float32 [N, D], are in dB relative to the loud level. The level range is the difference between the
+    loud level and the background level.
+    """
     return mel_patches_at(wave, patches)[:2]
 
 
 def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """Return the results of `mel_patches` and the index of the first column of each patch."""
+    """Return the results of `mel_patches`, and the index of the first mel column of each patch."""
     nothing = np.zeros((0, patches.width), np.float32), 0.0, np.zeros(0, np.int64)
     bands: Any = decibels(wave, patches)
     bands = bands[: len(bands) // patches.columns * patches.columns]
@@ -261,11 +265,11 @@ def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]
 
 
 def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """Return Silk's latents for the frames of a waveform that contain speech.
+    """Return Silk's latents for those frames of a waveform that contain speech.
 
     Returns:
-        Three values: the latents, [F, 128] in FSQ levels, the range of speech levels in dB, and the index of the first
-        mel column of each frame.
+        Three values: the latents in FSQ levels, float32 [F, 128], the level range as in `mel_patches`, and the index of
+        the first mel column of each frame.
     """
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]

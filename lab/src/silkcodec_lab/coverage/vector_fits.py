@@ -1,11 +1,12 @@
-"""Fit quantizers (VQ, RVQ and a scalar grid, i.e. FSQ) to vectors and measure them on other vectors.
+"""Fit quantizers (VQ, RVQ and a scalar grid) to vectors, and measure their errors on other vectors.
 
 The scalar grid is FSQ without a trained encoder. The vectors are rotated to the principal components of the training
 vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one at a time,
-each to the component whose error it reduces most. The level width is chosen to minimize the training error. Values
-beyond the outer levels are clipped.
+each to the component whose error it reduces most. The distance between levels is chosen for each component to minimize
+the training error. Values beyond the outer levels are clipped.
 
-Unlike the quantizers in `silkcodec_lab.chains`, each quantizer in this module is fitted once for several bit rates.
+Unlike the quantizers in `silkcodec_lab.chains`, each quantizer in this module is fitted once for several numbers of
+bits.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Measured:
     """Hold the errors and codes of N quantized vectors.
 
     Attributes:
-        error: RMS error over the numbers of each vector, in the unit of the vectors, [N].
-        codes: Codes, [N, K]; None for the grid.
-        clipped: Share of components that the grid clips, [N]; None for codebooks.
+        error: RMS error of each vector, in the unit of the vectors, [N].
+        codes: Codes, [N, K]; None for a scalar grid.
+        clipped: Share of each vector's components that the scalar grid clips, [N]; None for codebooks.
     """
 
     error: NDArray[np.float64]
@@ -43,14 +44,14 @@ class Measured:
 
 
 def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the RMS of each vector in [N, D]."""
+    """Return the RMS of each row of an array [N, D], float64 [N]."""
     return np.sqrt(np.square(difference, dtype=np.float64).mean(axis=1))
 
 
 class NestedChain:
     """Quantize vectors with residual codebooks, for several numbers of codebooks.
 
-    Each codebook is fitted to the residual of the previous ones by k-means. With one codebook, this is VQ.
+    Each codebook is fitted by k-means to the residual of the previous ones. A chain of one codebook is VQ.
     """
 
     def __init__(self, vectors: Vectors, entries: int, lengths: Sequence[int], seed: int, steps: int) -> None:
@@ -78,7 +79,7 @@ class NestedChain:
         return found
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
-        """Return the quantized vectors, keyed by number of codebooks."""
+        """Quantize vectors. Return the quantized vectors, keyed by number of codebooks."""
         found: dict[int, Vectors] = {}
         residual = torch.from_numpy(vectors)
         for length, codebook in enumerate(self.codebooks, 1):
@@ -102,7 +103,10 @@ class NestedGrid:
         self.allocations = self._allocate(sample, sorted(set(bits)))
 
     def _allocate(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
-        """Return the bits and the level width (in standard deviations), keyed by total bits and component."""
+        """Return the bits of each component and the distance between its levels, keyed by total bits and component.
+
+        The distance is in standard deviations of the component.
+        """
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}
 
@@ -129,7 +133,7 @@ class NestedGrid:
         return {bits: found.get(bits, dict(given)) for bits in wanted}
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """Quantize vectors. Return their errors and clipped shares, keyed by number of bits."""
+        """Quantize vectors. Return their errors and shares of clipped components, keyed by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         squared = np.square(scores)
         found = {}
@@ -146,7 +150,7 @@ class NestedGrid:
         return found
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
-        """Return the quantized vectors, keyed by number of bits."""
+        """Quantize vectors. Return the quantized vectors, keyed by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         found = {}
         for bits, allocation in self.allocations.items():
@@ -158,13 +162,13 @@ class NestedGrid:
 
 
 def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np.float64]:
-    """Round values to the nearest center of 2^bits uniform levels around 0."""
+    """Round each value to the nearest of 2^bits uniformly spaced levels, which are symmetric around 0."""
     half = 2 ** (bits - 1)
     return (np.clip(np.floor(values / step), -half, half - 1) + 0.5) * step
 
 
 def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
-    """Return the level width that minimizes the mean squared error, and the error at this width."""
+    """Return the distance between levels that minimizes the mean squared error, and this minimum error."""
     errors = [float(np.square(values - to_levels(values, bits, width)).mean()) for width in WIDTHS]
     best = int(np.argmin(errors))
     return float(WIDTHS[best]), errors[best]
@@ -173,18 +177,18 @@ def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
 def fit(
     vectors: Vectors, vq: Sequence[int], rvq: tuple[int, Sequence[int]], seed: int, steps: int
 ) -> tuple[list[tuple[str, NestedChain | NestedGrid]], dict[str, dict[str, Any]]]:
-    """Fit all quantizers.
+    """Fit VQ, RVQ and scalar grids to vectors.
 
     Args:
         vectors: Training vectors, float32 [N, D].
-        vq: Sizes of the single codebooks.
-        rvq: Number of entries of each residual codebook, and the numbers of codebooks to measure.
+        vq: Codebook sizes for VQ.
+        rvq: Number of entries per codebook for RVQ, and the numbers of codebooks to measure.
         seed: Random seed.
         steps: Number of k-means steps.
 
     Returns:
         Two values: a list of pairs (kind, fitted quantizer), and the kind and bits of each quantizer, keyed by
-        quantizer name. A grid (`fsq`) is fitted for each number of bits that a codebook has.
+        quantizer name. A scalar grid (`fsq`) is fitted for each number of bits of a VQ or RVQ quantizer.
     """
     entries, lengths = rvq
     chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]
@@ -201,7 +205,7 @@ def fit(
 
 
 def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Measured]:
-    """Quantize vectors with each quantizer. Return their errors and codes, keyed by quantizer name."""
+    """Quantize vectors with each fitted quantizer. Return the errors and codes, keyed by quantizer name."""
     found: dict[str, Measured] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): measured for size, measured in quantizer.measure(vectors).items()}
@@ -209,7 +213,7 @@ def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vec
 
 
 def rebuild(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Vectors]:
-    """Return the quantized vectors, keyed by quantizer name."""
+    """Quantize vectors with each fitted quantizer. Return the quantized vectors, keyed by quantizer name."""
     found: dict[str, Vectors] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): quantized for size, quantized in quantizer.rebuild(vectors).items()}

@@ -1,1 +1,1 @@
-"""Compare the changes in the loss that the straight-through estimator predicts with the actual changes."""
+"""Compare changes in the training loss, as predicted by the straight-through estimator, with the actual changes."""

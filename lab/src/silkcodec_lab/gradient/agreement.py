@@ -1,11 +1,11 @@
-"""Compare the changes in the loss that the straight-through estimator predicts with the actual changes.
+"""Compare changes in the training loss, as predicted by the straight-through estimator, with the actual changes.
 
-    predicted  <g, step>, where g is the decoder's gradient at the quantized latent
+    predicted  <g, step>, where g is the gradient of the loss L at the quantized latent
     actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2, through quantizer and decoder
 
-y is the input of the quantization step. For a codebook, it is the latent. For FSQ, it is the output of the tanh, which
-is smooth and has an exact gradient. The loss L(quantize(y)) is a piecewise constant function of y, so the actual change
-depends on the size of the step.
+y is the vector that is quantized, and a step is a small change of y. For a codebook, y is the latent. For FSQ, it is
+the output of the tanh, which is smooth and has an exact gradient. The loss L(quantize(y)) is a piecewise constant
+function of y, so the actual change depends on the size of the step.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHARE_UNDEFINED = 0.025  # maximum share of resamples in which a statistic can b
 
 
 class SplitQuantizer:
-    """Split a quantizer into its smooth part and the quantization step.
+    """Split a quantizer into a smooth function of the latent and the rounding or codebook search that follows.
 
     Attributes:
         unit: Number of values that are quantized together: 1 for FSQ, or the length of a codebook entry.
@@ -42,7 +42,7 @@ class SplitQuantizer:
         self.unit = 1 if isinstance(quantizer, FSQ) else LATENT_WIDTH // self.quantizer.vectors
 
     def inside(self, latent: Tensor) -> Tensor:
-        """Apply the smooth part to a latent [..., D]. Return y, [..., D], in units of the quantized latent."""
+        """Apply the smooth function to a latent [..., D]. Return the vector to quantize, y [..., D]."""
         if isinstance(self.quantizer, FSQ):
             return self.quantizer.bound(latent) / self.quantizer.half_width
         return latent.float()
@@ -58,9 +58,9 @@ class SplitQuantizer:
 
 
 def identity(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return y as both the quantized latent and the codes.
+    """Return y unchanged, as both the quantized latent and the codes.
 
-    This is the control, in which prediction errors are caused only by the curvature of the decoder.
+    As a control, this function replaces the quantizer. Then only the curvature of the decoder causes prediction errors.
     """
     return y, y
 
@@ -70,10 +70,10 @@ class OperatingPoint:
     """Hold one frame of a clip and the loss as a function of its quantized latent.
 
     Attributes:
-        y: Input of the quantization step, [D].
+        y: Vector to quantize, [D].
         quantized: Quantized latent, [D].
         losses: Function that maps quantized latents [n, D] to losses [n].
-        gradient: Gradient of the loss at `quantized`, [D]. The estimator uses it as the gradient at y.
+        gradient: Gradient of the loss at `quantized`, [D]. The straight-through estimator uses it as the gradient at y.
         loss: Loss at `quantized`.
     """
 
@@ -85,7 +85,7 @@ class OperatingPoint:
 
     @staticmethod
     def at(y: Tensor, quantize: Quantize, losses: Callable[[Tensor], Tensor]) -> OperatingPoint:
-        """Return the operating point of y, with the gradient from the straight-through estimator."""
+        """Return the operating point at y, with the gradient from the straight-through estimator."""
         quantized = quantize(y[None])[0].detach()
         leaf = y[None].detach().clone().requires_grad_(True)
         with torch.enable_grad():
@@ -99,11 +99,11 @@ class OperatingPoint:
 
 @torch.no_grad()
 def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the actual changes in the loss for steps [n, D].
+    """Return the actual changes in the loss when y is changed by steps [n, D].
 
     Returns:
-        Two values: half the difference between the losses at y + step and y - step, float64 [n], and whether their
-        codes differ, bool [n]. If the codes do not differ, the change is 0.
+        Two values: half the difference between the losses at y + step and y - step, float64 [n], and whether the codes
+        of y + step and y - step differ, bool [n]. If the codes do not differ, the change is 0.
     """
     start = point.quantized if quantize is identity else point.y
     (high, high_codes), (low, low_codes) = quantize(start + steps), quantize(start - steps)
@@ -118,19 +118,20 @@ def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[F
 def agreement(
     point: OperatingPoint, quantize: Quantize, directions: Tensor, size: float, *, smoothed: bool = False
 ) -> Sums:
-    """Compare predicted and actual changes for steps of `size` times each direction.
+    """Compare predicted and actual changes in the loss. Each step is `size` times a direction.
 
     Args:
-        point: Frame at which to take the steps.
-        quantize: Quantization step, or `identity` for the control.
-        directions: Directions of the steps, [n, D]. If `smoothed` is True, they must be standard Gaussian.
-        size: Size of the steps.
-        smoothed: Whether to estimate the gradient of the loss after smoothing with Gaussian noise of this size. The
-            gradient is E[actual * direction] / size. Each half of the steps gives one estimate. The prediction is a
-            control variate with a known expectation, so only its difference from the actual change is averaged.
+        point: Operating point at which y is changed.
+        quantize: Quantizer, or `identity` for the control without quantization.
+        directions: Directions of the steps, [n, D]. If `smoothed` is True, they must be standard Gaussian samples.
+        size: Factor by which the directions are multiplied.
+        smoothed: Whether to also estimate the gradient of the smoothed loss, i.e. the mean loss if Gaussian noise with
+            standard deviation `size` is added to y. This gradient is E[actual * direction] / size. Each half of the
+            steps gives one estimate. The prediction is a control variate with a known expectation, so only its
+            difference from the actual change is averaged.
 
     Returns:
-        Sums over the steps, in units of size times |gradient|.
+        Sums over the steps for `STATISTICS`. Changes in the loss are in units of size times |gradient|.
     """
     norm = max(float(point.gradient.norm()), 1e-30)
     unit = (point.gradient / norm).double().numpy()
@@ -156,7 +157,7 @@ def agreement(
 def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
     """Measure the decrease in the loss after a step against the gradient, as a share of the predicted decrease.
 
-    The step starts at y or, for the control, at the quantized latent. `size` is the RMS change per number.
+    The step starts at y or, for the control, at the quantized latent. `size` is the RMS of the step.
     """
     norm = max(float(point.gradient.norm()), 1e-30)
     length = size * len(point.gradient) ** 0.5
@@ -171,9 +172,10 @@ def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
 
 @torch.no_grad()
 def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
-    """Compare changes of the quantized latent with changes of y, which are +- size * directions, [n, D].
+    """Compare changes of y, which are +- size * directions [n, D], with the resulting changes of the quantized latent.
 
-    The straight-through estimator assumes that these changes are equal. `moved` counts the units whose codes change.
+    The straight-through estimator assumes that these changes are equal. In the returned sums, `moved` is the number of
+    units (groups of `unit` numbers) whose quantized values change.
     """
     moved = ((quantize(y + size * directions)[0] - quantize(y - size * directions)[0]) / (2 * size)).double()
     along = directions.double()
@@ -205,11 +207,11 @@ STATISTICS: dict[str, Callable[[Sums], Any]] = {
 
 
 def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return a statistic over all clips with its 95 % bootstrap interval over clips.
+    """Return a statistic of all clips with its 95 % interval from a bootstrap over clips.
 
     Args:
         statistic: Key in `STATISTICS`.
-        records: Sums of each clip.
+        records: Sums of each clip, e.g. from `agreement`.
         seed: Random seed for the bootstrap.
 
     Returns:
@@ -220,7 +222,7 @@ def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, 
 
 
 def difference(statistic: str, first: Sequence[Sums], second: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return the difference of a statistic between two models on the same clips, with the same resamples."""
+    """Return the difference in a statistic between two models on the same clips. Both use the same resamples."""
     (mean, draws), (other, others) = _bootstrap(statistic, first, seed), _bootstrap(statistic, second, seed)
     return _summary(mean - other, draws - others, len(first))
 

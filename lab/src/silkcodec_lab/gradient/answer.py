@@ -10,7 +10,7 @@ QUESTION = "How well does the straight-through gradient predict changes in the l
 
 
 def answer(result: Result) -> str:
-    """Return the answer in one to three sentences, with numbers from a result."""
+    """Return the answer to `QUESTION` in one to three sentences, with numbers from a result."""
     if not result["differences"]:
         return "FSQ was not measured."
     models = result["models"]

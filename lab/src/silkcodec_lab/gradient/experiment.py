@@ -1,11 +1,11 @@
 """Measure how well the straight-through estimator predicts the effect of a change in the latent on the loss.
 
-    clip -> encoder -> latent -> smooth part -> y -> quantize -> quantized latent -> decoder -> audio -> loss
+    clip -> encoder -> latent -> tanh (FSQ only) -> y -> quantize -> quantized latent -> decoder -> audio -> loss
 
 Quantization has no useful gradient. Training therefore uses the decoder's gradient at the quantized latent as the
-gradient at y. This experiment adds steps to y, and quantizes and decodes the result to compute the actual change in the
-loss. The steps range from a small fraction of a cell to several cells. The control decodes without quantization, so its
-prediction errors are caused only by the curvature of the decoder.
+gradient at y. This experiment changes y by small steps, and quantizes and decodes the result to compute the actual
+change in the loss. The step sizes range from a small fraction of a quantization cell to several cells. The control
+decodes without quantization, so its prediction errors are caused only by the curvature of the decoder.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def gradient(
     plan: GradientPlan | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure the accuracy of the straight-through estimator for the quantizer of each run.
+    """Measure the accuracy of the straight-through estimator for the quantizer of each training run.
 
     Args:
         inputs: Audio files, folders, or a manifest. The speech must not be in the training set of the runs.
@@ -108,7 +108,7 @@ def gradient(
 
 
 def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tuple[list[Wave], list[Wave]]:
-    """Select the audio of the experiment, and skip short clips.
+    """Read the audio of the clips, and skip clips that are too short.
 
     Returns:
         Two values: the clips in which to change a latent, shortened to `plan.clip_s`, and whole clips in which to count
@@ -136,7 +136,7 @@ def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tup
 
 
 def _differences(records: dict[str, Records], seed: int) -> dict[str, Any]:
-    """Return the differences between FSQ and every other quantizer for each step size, paired by clip."""
+    """Return the differences in statistics between FSQ and every other quantizer for each step size, paired by clip."""
     if "fsq" not in records:
         return {}
     found: dict[str, Any] = {}

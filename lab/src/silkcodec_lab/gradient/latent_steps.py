@@ -1,4 +1,4 @@
-"""Change the latent of one frame of a clip, and compare the predicted and actual changes in the loss."""
+"""Change the latent of one frame of a clip, and compare the predicted with the actual changes in the loss."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ Records = dict[tuple[str, float], list[Sums]]  # (kind of step, step size in cel
 
 @dataclass(frozen=True)
 class GradientPlan:
-    """Hold the settings of the experiment.
+    """Hold the settings of the gradient experiment. A step is a change of the latent of one frame.
 
     Attributes:
-        steps: Step sizes in cells, as the RMS change of the numbers that a step modifies.
-        directions: Number of random steps that change a whole frame, for each clip and step size.
+        steps: Step sizes, in quantization cells. A step size is the RMS change of those numbers that the step changes.
+        directions: Number of random steps that change all numbers of a frame, for each clip and step size.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
         smoothed_directions: Number of random steps for these estimates.
-        singles: Number of steps that change a single number, and of steps that change a single vector.
+        singles: Number of steps that change only one number, and number of steps that change only one vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration to use from the start of each clip, in seconds.
         usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.
         train_steps: Number of training steps of the tiny models that are trained if no runs are given.
-        seed: Random seed for clips, frames, directions and intervals.
+        seed: Random seed for clips, frames, directions and bootstrap intervals.
     """
 
     steps: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -104,7 +104,7 @@ class GradientPlan:
 
 
 class Model:
-    """Load the model of a training run and measure its gradients."""
+    """Load the model of a training run and measure the accuracy of its straight-through gradients."""
 
     def __init__(self, run: Path) -> None:
         codec = RunCodec(run)
@@ -119,7 +119,7 @@ class Model:
     def measure(
         self, waves: Sequence[Wave], counted: Sequence[Wave], plan: GradientPlan, advance: Callable[[int], None]
     ) -> dict[str, Any]:
-        """Measure the gradients and the code usage of the model.
+        """Measure the accuracy of the gradients and the code usage of the model.
 
         Args:
             waves: Clips in which to change the latent of one frame.
@@ -128,7 +128,7 @@ class Model:
             advance: Callback that is called with the number of finished clips.
 
         Returns:
-            The measurements for the result. The key "records" contains the sums of each clip.
+            The model's entry in the result. The additional key "records" contains the sums of each clip.
         """
         quantizer: Any = self.model.quantizer
         seen = [self._inside(wave) for wave in counted]
@@ -165,7 +165,7 @@ class Model:
 
     @torch.no_grad()
     def _inside(self, wave: Wave) -> Tensor:
-        """Return y [F, D], the input of the quantization step, for the whole frames of a waveform."""
+        """Return the vectors to quantize, y [F, D], for all complete frames of a waveform."""
         n_frames = (len(wave) - LOOKAHEAD) // FRAME
         whole = torch.from_numpy(wave[: n_frames * FRAME + LOOKAHEAD].copy())[None]
         states = fresh_states(self.model.encoder.state_shapes(), 1, whole.device)
@@ -175,7 +175,7 @@ class Model:
         return self.split_quantizer.inside(latent[0])
 
     def _clip(self, wave: Wave, cell: float, plan: GradientPlan, rng: np.random.Generator, records: Records) -> float:
-        """Take all steps at one frame of a clip, add the sums to the records, and return the loss at the frame."""
+        """Measure the effects of steps at one frame of a clip. Add the sums to `records`, and return the loss."""
         y = self._inside(wave)
         frame = _loud_frame(wave, len(y), plan.span, rng)
         quantize = self.split_quantizer.quantize
@@ -220,12 +220,12 @@ def frame_losses(
     frame: int,
     span: int,
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function that maps quantized latents of a frame to the training loss over `span` frames.
+    """Return a function that maps quantized latents of one frame, [n, D], to the training losses over `span` frames.
 
     Args:
-        model: Model of the run.
+        model: Network of the training run.
         spectral: Spectral loss used in training.
-        weights: Weight of each loss term.
+        weights: Weights of the loss terms, keyed by name.
         latent: Quantized latents of the clip, [F, D]. They are used for all frames except `frame`.
         target: Waveform of the clip, [1, F * 9600].
         frame: Index of the frame whose latent varies. The loss is computed from this frame on.
@@ -252,7 +252,10 @@ def frame_losses(
 
 
 def _loud_frame(wave: Wave, n_frames: int, span: int, rng: np.random.Generator) -> int:
-    """Draw a frame from the louder half of the frames that have a previous frame and enough following frames."""
+    """Return the index of a random frame from the louder half of a clip.
+
+    The first frame and the last `span` - 1 frames are excluded.
+    """
     power = np.square(wave[: n_frames * FRAME].reshape(n_frames, FRAME)).mean(axis=1)[1 : n_frames - span + 1]
     louder = 1 + np.flatnonzero(power >= np.median(power))
     return int(rng.choice(louder))
@@ -263,7 +266,7 @@ def _gaussian(rng: np.random.Generator, n: int, width: int) -> Tensor:
 
 
 def _alone(rng: np.random.Generator, n: int, unit: int) -> Tensor:
-    """Return directions [n, D] that each change one vector of `unit` numbers with an RMS of 1."""
+    """Return directions [n, D]. Each is zero except for one vector of `unit` numbers with an expected RMS of 1."""
     directions = np.zeros((min(n, LATENT_WIDTH // unit), LATENT_WIDTH // unit, unit), dtype=np.float32)
     for row, at in enumerate(rng.permutation(LATENT_WIDTH // unit)[: len(directions)]):
         directions[row, at] = rng.standard_normal(unit) if unit > 1 else 1.0
@@ -271,7 +274,7 @@ def _alone(rng: np.random.Generator, n: int, unit: int) -> Tensor:
 
 
 def table(records: Records, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Return the statistics for each step size, keyed by kind of step."""
+    """Return the statistics for each step size, keyed by kind of step, e.g. "frame" or "frame, control"."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for (kind, step), sums in records.items():
         names = KINDS[kind.split(",")[0]] + (SMOOTHED_STATISTICS if "ab" in sums[0] else ())

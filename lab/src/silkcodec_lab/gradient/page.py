@@ -191,7 +191,7 @@ def _verdict(result: Result) -> list[str]:
 
 
 def _ceiling(result: Result) -> list[str]:
-    """Return a table of the best correlation and its step size for each model, with an explanation."""
+    """Return a table of each model's best correlation and the step size at which it occurs, with an explanation."""
     rows = []
     for name, found in result["models"].items():
         through, without = found["steps_of"]["frame"], found["steps_of"]["frame, control"]

@@ -26,10 +26,10 @@ CURVES = ("pesq_wb", "stoi", "mel_distance")
 
 
 def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
-    """Return the training curves of a run with one entry per validation.
+    """Return the training curves of a training run, as one entry per validation.
 
-    An entry contains the step, the training time in hours, the weighted training loss since the previous validation,
-    and the scores.
+    An entry contains the training step, the training time in hours, the weighted training loss and the gradient norm
+    since the previous validation, and the validation metrics.
 
     Raises:
         WeightsError: The history of the run is missing or damaged.
@@ -55,13 +55,14 @@ def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
     """Return usage statistics of each codebook, given the codes [F, K] of held-out frames.
 
     If several vectors share a codebook, their codes are counted together. The dimensions of FSQ are summarized
-    together. If there are many entries and few codes, some entries are unused and the entropy is underestimated in any
-    codebook. The expected values for uniformly distributed codes are therefore included for comparison.
+    together. If there are few codes and many entries, some entries of any codebook are unused, and its entropy is
+    underestimated. The values expected for uniformly distributed codes are therefore included for comparison.
 
     Returns:
-        A dictionary for each codebook: "name", "books" (128 for FSQ), "entries" of each book, "codes_per_frame",
-        "n_codes" of each book, "dead" and "dead_if_even" (shares of unused entries), "bits" and "bits_if_even" (entropy
-        of a code), and "lowest_share" (lowest entropy of a book as a share of its maximum).
+        A dictionary for each codebook or, for FSQ, one for all 128 dimensions, with the keys "name", "books" (number of
+        codebooks or dimensions), "entries" and "n_codes" (both per book), "codes_per_frame", "dead" and "dead_if_even"
+        (shares of unused entries), "bits" and "bits_if_even" (entropy of a code), and "lowest_share" (lowest entropy of
+        a book as a share of its maximum).
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -88,7 +89,7 @@ def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[int]]]]:
-    """Return the name and the number of entries of each codebook, and the columns of the codes that use it.
+    """Return the name and the number of entries of each codebook, and the columns of the code array that use it.
 
     >>> from silkcodec_torch.quantizers import RVQ
     >>> codebooks(RVQ(latent_width=4, vectors=2, codebooks=2, entries=8), 4)
@@ -110,7 +111,7 @@ def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[
 
 
 def spacing(quantizer: Any, codes: Codes) -> float:
-    """Return the distance between an entry and its nearest neighbor, as the RMS difference of their numbers.
+    """Return the typical distance between an entry and its nearest neighbor, as the RMS difference of their numbers.
 
     For FSQ, this is the distance between levels. For a codebook, it is the median over the codes that occur. For a
     residual quantizer, only the last codebook is considered.
@@ -128,7 +129,7 @@ def spacing(quantizer: Any, codes: Codes) -> float:
 
 
 def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, quantizers: Sequence[str]) -> list[Path]:
-    """Train the configuration `tiny` with each quantizer on the given clips, and return the folders of the runs.
+    """Train a model with the `tiny` configuration and each quantizer on the given clips, and return the run folders.
 
     The training loop and the losses are those of `silk train` without a discriminator.
     """
