@@ -244,7 +244,7 @@ def _readable(file: str) -> AbstractContextManager[None]:
 
 @lru_cache(maxsize=1)
 def _group_sounds(file: str, group: int) -> Any:
-    """Return the audio bytes of each row in a Parquet row group. The last result is cached for the following rows."""
+    """Return and cache the audio bytes of all rows in a Parquet row group. Rows are usually read in sequence."""
     with _readable(file):
         opened = parquet(file)
         audio = _audio_column(opened.schema_arrow)

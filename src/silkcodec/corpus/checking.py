@@ -1,4 +1,4 @@
-"""Check that a corpus is complete and undamaged (`silk tokenize --check`). The check writes nothing."""
+"""Check that a corpus is complete and undamaged (`silk tokenize --check`). The check does not write any files."""
 
 from __future__ import annotations
 

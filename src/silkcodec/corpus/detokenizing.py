@@ -28,7 +28,7 @@ def detokenize(
     subtype: str | None = None,
     rescale: bool = False,
 ) -> list[tuple[Row, str, audio.Writer]]:
-    """Decode the rows of a corpus with the given ids or numbers to audio files.
+    """Decode the rows with the given ids or numbers to audio files.
 
     Args:
         folder: folder of the corpus.

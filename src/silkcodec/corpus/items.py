@@ -164,7 +164,7 @@ def meta(columns: Mapping[str, object]) -> str | None:
 
 
 def below(place: str, folder: str, allow_outside: bool) -> str:
-    """Convert a path that an input contains to a path relative to the input's folder, with "/" as the separator.
+    """Make a path from a manifest or dataset relative to the input's folder, with "/" as the separator.
 
     This function checks only the text of the path. It does not access the file.
 
@@ -186,7 +186,7 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
 
 
 def locate(item: Item, folder: str, allow_outside: bool) -> str:
-    """Return the path of an item's file, with links resolved. The file must not have changed since planning.
+    """Return the path of an item's file, with links resolved. The file must not have changed since the plan was made.
 
     Call this function immediately before opening the file and again after reading it.
 

@@ -23,7 +23,7 @@ def is_cut(row: Mapping[str, Any]) -> bool:
 
 
 def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """Return three values: the path of a cut's audio file, the `Item` fields that select its part, and its metadata.
+    """Return three values: the path of a cut's audio file, the `Item` fields that select the cut, and its metadata.
 
     Raises:
         Refusal: the cut cannot be used without Lhotse, or is damaged.

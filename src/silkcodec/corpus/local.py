@@ -101,7 +101,7 @@ class _ShardWorker:
         self._process.send((shard, crashed))
 
     def answer(self) -> int | Record | bool:
-        """Return the worker's next message: a started recording's number, a finished shard's record, or True if ready.
+        """Return the worker's next message: the number of a started recording, a shard's record, or True once ready.
 
         Raises:
             WorkerExited: the process has exited.

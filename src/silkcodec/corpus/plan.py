@@ -1,7 +1,7 @@
 """Assign the recordings of a corpus to shards. This plan is fixed before any recording is encoded.
 
     OUT/plan.jsonl   {"items": [...]} for each shard, and {"refused": {...}} for each rejected recording
-    OUT/plan.json    the settings, the counts, and the SHA-256 of the settings and plan.jsonl; written last
+    OUT/plan.json    settings, numbers of recordings and shards, SHA-256 of the settings and plan.jsonl; written last
 
 If the folder already has a plan, a run makes a new plan from the inputs and compares the two hashes. It raises an error
 if the recordings, the codec, the weights or the settings differ. A `Plan` object holds only the offsets of the shards

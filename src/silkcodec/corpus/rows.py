@@ -47,7 +47,7 @@ class Row:
         id: id of the row, which is unique in the corpus.
         path: path of the recording, relative to its input.
         start: start of the row's audio in the recording, in seconds.
-        tokens: tokens of the row, with the number of samples.
+        tokens: tokens of the row; see `Tokens`.
         meta: metadata of the recording: text, speaker, ...
         checksum: checksum stored with the row; see `checksum` and `sealed`.
     """
@@ -87,7 +87,7 @@ def checksum(row: Row, version: int = FORMAT) -> str:
 
 
 def code_type(codebook_sizes: Sequence[int]) -> str:
-    """Return "int32" if it can hold every code, and otherwise "int64"."""
+    """Return "int32" if every code fits into this type, and otherwise "int64"."""
     return "int32" if max(codebook_sizes) <= 2**31 else "int64"
 
 

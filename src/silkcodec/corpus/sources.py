@@ -240,7 +240,7 @@ def _tar(root: Root, number: int, place: str, allow_outside: bool) -> Iterator[I
 def _parquet(root: Root, number: int, place: str, allow_outside: bool, alone: bool) -> Iterator[Item | Refused]:
     """Yield the recordings in a Parquet file.
 
-    A file without an Audio column is skipped, but raises ArgumentError if the file itself is an input (`alone`).
+    Skip a file without an Audio column, or raise ArgumentError if the file itself is an input (`alone`).
     """
     shown = root.label + place
     try:

@@ -88,7 +88,7 @@ class Corpus:
         raise ArgumentError(f"'{file}' is damaged: it has fewer rows than its footer declares.")
 
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Return the rows with the given ids, keyed by id. A segmented recording has an id per segment: "a#0", "a#1".
+        """Return the rows with the given ids, keyed by id. A segmented recording has one id per segment: "a#0", "a#1".
 
         Args:
             ids: ids of rows.

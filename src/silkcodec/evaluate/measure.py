@@ -48,7 +48,7 @@ class Task:
 
 
 class Measurer:
-    """Run measurement tasks. Consecutive tasks for a clip share its waveform and cached values, such as its transcript.
+    """Run measurement tasks. Consecutive tasks for a clip share its waveform and cached values, e.g. its transcript.
 
     Args:
         metric_names: names of the metrics; see `metrics.find_metrics`.

@@ -49,7 +49,7 @@ def _player(one: Listening) -> dict[str, Any]:
 
 
 def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
-    """Return the RMS level of each waveform relative to the reference in dB, or None if one of the two is silent."""
+    """Return each waveform's RMS level relative to that of the reference in dB, or None if one of the two is silent."""
     if is_silent(waves[REFERENCE]):
         return dict.fromkeys(waves, None)
     aim_db = rms_dbfs(waves[REFERENCE])

@@ -25,7 +25,7 @@ def package_file(package: str, path: str) -> Path | None:
 
 
 def import_around(module: str, **unused: dict[str, Any]) -> Any:
-    """Import a module even if some dependencies that are not needed here are not installed.
+    """Import a module even if dependencies that the caller does not need are not installed.
 
     During the import, each missing dependency is replaced by a stub. The stub is then removed, so that other code does
     not use it.

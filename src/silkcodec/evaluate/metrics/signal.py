@@ -106,7 +106,7 @@ def mel_distance(pair: Pair) -> float:
     """Return the mean absolute difference between the log-mel spectrograms of the reference and the output.
 
     The spectrograms have 128 bands, one column per 10 ms, and natural logarithms. A distance of 1.0 corresponds to a
-    factor of e (8.7 dB) in magnitude. Level differences increase it.
+    factor of e (8.7 dB) in magnitude. Level differences increase the distance.
     """
     columns = -(-len(pair.reference) // mel.HOP)  # excludes columns that only contain padding
     difference = mel.log_mel(pair.output)[:columns] - mel.log_mel(pair.reference)[:columns]

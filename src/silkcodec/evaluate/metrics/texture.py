@@ -1,8 +1,8 @@
 """Measure whether a codec preserves the fine structure and high frequencies of noise-like sounds, such as fricatives.
 
 Silk's training losses do not measure these properties. Like noise, real fricatives have log spectra that scatter around
-their envelopes. If a codec replaces details that it cannot encode with their average, the spectra become too smooth.
-The fricatives then sound synthetic, although the mel distance is small.
+their envelopes. If a codec averages out details that it cannot encode, the spectra become too smooth. The fricatives
+then sound synthetic, although the mel distance is small.
 
 All metrics in this module use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected
 in the reference, so they are the same for all codecs:

@@ -8,8 +8,8 @@
 The recognizer is Whisper, run with `faster-whisper`. The model is selected with the model key "whisper". The value is a
 folder, or a size, e.g. "base". A model given by its size is downloaded from the hub once. To make transcripts
 reproducible, decoding uses temperature 0 without fallback to sampling, 8-bit weights and one thread. It is not
-conditioned on earlier segments. The language is taken from the manifest column `language`. If it is missing,
-Whisper detects the language of the original, and all outputs are transcribed in this language.
+conditioned on earlier segments. The language is taken from the manifest column `language`. If it names no
+language, Whisper detects the language of the original, and all outputs are transcribed in this language.
 
 Both texts are normalized first (see `normalized`). For languages that are written without spaces between words, such as
 Chinese, Japanese and Thai, only character error rates are defined. A mean over clips weights each clip by the number of
