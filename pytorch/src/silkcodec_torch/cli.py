@@ -1,6 +1,6 @@
-"""Define `silk train` and `silk export`.
+"""Define the commands `silk train` and `silk export`.
 
-`silk --help` imports this module, so it imports heavy libraries only inside functions.
+`silk --help` imports this module, so large libraries are imported only inside functions.
 """
 
 from __future__ import annotations

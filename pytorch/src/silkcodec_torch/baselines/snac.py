@@ -2,14 +2,15 @@
 
 SNAC has residual codebooks of 4,096 entries at different rates, ordered from coarse to fine. `snac:24k` is for speech
 and has three codebooks at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s). `snac:32k` and `snac:44k` are for music and have four
-codebooks, at 10.4 to 83.3 Hz and 14.4 to 114.8 Hz.
+codebooks each, at 10.4 to 83.3 Hz and 14.4 to 114.8 Hz, respectively.
 
 **Noise.** SNAC's published decoder adds Gaussian noise, which differs between calls. This module draws the noise from
-generators that are seeded with the layer and the position in the clip, so the same tokens always return the same audio.
-PyTorch's global generator is neither used nor changed.
+generators that are seeded with the layer and the position in the clip, so the same tokens always decode to the same
+audio. PyTorch's global generator is neither used nor changed.
 
-A clip is padded with silence to whole windows (24 kHz: 2,048 samples, 85 ms; 32 and 44 kHz: 12,288 samples, 384 and
-279 ms). Long clips are processed in pieces, so the network's memory use does not grow with the duration.
+A clip is padded with silence to a whole number of windows. A window has 2,048 samples (85 ms) for `snac:24k`, and
+12,288 samples for `snac:32k` (384 ms) and `snac:44k` (279 ms). Long clips are processed in
+pieces, so the network's memory use does not grow with the duration.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ NOISE_BLOCK = 1 << 16  # samples of noise per seed
 
 
 class Snac(neural.NeuralCodec):
-    """Encode and decode with one of SNAC's models. Pass `n_codebooks` to `encode` to use fewer codebooks.
+    """Encode and decode audio with one of SNAC's models. Pass `n_codebooks` to `encode` to use fewer codebooks.
 
     Args:
-        preset: one of `PRESETS`. None means "24k".
-        source: folder or hub repository with the weights. None means the published weights.
+        preset: "24k", "32k" or "44k". None means "24k".
+        source: folder or Hugging Face repository that contains the weights. None means the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.
@@ -112,7 +113,7 @@ class Snac(neural.NeuralCodec):
         return torch.cat(waves)
 
     def _synthesize(self, values: torch.Tensor, start: int) -> torch.Tensor:
-        """Return the waveform [1, 1, T] for a latent [1, D, F] that starts at frame `start`."""
+        """Return the waveform [1, 1, T] of a latent [1, D, F] whose first frame is frame `start` of the clip."""
         from snac.layers import DecoderBlock, NoiseBlock
 
         n_noises = 0
@@ -133,7 +134,7 @@ class Snac(neural.NeuralCodec):
 
 
 def _noise(layer: int, start: int, n: int) -> torch.Tensor:
-    """Return reproducible Gaussian noise [n] for a noise layer, starting at step `start`."""
+    """Return reproducible Gaussian noise [n] for noise layer number `layer`, from time step `start` on."""
     import torch
 
     blocks = [

@@ -1,7 +1,8 @@
-"""Find and load the weights of the neural baselines in a local folder or on the Hugging Face hub.
+"""Find the weights of the neural baseline codecs in a local folder or on the Hugging Face hub, and load them.
 
-Files in the hub's cache are used without a network request. Weights are safetensors files, with one exception (see
-`load_state`). Tokens include a hash of the weights file, so they cannot be decoded with other weights.
+Files in the local cache of the hub client are used without a network request. Weights are safetensors files, except
+those of SNAC (see `load_state`). The codec id in tokens includes a hash of the weights file, so the tokens cannot be
+decoded with other weights.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SAFETENSORS, TORCH_FILE = "model.safetensors", "pytorch_model.bin"
 
 
 def require(codec: str, *packages: str) -> None:
-    """Import the packages that a codec needs. Raises MissingExtraError if one is not installed."""
+    """Import the packages that a codec needs. Raises MissingExtraError if a package is not installed."""
     for package in packages:
         with warnings.catch_warnings():  # snac calls a function that PyTorch has deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -33,23 +34,26 @@ def require(codec: str, *packages: str) -> None:
 
 @dataclass(frozen=True)
 class Weights:
-    """Hold the content of a model's config.json and the path of its weights file in the same folder."""
+    """Hold the contents of a model's config.json, and the path of the weights file in the same folder."""
 
     config: dict[str, Any]
     file: Path
 
     @property
     def folder(self) -> Path:
-        """Return the folder of the model."""
+        """Return the folder that contains config.json and the weights file."""
         return self.file.parent
 
     def codec_id(self, model: str) -> str:
-        """Return the model name and the first 12 hex digits of the weights file's SHA-256, e.g. "mimi@0a1b2c3d4e5f"."""
+        """Return the codec id, e.g. "mimi@0a1b2c3d4e5f".
+
+        It consists of `model` and the first 12 hex digits of the SHA-256 of the weights file.
+        """
         with open(self.file, "rb") as file:
             return f"{model}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
 
     def check(self, field: str, expected: Any, name: str) -> None:
-        """Check that a field of config.json has the value that the preset requires.
+        """Check that a field of config.json has the value that the preset of the codec requires.
 
         Args:
             field: name of the field.
@@ -67,11 +71,11 @@ class Weights:
 
 
 def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) -> Weights:
-    """Find a model in a local folder or in the hub's cache, or download it.
+    """Find a model in a local folder or in the Hugging Face cache, or download it from the hub.
 
     Args:
         name: name of the codec, for error messages.
-        source: folder, or repository on the hub, e.g. "kyutai/mimi".
+        source: folder, or repository on the Hugging Face hub, e.g. "kyutai/mimi".
         files: possible names of the weights file, in order of preference.
 
     Raises:
@@ -95,7 +99,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
 
 
 def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
-    """Return the path of the first of `files` that is in the cache, or download the first that the hub has."""
+    """Return the path of the first of `files` that is cached. If none is, download the first that the hub has."""
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
@@ -124,7 +128,7 @@ def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress the progress bars and warnings of the hub client within the context."""
+    """Suppress the progress bars and warnings of `huggingface_hub` within the context."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from huggingface_hub.utils import logging as hub_logging
 
@@ -145,7 +149,7 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
     Args:
         name: name of the codec, for error messages.
         model_class: class of the model.
-        weights: files of the model.
+        weights: config and weights file of the model.
 
     Raises:
         WeightsError: the files are damaged or incomplete, or are not for `model_class`.
@@ -189,8 +193,8 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
 def load_state(weights: Weights) -> dict[str, torch.Tensor]:
     """Load the tensors of a weights file.
 
-    SNAC is published only as `pytorch_model.bin`, which is a pickle. It is loaded with `weights_only=True`, so PyTorch
-    accepts only tensors and containers, and the file cannot run code.
+    SNAC's weights are published only as `pytorch_model.bin`, which is a pickle. It is loaded with
+    `weights_only=True`, so PyTorch accepts only tensors and containers, and the file cannot run code.
 
     Raises:
         WeightsError: the file is damaged or contains objects other than tensors.

@@ -1,4 +1,4 @@
-"""Define the config.json of a Silk model for `transformers`."""
+"""Define SilkConfig, the contents of a Silk model's config.json for `transformers`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ class SilkConfig(PreTrainedConfig):
     """Store the network sizes and the codec id of the tokens.
 
     Args:
-        codec: codec id of the tokens, which includes a hash of the weights, e.g. "silk@0a1b2c3d4e5f". Change it after
-            fine-tuning the weights.
-        sizes: network sizes, named like the fields of `silkcodec_torch.nn.sizes.ModelConfig`, whose defaults also
-            apply here.
+        codec: codec id of the tokens, which includes a hash of the weights, e.g. "silk@0a1b2c3d4e5f". Change this
+            id after fine-tuning the weights.
+        sizes: network sizes, with the names and defaults of the fields of `silkcodec_torch.nn.sizes.ModelConfig`.
     """
 
     model_type = "silkcodec"
@@ -46,5 +45,5 @@ class SilkConfig(PreTrainedConfig):
         super().__init__(**sizes)
 
     def network(self) -> ModelConfig:
-        """Return the sizes as a `ModelConfig`."""
+        """Return the network sizes as a `ModelConfig`."""
         return ModelConfig(**{name: getattr(self, name) for name in SIZES})

@@ -6,7 +6,7 @@
     README.md                 how to load the model, then the model card of the weights        LICENSE
 
 Before the files are moved to the output folder, the exported model encodes and decodes the waveform in golden.npz. The
-tokens and the decoded audio must match those in this file.
+resulting tokens and decoded audio must match those in golden.npz.
 """
 
 from __future__ import annotations
@@ -95,19 +95,19 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
 
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
-    """Convert the weights in the folder `weights`, and write the result to the empty folder `folder`.
+    """Convert Silk weights, and write all files of the exported model.
 
     Args:
         weights: folder of Silk weights.
         folder: empty output folder.
-        name: folder name that the model card shows.
+        name: folder name in the example code of the model card.
 
     Returns:
         The config of the exported model.
 
     Raises:
-        WeightsError: the weights are damaged or do not list the network sizes, or the exported model does not match
-            them.
+        WeightsError: the weights are damaged, config.json does not list the network sizes, or the exported model does
+            not match the weights.
     """
     described = WeightsConfig.read(weights)
     if not described.network:
@@ -151,10 +151,10 @@ def license_text() -> str:
 
 
 def check(folder: Path, golden_file: Path) -> None:
-    """Check that the model reproduces the tokens in the golden file exactly, and the audio to within 1e-4.
+    """Check that an exported model reproduces the tokens in golden.npz exactly, and the audio to within 1e-4.
 
     Raises:
-        WeightsError: the tokens or the decoded audio differ, or the golden file cannot be read.
+        WeightsError: the tokens or the decoded audio differ, or golden.npz cannot be read.
     """
     try:
         golden = np.load(golden_file)

@@ -50,7 +50,7 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
             raw_audio: an array [T], [T, C] or [C, T] of integers or of floats with full scale 1, a list of floats, or
                 a list of any of these.
             padding, truncation, max_length, pad_to_multiple_of: as for any feature extractor, with lengths in samples
-                at 24 kHz. By default, all rows are padded to the length of the longest.
+                at 24 kHz. By default, all rows are padded to the length of the longest row.
             return_tensors: "pt" or "np". By default, the batch contains lists of arrays.
             sampling_rate: sample rate of `raw_audio` in Hz. None means 24 kHz and logs a warning.
 

@@ -6,7 +6,7 @@
 The model processes a recording in pieces and carries the network states over to the next piece, so memory use does not
 grow with the duration. A recording has the same codes in a padded batch as on its own, because the 20 ms of look-ahead
 after its end are silence in both cases. However, the shape of the batch affects rounding, which changes about one level
-in ten million. `silkcodec.load()` does not batch and has no such differences.
+in ten million. The codec that `silkcodec.load()` returns does not batch, so it has no such differences.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class SilkEncoderOutput(ModelOutput):
     """Hold the output of `SilkModel.encode`.
 
     Attributes:
-        audio_codes: codes, int64 [B, 19, F]. After the end of a row, the codes represent silence.
-        audio_codes_mask: bool [B, F]. True for the frames of a row, False for padding.
-        n_samples: number of samples in each row, int64 [B].
+        audio_codes: codes, int64 [B, 19, F]. In padding frames, the codes represent silence.
+        audio_codes_mask: bool [B, F]. True for the frames of the recording, False for padding.
+        n_samples: number of samples in each recording, int64 [B].
     """
 
     audio_codes: Tensor | None = None
@@ -53,7 +53,7 @@ class SilkDecoderOutput(ModelOutput):
     """Hold the output of `SilkModel.decode`.
 
     Attributes:
-        audio_values: samples, float32 [B, 1, T], which are 0 after the end of a row.
+        audio_values: samples, float32 [B, 1, T], with zeros after the end of each recording.
     """
 
     audio_values: Tensor | None = None
@@ -61,7 +61,7 @@ class SilkDecoderOutput(ModelOutput):
 
 @dataclass
 class SilkOutput(ModelOutput):
-    """Hold the output of a model call. See `SilkEncoderOutput` and `SilkDecoderOutput`."""
+    """Hold the output of a call to `SilkModel`. See `SilkEncoderOutput` and `SilkDecoderOutput`."""
 
     audio_codes: Tensor | None = None
     audio_codes_mask: Tensor | None = None
@@ -70,7 +70,7 @@ class SilkOutput(ModelOutput):
 
 
 class SilkModel(PreTrainedModel):
-    """Encode 24 kHz speech to 47.5 tokens per second, and decode the tokens.
+    """Encode 24 kHz speech to 47.5 tokens per second, and decode tokens to speech.
 
     The weights must stay float32, because bfloat16 lacks the precision to separate adjacent levels.
 
@@ -93,7 +93,7 @@ class SilkModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialize weights as for training, and constants, which weights files do not contain."""
+        """Initialize a module's weights as for training, and its constants, which weights files do not contain."""
         if isinstance(module, LogMel):
             fresh = LogMel()
             module.basis.copy_(fresh.basis)
@@ -116,7 +116,7 @@ class SilkModel(PreTrainedModel):
             padding_mask: [B, T], 1 for samples and 0 for padding at the end. None means no padding.
 
         Returns:
-            The codes, their mask and the numbers of samples; see `SilkEncoderOutput`.
+            The codes, their mask and the number of samples per row; see `SilkEncoderOutput`.
 
         Raises:
             ArgumentError: a shape is wrong, a row has no samples, the padding is not at the end, or the weights are
@@ -143,16 +143,17 @@ class SilkModel(PreTrainedModel):
 
         Args:
             audio_codes: codes, int64 [B, 19, F].
-            n_samples: number of samples, either one for all rows or one per row. By default, `padding_mask` determines
-                the number.
-            padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, all frames are returned.
+            n_samples: number of samples to return, either one number for all rows or one per row. By default, it is the
+                number of ones in each row of `padding_mask`.
+            padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, the samples of all frames
+                are returned.
 
         Returns:
             The samples; see `SilkDecoderOutput`.
 
         Raises:
             TokensError: the codes have the wrong shape or type, or are out of range.
-            ArgumentError: n_samples does not match the number of frames.
+            ArgumentError: `n_samples` is out of range for the number of frames, or the weights are not float32.
         """
         self._check_dtype()
         levels = codes_to_levels(audio_codes, self.config.codebook_sizes)
@@ -175,7 +176,7 @@ class SilkModel(PreTrainedModel):
     def forward(
         self, input_values: Tensor, padding_mask: Tensor | None = None, audio_codes: Tensor | None = None
     ) -> SilkOutput:
-        """Encode audio and decode the codes.
+        """Encode audio, and decode the codes to audio.
 
         Args:
             input_values, padding_mask: see `encode`.
@@ -197,10 +198,10 @@ class SilkModel(PreTrainedModel):
         return SilkOutput(found.audio_codes, found.audio_codes_mask, found.n_samples, decoded.audio_values)
 
     def to_tokens(self, found: SilkEncoderOutput | SilkOutput) -> list[Tokens]:
-        """Convert each row of an output to Tokens, for .silk files, `silkcodec.lm` or decoding without PyTorch.
+        """Convert each row of a batch to a Tokens object, for .silk files, `silkcodec.lm` or decoding without PyTorch.
 
         Args:
-            found: output of `encode` or of a model call.
+            found: output of `encode`, or of a call to the model.
 
         Returns:
             One Tokens object per row.
@@ -218,16 +219,16 @@ class SilkModel(PreTrainedModel):
         ]
 
     def from_tokens(self, many: Sequence[Tokens]) -> SilkEncoderOutput:
-        """Convert Tokens in any grouping to a batch that `decode` accepts.
+        """Convert Tokens objects in any grouping to a batch that `decode` accepts.
 
         Args:
-            many: Tokens of each row.
+            many: one Tokens object per row of the batch.
 
         Returns:
-            The codes, their mask and the numbers of samples; see `SilkEncoderOutput`.
+            The codes, their mask and the number of samples per row; see `SilkEncoderOutput`.
 
         Raises:
-            TokensError: the tokens come from another codec or from other weights.
+            TokensError: the codec id of the tokens differs from that of the model.
         """
         for tokens in many:
             if tokens.codec != self.config.codec:
@@ -242,7 +243,7 @@ class SilkModel(PreTrainedModel):
         return SilkEncoderOutput(*(part.to(self.device) for part in (codes, mask, n_samples)))
 
     def _waves(self, input_values: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the samples, float32 [B, T], with silence as padding, and the length of each row, int64 [B].
+        """Return the samples, float32 [B, T], padded with zeros, and the number of samples of each row, int64 [B].
 
         Raises:
             ArgumentError: as for `encode`.

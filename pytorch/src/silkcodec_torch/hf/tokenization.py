@@ -1,7 +1,7 @@
 """Define SilkTokenizer, which converts audio tokens in text form, '<|silk/2:3:17|>...', to ids and back.
 
 The tokenizer computes ids without a lookup table, like `silkcodec.lm.Flat`: id = number of special ids + offset of the
-codebook + code. The tokenizer of a text model can use the same strings:
+codebook + code. You can add the same strings to the tokenizer of a text model:
 `tokenizer.add_tokens(list(lm.strings(layout)))`.
 """
 
@@ -23,7 +23,7 @@ BOS, EOS, PAD = "<|silk:bos|>", "<|silk:eos|>", "<|silk:pad|>"
 
 
 class SilkTokenizer(PreTrainedTokenizer):
-    """Convert Silk tokens in text form to ids and back, with ids for bos, eos and pad.
+    """Convert Silk tokens in text form to ids and back. The special tokens are bos, eos and pad.
 
     Args:
         dims_per_token: number of FSQ dimensions per token, 1 to 4; see `Tokens.regroup`. With 2, there are 4,096 token
@@ -58,11 +58,11 @@ class SilkTokenizer(PreTrainedTokenizer):
 
     @property
     def vocab_size(self) -> int:
-        """Return the number of ids, including the special ones."""
+        """Return the number of ids, including those of the special tokens."""
         return self.flat.size
 
     def get_vocab(self) -> dict[str, int]:
-        """Return a new dictionary with the id of every token string."""
+        """Return a new dictionary that maps every token string to its id."""
         every = enumerate([*self._specials, *strings(self.layout)])
         return {token: i for i, token in every} | self._added_tokens_encoder
 
@@ -70,25 +70,25 @@ class SilkTokenizer(PreTrainedTokenizer):
         self.total_vocab_size = self.flat.size + sum(i >= self.flat.size for i in self._added_tokens_decoder)
 
     def encode_tokens(self, tokens: Tokens) -> list[int]:
-        """Convert Tokens to a list of ids, with bos and eos.
+        """Convert a Tokens object to a list of ids.
 
         Args:
             tokens: Silk tokens in any grouping.
 
         Returns:
-            The ids, starting with bos and ending with eos.
+            The ids, which start with that of bos and end with that of eos.
         """
         ids: list[int] = self.flat.encode(tokens.regroup(self.dims_per_token)).tolist()
         return ids
 
     def to_tokens(self, ids_or_text: list[int] | str, n_samples: int | None = None, *, cut: bool = False) -> Tokens:
-        """Convert ids or text to Tokens in Silk's default grouping, which every Silk decoder accepts.
+        """Convert ids or text to a Tokens object in Silk's default grouping, which every Silk decoder accepts.
 
         Args:
             ids_or_text: list of ids, or text.
-            n_samples: number of audio samples. The default is the number in the text or, if there is none, the length
-                of all frames.
-            cut: drop an incomplete last frame instead of raising an error.
+            n_samples: number of audio samples. The default is the number in the text or, if the text has none,
+                the number of samples in all frames.
+            cut: whether to drop an incomplete last frame instead of raising an error.
 
         Returns:
             The tokens.
@@ -106,7 +106,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         return Tokens(own.codes, own.codebook_sizes, own.frame_rates, own.sample_rate, n_samples, own.codec)
 
     def to_text(self, tokens: Tokens) -> str:
-        """Convert Tokens to text for this tokenizer.
+        """Convert a Tokens object to text that this tokenizer accepts.
 
         Args:
             tokens: Silk tokens in any grouping.

@@ -3,18 +3,19 @@
     latent [B, F, 128] -> unfolded to 10 steps -> transformer at 25 Hz -> 1 step to 4 columns
     -> ConvNeXt at 100 Hz -> magnitude and phase per column -> inverse STFT -> samples [B, F * 9600]
 
-The head is a causal variant of Vocos (Siuzdak, 2023, https://arxiv.org/abs/2306.00814). The window of column j starts
-where the column starts, so a sample depends only on its own column and the two before it. The last window of a frame
-extends 480 samples into the next frame, as far as the look-ahead of the encoder:
+The output head is a causal variant of Vocos (Siuzdak, 2023, https://arxiv.org/abs/2306.00814). A column is 10 ms.
+Its window starts where the column starts, so a sample depends only on its own column and the two before it. The last
+window of a frame extends 480 samples into the next frame, as far as the look-ahead of the encoder:
 
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     column 38                               [---- 720 ----]
     column 39                                     [---- 720 ----]
 
 If the config enables ``noise``, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz, and
-adds complex noise of that magnitude. Fricatives are noise-like. Without this option, the network predicts their smooth
-mean spectrum. The noise comes from a fixed table, indexed by the position of the column in the stream, so decoding is
-deterministic. (Harmonic-plus-noise synthesis: Serra and Smith, 1990, https://doi.org/10.2307/3680788.)
+adds complex noise of that magnitude to its own spectrum. Fricatives are noise-like. Without this option, the
+network predicts their smooth mean spectrum. The noise comes from a fixed table, indexed by the position of the column
+in the stream, so decoding is deterministic. (Harmonic-plus-noise synthesis: Serra and Smith, 1990,
+https://doi.org/10.2307/3680788.)
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 exceeds 360, the magnitude of a full-scale 
 
 
 class InverseSTFTHead(nn.Module):
-    """Synthesize audio from column features: predict log-magnitude and phase, invert the STFT, and overlap-add."""
+    """Synthesize audio from features of 10 ms columns: predict magnitude and phase, invert the STFT and overlap-add."""
 
     def __init__(self, width: int, noise: bool = False):
         super().__init__()
@@ -52,11 +53,11 @@ class InverseSTFTHead(nn.Module):
         self.state_shape = (OVERLAP - 1, WINDOW)
 
     def forward(self, x: Tensor, state: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the samples, float32 [B, T * 240], for column features, and the next state.
+        """Synthesize column features. Return the samples, float32 [B, T * 240], and the next state.
 
         Args:
             x: column features, [B, T, C].
-            state: the windowed segments of the last two columns, [B, 2, 720].
+            state: the windowed segments of the two columns before `x`, [B, 2, 720].
             position: index of the first column in its stream modulo 7,919, float32 [B, 1]. It is used only if the head
                 adds noise.
         """
@@ -74,7 +75,7 @@ class InverseSTFTHead(nn.Module):
         return wave.flatten(1), seen[:, -(OVERLAP - 1) :]
 
     def noise_magnitude(self, x: Tensor) -> Tensor:
-        """Return the noise magnitude of every bin [B, T, 361] for column features x [B, T, C]."""
+        """Return the noise magnitude of every frequency bin, [B, T, 361], for column features `x`, [B, T, C]."""
         assert self.noise is not None
         knots = torch.clamp(self.noise(x).float() + QUIET, max=MAX_LOG_MAGNITUDE)[..., None]  # [B, T, 61, 1]
         fraction = torch.arange(BINS_PER_KNOT, device=x.device, dtype=torch.float32) / BINS_PER_KNOT
@@ -82,12 +83,12 @@ class InverseSTFTHead(nn.Module):
         return torch.exp(torch.cat([between.flatten(2), knots[:, :, -1]], dim=-1))
 
     def noise_index(self, position: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the row of the noise table for every bin, int64 [B, T, 361], starting at column `position` [B, 1]."""
+        """Return the noise table row of every bin, int64 [B, T, 361], for T columns from `position`, [B, 1], on."""
         column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]
         return (column[..., None] * BINS + torch.arange(BINS, device=position.device)) % NOISE_LENGTH
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Return the inverse real FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
+        """Return the inverse real FFT, [B, T, 720], of spectra with these parts, [B, T, 361] each."""
         return torch.fft.irfft(torch.complex(real, imaginary), WINDOW)
 
 
@@ -127,7 +128,7 @@ class Decoder(nn.Module):
         return shapes | ({"state_position": (1,)} if self.head.noise is not None else {})
 
     def forward(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the samples, float32 [B, F * 9600], for a latent, and the next states.
+        """Decode a latent. Return the samples, float32 [B, F * 9600], and the next states.
 
         Args:
             latent: float32 [B, F, 128] in [-1, 1].
@@ -142,7 +143,10 @@ class Decoder(nn.Module):
         return wave, next_states
 
     def columns(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the column features [B, F * 40, C] for a latent [B, F, 128], and the next states of all blocks."""
+        """Compute the column features of a latent, [B, F, 128].
+
+        Return them, [B, F * 40, C], and the next states of the transformer layers and ConvNeXt blocks.
+        """
         n_layers = len(self.transformer.layers)
         x = self.unfold(latent).unflatten(-1, (STEPS, -1))  # [B, F, 10, D]
         x, next_states = self.transformer(x, states[:n_layers])

@@ -1,4 +1,4 @@
-"""Define two families of discriminators. They return scores, and feature maps for feature matching.
+"""Define two families of discriminators, which return scores, and feature maps for a feature matching loss.
 
 Multi-period discriminators (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) fold the waveform at prime
 periods. Multi-band complex STFT discriminators (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) process the
@@ -21,7 +21,7 @@ Output = tuple[Tensor, list[Tensor]]  # scores of any shape, feature maps
 
 
 def convolution(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> nn.Module:
-    """Return a weight-normalized 2-D convolution, padded by half its kernel, with He initialization.
+    """Return a weight-normalized 2-D convolution, padded by half the kernel size, with He initialization.
 
     PyTorch's default initialization attenuates the signal at each layer. The scores of clean and noisy speech then
     differ by only 1e-4 to 1e-3, and the discriminator does not start to learn (He et al., 2015,
@@ -34,7 +34,7 @@ def convolution(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[in
 
 
 class PeriodDiscriminator(nn.Module):
-    """Score a waveform that is folded into 2-D at one period. Convolutions then compare samples one period apart."""
+    """Score a waveform reshaped to [T / period, period], so that convolutions compare samples one period apart."""
 
     def __init__(self, period: int, width: int):
         super().__init__()
@@ -54,7 +54,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class STFTDiscriminator(nn.Module):
-    """Score a complex spectrogram, with separate filters for each of five frequency bands."""
+    """Score the complex spectrogram of a waveform, with separate filters for each of five frequency bands."""
 
     def __init__(self, n_fft: int, width: int):
         super().__init__()
@@ -68,10 +68,10 @@ class STFTDiscriminator(nn.Module):
 
     @staticmethod
     def stack(n_bins: int, width: int) -> nn.ModuleList:
-        """Return five convolutions over [columns, bins].
+        """Return the five convolutions over columns and bins for a frequency band of `n_bins` bins.
 
-        The middle three halve the number of bins if it is at least 10. This limit avoids a bug: in bfloat16 on
-        processors with AMX, PyTorch 2.13 returns NaN for maps that are narrower than the kernel.
+        Each of the middle three halves the number of bins if it is at least 10. This limit avoids a bug: in bfloat16
+        on processors with AMX, PyTorch 2.13 returns NaN for feature maps that are narrower than the kernel.
         """
         convs = nn.ModuleList([convolution(2, width, (3, 5))])
         for _ in range(3):
@@ -98,7 +98,10 @@ class STFTDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Combine all discriminators in one module. `width` sets their cost: use 32 on a GPU and 8 to 16 on a CPU."""
+    """Combine all discriminators in one module.
+
+    `width` is their number of channels, which determines the cost: use 32 on a GPU and 8 to 16 on a CPU.
+    """
 
     def __init__(self, periods: tuple[int, ...], fft_sizes: tuple[int, ...], width: int):
         super().__init__()
@@ -108,14 +111,14 @@ class Discriminators(nn.Module):
         )
 
     def forward(self, wave: Tensor) -> list[Output]:
-        """Return the output of each discriminator for waveforms, float32 [B, T]."""
+        """Return the scores and the feature maps of each discriminator for waveforms, float32 [B, T]."""
         return [part(wave) for part in self.parts]
 
 
 def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
-    """Return the hinge loss (Lim and Ye, 2017), averaged over the discriminators.
+    """Return the hinge loss of the discriminators (Lim and Ye, 2017), averaged over all of them.
 
-    The loss is zero if all real scores are above 1 and all fake scores are below -1.
+    The loss is zero if all scores of original audio are above 1 and all scores of decoded audio are below -1.
     """
     terms = [
         functional.relu(1 - r).float().mean() + functional.relu(1 + f).float().mean()
@@ -125,9 +128,10 @@ def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
 
 
 def adversarial_losses(real: list[Output], fake: list[Output]) -> dict[str, Tensor]:
-    """Return the generator's losses.
+    """Return the adversarial losses of the codec, keyed by name.
 
-    ``adversarial`` is the hinge loss. ``features`` is the relative L1 distance between feature maps.
+    ``adversarial`` is the hinge loss of the generator. ``features`` is the relative L1 distance between the feature
+    maps of original and decoded audio.
     """
     scores = torch.stack([-f.float().mean() for f, _ in fake]).mean()
     distances = [

@@ -29,7 +29,7 @@ class ConvNeXtBlock(nn.Module):
         """Return the output, with the shape of `x`, and the next state, with the shape of `state`.
 
         Args:
-            x: [B, T, C].
+            x: input, [B, T, C].
             state: the 6 columns before `x`, [B, 6, C].
         """
         seen = torch.cat([state.to(x.dtype), x], dim=1)  # [B, 6 + T, C]
@@ -38,11 +38,11 @@ class ConvNeXtBlock(nn.Module):
         return x + y, seen[:, -(KERNEL - 1) :]
 
     def filter(self, seen: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the depthwise convolution [B, T, C] of `seen` [B, 6 + T, C].
+        """Return the depthwise convolution, [B, T, C], of the columns `seen`, [B, 6 + T, C].
 
         The convolution is written as seven shifted products, which `torch.compile` fuses into one pass. On a CPU,
-        PyTorch's bfloat16 convolution takes three times as long as the rest of the network. The export uses a
-        convolution, because ONNX Runtime has a fast one and does not fuse the products.
+        PyTorch's bfloat16 convolution takes three times as long as the rest of the network. The exported
+        graph uses a convolution node, because ONNX Runtime has a fast convolution and does not fuse the products.
         """
         if torch.compiler.is_exporting():
             return self.depthwise(seen.transpose(1, 2)).transpose(1, 2)
@@ -69,7 +69,7 @@ def rope_tables(n_positions: int, head_width: int, device: torch.device) -> tupl
 
 
 def frame_windows(x: Tensor, past_frames: int) -> Tensor:
-    """Return the attention window of each frame: the `past_frames` (P) frames before it, and the frame itself.
+    """Return the attention window of each frame: the `past_frames` (P) frames before the frame, and the frame itself.
 
     Args:
         x: steps of P past and F new frames, [B, (P + F) * 10, D].
@@ -85,8 +85,9 @@ def frame_windows(x: Tensor, past_frames: int) -> Tensor:
 class TransformerLayer(nn.Module):
     """Apply pre-norm attention and a feed-forward network.
 
-    Each frame attends to itself and to the P frames before it. Positions are counted from the start of this window, so
-    a frame's output is bit-identical at any position in a stream and for any number of frames per call.
+    Each frame attends to a window: the `past_frames` (P) frames before it, and the frame itself. Positions are counted
+    from the start of this window. A frame's output is therefore bit-identical at any position in a stream and for any
+    number of frames per call.
     """
 
     def __init__(self, width: int, heads: int, expansion: int, past_frames: int):
@@ -108,7 +109,7 @@ class TransformerLayer(nn.Module):
         """Return the output, with the shape of `x`, and the next state, with the shape of `state`.
 
         Args:
-            x: [B, T, D] with T = F * 10.
+            x: input, [B, T, D] with T = F * 10.
             state: keys (before rotation) and values of the past frames, [B, 2, P * 10, D].
             cos, sin: rotary position tables with (P + 1) * 10 rows.
         """
@@ -152,7 +153,7 @@ class Transformer(nn.Module):
         """Return the output, with the shape of `x`, and the next states, with the shapes of `states`.
 
         Args:
-            x: [B, F, 10, D].
+            x: input, [B, F, 10, D].
             states: one state per layer.
         """
         cos, sin = rope_tables((self.past_frames + 1) * STEPS, self.head_width, x.device)

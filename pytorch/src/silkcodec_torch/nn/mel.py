@@ -1,7 +1,7 @@
 """Compute the log-mel spectrogram of `silkcodec.mel` in PyTorch, as a matrix product.
 
-Training and the exported graph use the same computation, so their tokens agree. An FFT would be faster, but it rounds
-differently.
+Training and the exported graph use the same computation, so their tokens agree. An FFT would be faster, but its
+rounding errors differ between implementations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HOPS = -(-N_FFT // HOP)  # hops per window: four whole ones and 64 samples of a 
 def cosine_table(n: int) -> np.ndarray:
     """Return cos(2 pi m / n) for m = 0 .. n - 1, float32 [n].
 
-    The sine of step m is the cosine of step m + 3 n / 4.
+    sin(2 pi m / n) is the entry at index (m + 3 n / 4) mod n.
     """
     return np.cos(2 * np.pi * np.arange(n) / n).astype(np.float32)
 
@@ -26,7 +26,8 @@ def cosine_table(n: int) -> np.ndarray:
 def windowed_dft() -> Tensor:
     """Return the matrix of the windowed DFT, float32 [1024, 1026].
 
-    Column k < 513 is hann(n) cos(2 pi k n / 1024). Column 513 + k is hann(n) sin(2 pi k n / 1024).
+    For k < 513, row n contains hann(n) cos(2 pi k n / 1024) in column k, and hann(n) sin(2 pi k n / 1024) in column
+    513 + k.
     """
     steps = np.arange(N_FFT)[:, None] * np.arange(N_FFT // 2 + 1)[None, :]
     both = np.concatenate([steps, steps + 3 * N_FFT // 4], axis=1) % N_FFT
@@ -34,7 +35,7 @@ def windowed_dft() -> Tensor:
 
 
 def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
-    """Return the natural-log mel spectrogram [B, T / 240, 128].
+    """Return the natural-log mel spectrogram, [B, T / 240, 128], of samples.
 
     Args:
         seen: samples, float32 [B, 784 + T].
@@ -61,6 +62,6 @@ class LogMel(nn.Module):
     def forward(self, seen: Tensor) -> Tensor:
         """Return the log-mel spectrogram [B, T / 240, 128] of samples, float32 [B, 784 + T].
 
-        The first sample lies 304 samples before the start of the first column.
+        The first sample is 304 samples before the start of the first column.
         """
         return log_mel(seen, self.basis, self.filters)

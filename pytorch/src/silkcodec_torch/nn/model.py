@@ -15,7 +15,7 @@ from silkcodec_torch.quantizers import QUANTIZERS, Quantized
 
 
 class Reconstruction(NamedTuple):
-    """Hold the result of one pass through the network."""
+    """Hold the result of one forward pass through the network."""
 
     wave: Tensor  # float32 [N * B, F * 9600]: the batch, decoded once per draw of the decoder's noise (N)
     codes: Tensor  # int64 [B, F, K]: for FSQ the levels, K = 128
@@ -42,12 +42,12 @@ class SilkNetwork(nn.Module):
         self.apply(initialize)
 
     def forward(self, wave: Tensor, positions: Tensor | None = None) -> Reconstruction:
-        """Encode, quantize and decode crops.
+        """Encode, quantize and decode a batch of crops.
 
         Args:
             wave: float32 [B, F * 9600 + 480]: F whole frames, and the look-ahead of the last one.
-            positions: start positions of N draws of the decoder's noise, float32 [N, B]. The default is one draw that
-                starts at position 0.
+            positions: index of the column at which the decoder's noise starts, float32 [N, B]. Each of the N rows gives
+                one decoded version of the crops. The default is one row of zeros.
         """
         quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
@@ -77,7 +77,7 @@ class SilkNetwork(nn.Module):
         return wave[:, :n_samples]
 
     def _quantized(self, wave: Tensor) -> Quantized:
-        """Return the F quantized frames for samples at the start of a stream, float32 [B, F * 9600 + 480]."""
+        """Encode and quantize the first F frames of a stream, given as samples, float32 [B, F * 9600 + 480]."""
         states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
         states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
         with torch.autocast(wave.device.type, enabled=False):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class ModelConfig:
     """Hold the sizes of the network.
 
-    The token format fixes the frame: 400 ms, 40 mel columns, and 128 values with 8 levels each.
+    The frame is not configurable, because the token format defines it: 400 ms, 40 mel columns, and 128 values with 8
+    levels each.
     """
 
     conv_width: int = 256  # channels at 100 Hz

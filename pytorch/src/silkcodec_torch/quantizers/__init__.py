@@ -1,7 +1,7 @@
 """Define PyTorch quantizers with a common interface.
 
 `forward` takes a latent [..., D] and returns a `Quantized`: the quantized latent, the codes and a loss. `decode`
-converts codes to the quantized latent.
+converts the codes back to the quantized latent.
 """
 
 from collections.abc import Callable
@@ -16,4 +16,4 @@ from silkcodec_torch.quantizers.vq import VQ, Codebook
 __all__ = ["FSQ", "QUANTIZERS", "RVQ", "VQ", "Codebook", "MultiScaleRVQ", "Quantized"]
 
 QUANTIZERS: dict[str, Callable[[], nn.Module]] = {"fsq": FSQ, "vq": VQ, "rvq": RVQ, "multiscale": MultiScaleRVQ}
-"""Quantizer classes by name in a training config. By default, each uses 384 bits per frame of 128 values."""
+"""Quantizer classes, keyed by name in training configs. By default, each uses 384 bits per frame of 128 values."""

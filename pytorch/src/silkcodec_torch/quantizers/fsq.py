@@ -21,8 +21,8 @@ class Quantized(NamedTuple):
     """Hold the output of a quantizer.
 
     Attributes:
-        latent: input of the decoder, float32 [..., D], with straight-through gradients.
-        codes: levels, int64 [..., D], for FSQ. Codes, int64 [..., K], for codebooks.
+        latent: quantized latent, float32 [..., D], with straight-through gradients.
+        codes: for FSQ, the levels, int64 [..., D]. For quantizers with codebooks, the codes, int64 [..., K].
         loss: loss of the quantizer, a scalar. It is 0 for FSQ.
     """
 
@@ -34,8 +34,8 @@ class Quantized(NamedTuple):
 class FSQ(nn.Module):
     """Round every dimension to one of `n_levels` values, with a straight-through gradient per dimension.
 
-    All computation is in float32, regardless of autocast. The 8 mantissa bits of bfloat16 are too few to distinguish
-    neighboring codes near a rounding boundary. The implicit codebook is not stored. For groups of 7 dimensions with 8
+    All computation is in float32, regardless of autocast. The 8 mantissa bits of bfloat16 are too few to resolve
+    values near a rounding boundary. The implicit codebook is not stored. For groups of 7 dimensions with 8
     levels, it would have 8^7 = 2,097,152 rows.
 
     Args:
@@ -58,7 +58,7 @@ class FSQ(nn.Module):
         self.shift = math.atanh(self.offset / self.half_range)
 
     def bound(self, latent: Tensor) -> Tensor:
-        """Squash a latent to the range that rounds to the levels.
+        """Squash a latent to the range whose values round to `n_levels` integers.
 
         Args:
             latent: unbounded values, float [..., D].
@@ -86,7 +86,7 @@ class FSQ(nn.Module):
             return Quantized(straight_through / self.half_width, levels, latent.new_zeros((), dtype=torch.float32))
 
     def decode(self, levels: Tensor) -> Tensor:
-        """Return the latent that the levels represent, float32 [..., D].
+        """Return the latent, float32 [..., D], that the levels represent.
 
         Args:
             levels: integers [..., D] in 0..n_levels-1.

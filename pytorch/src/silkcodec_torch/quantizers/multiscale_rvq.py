@@ -23,14 +23,14 @@ from silkcodec_torch.quantizers.vq import Codebook
 
 
 class MultiScaleRVQ(nn.Module):
-    """Split a latent frame into a sequence of vectors, and quantize it with codebooks of decreasing stride.
+    """Split a latent frame into a sequence of vectors, and quantize the sequence with codebooks of decreasing stride.
 
     Args:
         latent_width: values per frame.
         vectors: number of vectors per frame; must divide `latent_width`.
-        strides: stride of each codebook; each must divide `vectors`.
+        strides: number of vectors that share a code, for each codebook; each stride must divide `vectors`.
         entries: size of each codebook.
-        commitment: weight of the commitment loss between each pooled residual and its nearest entry.
+        commitment: weight of the commitment loss between each mean residual and its nearest entry.
     """
 
     def __init__(

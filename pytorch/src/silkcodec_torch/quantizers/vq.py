@@ -27,9 +27,8 @@ class Codebook(nn.Module):
         size: number of entries.
         dim: length of an entry.
         decay: decay of the moving averages per training batch.
-        reset_below: threshold for replacing an entry with a vector of the batch, as a fraction of the average number of
-            vectors per entry. Entries with a smaller moving average of assigned vectors are replaced. 0 disables
-            replacement.
+        reset_below: fraction of the mean count (see `counts`). Entries with a count below it are replaced with vectors
+            of the batch. 0 disables replacement.
         kmeans_steps: number of Lloyd iterations on the first batch.
 
     Attributes:

@@ -18,7 +18,7 @@ def keep_freed_pages() -> bool:
     large blocks from the kernel and returns them as soon as they are freed. Every step then uses new pages, and
     clearing them takes half of the step's time.
 
-    The function does nothing on other systems (musl, macOS, Windows) or if the environment sets MALLOC_... variables.
+    The function does nothing on other systems (musl, macOS, Windows) or if a MALLOC_... environment variable is set.
     """
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return False

@@ -1,4 +1,4 @@
-"""Write the model card: the training, the training data, the licenses, the measured quality and the limitations."""
+"""Write the model card, which describes the training, its data, the licenses, the quality and the limitations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
 
     Args:
         config: config of the run.
-        progress: progress of the checkpoint, with `step` and `seconds`.
+        progress: progress stored in the checkpoint, with the keys `step` and `seconds`.
         written: contents of the exported config.json.
         results: results of `silk compare` for these weights. Without them, the card states that nothing was measured.
         out: folder of the exported weights.
@@ -78,12 +78,12 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
 
 
 def losses(config: TrainConfig) -> str:
-    """Return the losses of the last stage with their weights, for example `mel 1, convergence 0.5`."""
+    """Return the losses of the last training stage with their weights, for example `mel 1, convergence 0.5`."""
     return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
 
 
 def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
-    """Yield the folders whose weights a run started from: first its own `init`, then that run's `init`, and so on.
+    """Yield the folders whose weights a run started from: its `init`, then the `init` of the run there, and so on.
 
     Yields:
         Each folder, and the config of the run in it. The config is None if the folder contains exported weights or is
@@ -102,7 +102,7 @@ def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
 
 
 def start_lines(config: TrainConfig) -> list[str]:
-    """Return a line that names the weights and runs that a run started from, if their folders are available."""
+    """Return a line that names the runs and weights that a run started from, or no lines if it set no `init`."""
     chain = []
     for folder, earlier in starts(config):
         try:
@@ -189,7 +189,7 @@ def data_lines(config: TrainConfig) -> list[str]:
 
 
 def starting_data_lines(config: TrainConfig) -> list[str]:
-    """Return lines that list the training data of the weights that a run started from, copied from their model card."""
+    """Return lines that list the training data of the weights that a run started from, copied from the model card."""
     card = ""
     for folder, _ in starts(config):
         try:
@@ -204,10 +204,10 @@ def starting_data_lines(config: TrainConfig) -> list[str]:
 
 
 def license_lines(data: str) -> list[str]:
-    """Return the licenses of the code and of the weights, and the copyleft licenses of the training data.
+    """Return lines on the licenses of the code and of the weights, and on copyleft licenses of the training data.
 
     Args:
-        data: text of the section on the training data.
+        data: text of the card's section on the training data.
     """
     found = [name for name, pattern in COPYLEFT.items() if re.search(pattern, data)]
     return [
@@ -221,7 +221,7 @@ def license_lines(data: str) -> list[str]:
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
-    """Return lines with a table of mean scores.
+    """Return lines with a table of the mean scores in `results`.
 
     Raises:
         ArgumentError: `results` was measured with other weights.

@@ -1,7 +1,7 @@
-"""Save and load checkpoints: one safetensors file with weights, moving averages, optimizer state and progress.
+"""Save and load checkpoints: safetensors files with weights, moving averages, optimizer state and progress.
 
-The file is written under a temporary name and then renamed, so an interrupted process does not leave a partial
-checkpoint.
+A checkpoint is written under a temporary name and then renamed, so an interrupted process does not leave a partial
+file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from silkcodec.errors import OutputError, WeightsError
 
 
 def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:
-    """Atomically write named groups of tensors and a JSON-serializable `progress`.
+    """Write named groups of tensors and the JSON-serializable `progress` to a checkpoint file, atomically.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full. An existing checkpoint is not changed.
@@ -36,11 +36,11 @@ def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, A
 
 
 def find(source: Path, key: str) -> Path | None:
-    """Return the checkpoint of a run, or None if a folder contains exported weights.
+    """Return the checkpoint file in `source`, or None if `source` is a folder of exported weights.
 
     Args:
-        source: folder of a run, a checkpoint, or a folder of exported weights.
-        key: key of the config that names `source`, for the error.
+        source: folder of a run, checkpoint file, or folder of exported weights.
+        key: config key whose value is `source`, for the error message.
 
     Raises:
         WeightsError: `source` is none of these.
@@ -74,7 +74,7 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
 
 
 def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, file: Path) -> None:
-    """Load a module's weights from one group of a checkpoint.
+    """Load the weights of a module from one group of a checkpoint.
 
     Raises:
         WeightsError: the group is missing, or its tensors do not match the sizes of the module.
@@ -90,7 +90,7 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimizer as tensors named ``<parameter>.<entry>``."""
+    """Return the state of an optimizer as tensors named ``<parameter index>.<entry>``."""
     return {
         f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
         for index, entries in optimizer.state_dict()["state"].items()
@@ -99,7 +99,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
-    """Restore the state from `optimizer_tensors`, without changing the hyperparameters of the optimizer.
+    """Restore an optimizer's state from the tensors of `optimizer_tensors`, without changing its hyperparameters.
 
     Raises:
         WeightsError: the state does not match the optimizer's parameters.

@@ -1,4 +1,4 @@
-"""Read the config of a run from a TOML file, which can extend another one.
+"""Read the config of a training run from a TOML file, which can extend another TOML file.
 
     extends = "base.toml"       # a file in the same folder, or one of the packaged configs
     [optim]
@@ -79,7 +79,7 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class AdversaryConfig:
-    """Configure the discriminators, which are used in stages with a weight for ``adversarial`` or ``features``."""
+    """Configure the discriminators, which are used in stages with the loss ``adversarial`` or ``features``."""
 
     width: int = 32  # number of channels; 8 is practical on a CPU
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # in samples
@@ -92,7 +92,7 @@ class AdversaryConfig:
 
 @dataclass(frozen=True)
 class RecognizerConfig:
-    """Configure the frozen speech recognizer, which is used in stages with a weight for ``recognizer``.
+    """Configure the frozen speech recognizer, which is used in stages with the loss ``recognizer``.
 
     See `train/recognizer.py`.
     """
@@ -125,7 +125,7 @@ class StageConfig:
 
     @property
     def length(self) -> float:
-        """Return the length of the stage in its unit."""
+        """Return the length of the stage, in steps or minutes; see `unit`."""
         return self.steps or self.minutes
 
 
@@ -166,7 +166,7 @@ class TrainConfig:
 
 
 def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> TrainConfig:
-    """Read a config.
+    """Read and check a training config.
 
     Args:
         path: a TOML file, or the name of a packaged config.
@@ -184,7 +184,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
 
 
 def dump_config(config: TrainConfig) -> str:
-    """Return the complete config as TOML that does not extend another file."""
+    """Return the complete config as TOML text, without ``extends``."""
     lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
     for name in ("model", "data", "optim", "adversary", "recognizer", "finish", "log"):
         lines += ["", f"[{name}]", *_lines(getattr(config, name))]
@@ -256,7 +256,7 @@ def _merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
-    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder=speech``.
+    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder=speech`` to the values of a config.
 
     A value that is not valid TOML is used as a string.
     """
@@ -278,7 +278,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _build(kind: Any, tree: Any, where: str) -> Any:
-    """Build a dataclass from a dict, and check every key and type."""
+    """Build a config dataclass from a parsed TOML table, and check every key and type."""
     hints = typing.get_type_hints(kind)
     names = {f.name: f for f in dataclasses.fields(kind)}
     if not isinstance(tree, dict):

@@ -1,4 +1,4 @@
-"""Decode a folder of audio into one file of samples, and draw random crops from it.
+"""Decode a folder of audio into one file of samples per split, and draw random crops from the samples.
 
 Audio is decoded and resampled once, to ``<split>.i16`` (24 kHz, mono, little-endian int16) and a table
 ``<split>.json``. Training then reads the samples through a memory map. Batch *n* of a run depends only on *n* and the
@@ -40,7 +40,7 @@ AHEAD = 4  # number of batches prepared in advance
 
 @dataclass(frozen=True)
 class PackedClip:
-    """Hold the position of one file in the decoded audio."""
+    """Hold the path of an audio file, and the position of its samples in the decoded audio."""
 
     path: str
     start_samples: int
@@ -48,7 +48,9 @@ class PackedClip:
 
 
 def split_files(config: DataConfig) -> dict[str, list[str]]:
-    """Return the relative paths of the 'train' and 'valid' files, split by the index or, without one, by a hash.
+    """Return the relative paths of the training and validation files, keyed by split ('train' or 'valid').
+
+    The index determines the split. Without an index, a hash of the path does.
 
     Raises:
         ArgumentError: the folder does not exist or has no audio, the index or one of its columns is missing, or
@@ -135,7 +137,7 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a manifest, without empty cells.
+    """Return the rows of a table of audio files, without empty cells.
 
     Raises:
         ArgumentError: the file or one of the columns does not exist.
@@ -150,7 +152,7 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 class Pack:
-    """Hold the decoded audio of one split.
+    """Hold the decoded audio of the training or the validation files.
 
     Attributes:
         samples: memory-mapped array, int16 [T].
@@ -168,7 +170,7 @@ class Pack:
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
-        """Return `n_samples` samples of a clip from `offset` on, zero-padded after its end, float32 [n_samples]."""
+        """Return the samples of a clip from `offset` on, zero-padded after its end, float32 [n_samples]."""
         wave = np.zeros(n_samples, dtype=np.float32)
         begin = clip.start_samples + offset
         found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]
@@ -210,9 +212,9 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
 
 
 def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
-    """Return the cached clips, or None if the cache is not up to date with these files.
+    """Return the clips in the cache, or None if the cache is not up to date with the audio files.
 
-    The cache is not up to date if the size of a file or the newest modification time has changed.
+    It is up to date if the names and sizes of the files and the newest modification time have not changed.
     """
     try:
         described = json.loads(table.read_text(encoding="utf-8"))
@@ -229,7 +231,7 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Pac
 
 
 def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
-    """Write the samples, then the table, which marks them as complete. Return the clips."""
+    """Decode audio files. Write their samples, then the table, which marks the samples as complete."""
     data.parent.mkdir(parents=True, exist_ok=True)
     sizes, newest_ns = _sizes(folder, names)  # before decoding, so that later changes are detected
     clips, position, done = [], 0, 0
@@ -257,7 +259,7 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
 
 
 def _samples(file: Path) -> NDArray[np.int16] | AudioError:
-    """Return the samples of a file (24 kHz, mono, little-endian int16 [T]), or the error if it cannot be read."""
+    """Return the samples of a file (24 kHz, mono, little-endian int16 [T]), or the error if reading fails."""
     try:
         wave = audio.read(file, SAMPLE_RATE)
     except AudioError as error:
@@ -266,7 +268,7 @@ def _samples(file: Path) -> NDArray[np.int16] | AudioError:
 
 
 def _sizes(folder: Path, names: list[str]) -> tuple[list[int], int]:
-    """Return two values: the size of each file in bytes (-1 if missing), and the newest modification time in ns."""
+    """Return two values: the size of each file in bytes (-1 if missing), and their newest modification time in ns."""
     found = [(folder / name).stat() if (folder / name).exists() else None for name in names]
     return [-1 if f is None else f.st_size for f in found], max((f.st_mtime_ns for f in found if f), default=0)
 
@@ -281,7 +283,7 @@ def _place(folder: Path) -> str:
 
 
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
-    """Return the batch of augmented crops for a step, float32 [n_crops, crop_frames * 9600 + 480].
+    """Return the batch of augmented crops for a training step, float32 [n_crops, crop_frames * 9600 + 480].
 
     The probability of choosing a file is proportional to its length. Files shorter than a crop are zero-padded.
     """
@@ -297,7 +299,7 @@ def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) 
 
 
 def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Apply a random gain, and sometimes a low-pass filter or faint noise.
+    """Apply a random gain to a crop, and sometimes a low-pass filter or faint noise.
 
     The result is both the input and the target of the network.
     """
@@ -314,12 +316,12 @@ def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Genera
 
 
 class Batches:
-    """Prepare the batches of a run in order, on background threads.
+    """Prepare the batches of a training run in order, on background threads.
 
-    Preparing 64 crops takes half as long as a step on a GPU, which would otherwise wait for data.
+    Preparing 64 crops takes half as long as a training step on a GPU. Without the threads, the GPU would wait for data.
 
     Args:
-        make: function that returns the batch for a step. Several threads call it at once.
+        make: function that returns the batch for a step. It is called from several threads at once.
     """
 
     def __init__(self, make: Callable[[int], Tensor]):

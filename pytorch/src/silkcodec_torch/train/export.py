@@ -1,4 +1,4 @@
-"""Export a run's averaged weights to the folder that `silkcodec.load` reads.
+"""Export a run's averaged weights to a folder that `silkcodec.load` can read.
 
     encoder.onnx  wave, states   -> mel, latent, levels, next states
     decoder.onnx  levels, states -> wave, next states
@@ -7,7 +7,7 @@
     README.md     the model card
 
 Weights are stored in float16 and cast to float32 once, when the graph is loaded. All arithmetic is in float32. The two
-Fourier bases and the mel filters are not stored. A few nodes compute them at load time.
+Fourier bases and the mel filters are not stored. A few graph nodes compute them at load time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ TRIES = 30  # number of golden waveforms to try, to find one without ties
 def export(
     run: str | Path, out: str | Path, results: dict | None = None, same_encoder: str | Path | None = None
 ) -> dict:
-    """Export a run, and return the contents of config.json.
+    """Export a training run, and return the contents of config.json.
 
     Args:
         run: folder of a run, with config.toml and checkpoint.safetensors.
@@ -95,7 +95,7 @@ def export(
 def write_folder(
     out: Path, config: TrainConfig, model: SilkNetwork, progress: dict, results: dict | None, decodes: list[str]
 ) -> dict:
-    """Write all `FILES`, check the graphs against the network, and return the contents of config.json."""
+    """Write the files of an export, check that the graphs match the network, and return the contents of config.json."""
     described: dict[str, dict[str, Any]] = {}
     for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
         data = to_onnx(graph)
@@ -134,12 +134,12 @@ def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
 
 
 def sizes(config: ModelConfig) -> dict[str, int | float]:
-    """Return the sizes that are needed to rebuild the network. The quantizer of an exported model is always FSQ."""
+    """Return the network sizes in `config`, without the quantizer, which is always FSQ in an exported model."""
     return {name: value for name, value in asdict(config).items() if name != "quantizer"}
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
-    """Return the config of a run, its averaged model with weights rounded to float16, and its progress.
+    """Return three values: the config of a run, its averaged model with weights rounded to float16, and its progress.
 
     Raises:
         WeightsError: the checkpoint does not exist or is damaged.
@@ -197,11 +197,11 @@ class DecoderGraph(nn.Module):
         self.decoder.head.inverse = self.inverse  # type: ignore[method-assign]  # as a matrix product
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Return the inverse real FFT [B, T, 720] of real and imaginary parts [B, T, 361]."""
+        """Return the inverse real FFT, [B, T, 720], of spectra with these parts, [B, T, 361] each."""
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
 
     def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """Return the samples [B, F * 9600] for levels, uint8 [B, F, 128], and the next states."""
+        """Decode levels, uint8 [B, F, 128]. Return the samples, [B, F * 9600], and the next states."""
         wave, next_states = self.decoder(self.quantizer.decode(levels), states)
         return [wave, *next_states]
 
@@ -209,8 +209,8 @@ class DecoderGraph(nn.Module):
 def inverse_dft() -> Tensor:
     """Return the matrix of the inverse DFT, float32 [722, 720].
 
-    Row k < 361 is c cos(2 pi k n / 720), and row 361 + k is -c sin(2 pi k n / 720). c is 1/720 for the first and the
-    last k, and 2/720 for all others.
+    For k < 361, column n contains c cos(2 pi k n / 720) in row k, and -c sin(2 pi k n / 720) in row 361 + k. c is 1/720
+    for the first and the last k, and 2/720 for all others.
     """
     steps = np.arange(WINDOW // 2 + 1)[:, None] * np.arange(WINDOW)[None, :]
     both = np.concatenate([steps, steps + 3 * WINDOW // 4], axis=0) % WINDOW
@@ -218,14 +218,14 @@ def inverse_dft() -> Tensor:
 
 
 def inverse_weights() -> np.ndarray:
-    """Return the weights of the real and imaginary parts in the inverse DFT, float32 [722, 1]."""
+    """Return the factor of each row in the matrix of the inverse DFT, float32 [722, 1]; see `inverse_dft`."""
     weights = np.full(WINDOW // 2 + 1, 2 / WINDOW, dtype=np.float32)
     weights[[0, -1]] = 1 / WINDOW
     return np.concatenate([weights, -weights])[:, None]
 
 
 def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
-    """Return the bytes of an ONNX file with the graph and float16 weights, for any batch size and number of frames."""
+    """Return the bytes of an ONNX file with float16 weights. Its batch size and number of frames are dynamic."""
     batch, frames = 2, 3
     states = fresh_states(graph.shapes, batch, torch.device("cpu"))
     batch_dim, frame_dim = torch.export.Dim("batch"), torch.export.Dim("frames", max=4096)
@@ -261,9 +261,9 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
 
 
 def compute_tables(model: onnx.ModelProto) -> None:
-    """Replace the stored Fourier bases and mel filters with nodes that compute bit-identical values.
+    """Replace the Fourier bases and mel filters stored in a graph with nodes that compute bit-identical values.
 
-    The runtime folds these nodes into constants.
+    ONNX Runtime folds these nodes into constants.
     """
     makers = {"mel_basis": basis_nodes, "inverse_basis": basis_nodes, "encoder.mel.filters": filter_nodes}
     for tensor in [t for t in model.graph.initializer if t.name in makers]:
@@ -277,8 +277,8 @@ def compute_tables(model: onnx.ModelProto) -> None:
 def basis_nodes(name: str) -> Nodes:
     """Return nodes that look up a Fourier basis in a table with one period of the cosine.
 
-    If a runtime computed the cosines, their last digits would differ between machines. The logarithm of a quiet band
-    next to loud bands depends on those digits.
+    If a runtime computed the cosines, their last digits would differ between machines. The log-mel value of a quiet
+    band next to loud bands depends on those digits.
     """
     is_mel = name == "mel_basis"
     rows, columns, n = (N_FFT, N_FFT // 2 + 1, N_FFT) if is_mel else (WINDOW // 2 + 1, WINDOW, WINDOW)
@@ -298,8 +298,9 @@ def basis_nodes(name: str) -> Nodes:
 def filter_nodes(name: str) -> Nodes:
     """Return nodes that compute the mel filters [513, 128] from a sparse form.
 
-    The sparse form consists of the index of each bin's first triangle, and the heights of this triangle and the next
-    one. A triangle ends where its neighbors peak, so each bin lies in at most two of the 128 triangles.
+    For each bin, the sparse form stores the index of the first triangle that covers the bin, and the heights of this
+    triangle and the next one at the bin. A triangle ends where its neighbors peak, so at most two of the 128 triangles
+    cover a bin.
     """
     filters = filterbank()
     first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)
@@ -345,7 +346,7 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Rename the weights in the graph to the names of their parameters, followed by ``.T`` if they are transposed.
+    """Rename the weights in the graph to the names of their parameters, followed by ``.T`` if transposed.
 
     With these names, exports can be compared, and `load_weights` can load a network from an export.
     """
@@ -373,7 +374,7 @@ def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
 
 
 def store_half(model: onnx.ModelProto) -> None:
-    """Store float32 weights with more than 1,024 values as float16, each followed by a cast."""
+    """Store float32 weights with more than 1,024 values as float16, each followed by a cast to float32."""
     casts = []
     for tensor in list(model.graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL:
@@ -390,8 +391,8 @@ def write_golden(model: SilkNetwork, out: Path) -> None:
     """Write golden.npz: a synthetic waveform, its levels and the decoded waveform, for tests.
 
     Tests in any programming language can use the file. A synthetic waveform needs no license. The function tries up to
-    `TRIES` waveforms, until all latent values are far from rounding boundaries. Machines with different rounding then
-    return the same levels.
+    `TRIES` waveforms to find one whose latent values are all far from rounding boundaries. Machines with different
+    rounding errors then return the same levels.
     """
     graph, clearances = EncoderGraph(model), {}
     for seed in range(TRIES):
@@ -407,7 +408,8 @@ def write_golden(model: SilkNetwork, out: Path) -> None:
 def golden_wave(seed: int) -> np.ndarray:
     """Return a synthetic waveform of 2.13 s, float32 [51120]: voiced syllables, hiss and faint noise.
 
-    Without the faint noise, bands above the voice would contain only rounding errors, which differ between machines.
+    Without the faint noise, mel bands above the frequencies of the voice would contain only rounding errors, which
+    differ between machines.
     """
     rng = np.random.default_rng(seed)
     seconds = np.arange(int(2.13 * SAMPLE_RATE)) / SAMPLE_RATE
@@ -422,7 +424,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """Return the smallest distance between a latent value and a rounding boundary, in levels (0 to 0.5)."""
+    """Return the smallest distance of a waveform's latent values from a rounding boundary, in levels (0 to 0.5)."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
@@ -431,7 +433,7 @@ def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
 
 
 def check_parity(model: SilkNetwork, out: Path) -> None:
-    """Check that the exported graphs return the network's levels exactly, and its samples to within 1e-4.
+    """Check that the exported graphs reproduce the levels in golden.npz exactly, and the samples to within 1e-4.
 
     Raises:
         WeightsError: the levels or the samples differ.
@@ -451,7 +453,7 @@ def check_parity(model: SilkNetwork, out: Path) -> None:
 
 
 def load_weights(model: SilkNetwork, folder: Path) -> None:
-    """Load the weights of an exported folder into a network, to continue training from them.
+    """Load exported weights into a network, to continue training from them.
 
     Raises:
         WeightsError: the graphs in the folder are missing or damaged, or do not match the sizes of the network.
@@ -474,7 +476,11 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
 
 
 def exported_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the parameters of an exported folder, keyed by name. Raises WeightsError like `graph_weights`."""
+    """Return the parameters in a folder of exported weights, keyed by name.
+
+    Raises:
+        WeightsError: as for `graph_weights`.
+    """
     config = WeightsConfig.read(folder)
     return graph_weights(folder, config.encoder) | graph_weights(folder, config.decoder)
 

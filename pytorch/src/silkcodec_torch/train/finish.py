@@ -1,6 +1,6 @@
-"""Adjust the averaged weights after the last stage of a run: blend them with other weights, and equalize the output.
+"""Adjust the averaged weights after the last stage of a run: average them with other weights, and equalize the output.
 
-Neither adjustment needs training. docs/training.md describes the effect.
+Neither adjustment needs training. docs/training.md describes their effects.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def weights_of(source: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
-    """Move the parameters of a model toward other weights, in place.
+    """Average the parameters of a model with other weights, in place.
 
     After fine-tuning with new losses, a network keeps more of its earlier accuracy if its weights are averaged with
     those from before fine-tuning (Wortsman et al., 2022, https://arxiv.org/abs/2109.01903).
 
     Args:
         model: network to change.
-        other: parameters of a network of the same size, keyed by name. The noise parameters can be missing.
-        share: share of `other` in the average, at least 0 and below 1.
+        other: parameters of a network of the same size, keyed by name. Those of the decoder's noise can be missing.
+        share: weight of `other` in the average, at least 0 and below 1.
 
     Raises:
         WeightsError: the parameters in `other` do not match the sizes of `model`.
@@ -68,7 +68,7 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 
 @torch.no_grad()
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
-    """Raise the level of a model's output at each frequency to that of recordings. The model is changed in place.
+    """Change a model in place, to raise the level of its output at each frequency toward that of recordings.
 
     After training with spectral losses, sounds that are hard to predict are too quiet. The gains are smoothed along
     frequency, limited to 0..6 dB, and added to the biases of the decoder's head.

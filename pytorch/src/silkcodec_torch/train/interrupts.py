@@ -11,7 +11,7 @@ from types import FrameType
 class Interrupts:
     """Set `requested` at the first SIGINT or SIGTERM within the context. A second signal has its usual effect.
 
-    Python allows signal handlers only in the main thread, so `requested` stays false in other threads.
+    Python allows signal handlers only in the main thread. In other threads, `requested` stays false.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
     <run>/config.toml              the complete config, saved at the start
     <run>/checkpoint.safetensors   everything needed to resume, written every few minutes
     <run>/stable.safetensors       the same content, saved before the learning rate decays in a stage
-    <run>/history.jsonl            one line per validation: scores, and mean training losses since the last line
+    <run>/history.jsonl            one line per validation: scores, and mean training losses since the previous one
     <run>/tensorboard/             logs for TensorBoard
     <run>/audio/                   decoded validation clips
 
@@ -48,7 +48,7 @@ INTERRUPTED = 130  # exit status that a shell reports for Ctrl-C
 
 
 def train(config_path: str | Path, run: str | Path, overrides: list[str] | None = None) -> None:
-    """Train a codec, and resume from the checkpoint in `run` if there is one.
+    """Train a codec. If `run` contains a checkpoint, resume from it.
 
     Args:
         config_path: a TOML file, or the name of a packaged config.
@@ -69,7 +69,7 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
 
 
 class Trainer:
-    """Train a model, and hold its moving average, the optimizers and the progress."""
+    """Train a model, and hold its averaged weights, the optimizers and the progress."""
 
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.folder = config, run
@@ -143,9 +143,9 @@ class Trainer:
         return load_recognizer(self.config.recognizer, self.dtype).to(self.device)
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return the optimizers: Muon for the matrices of the blocks, and AdamW for all other parameters.
+        """Return the optimizers: Muon for the inner weight matrices, and AdamW for all other parameters.
 
-        AdamW updates the first and last layers, filters, norms and biases.
+        AdamW updates the first and last layers, convolution filters, normalization weights and biases.
         """
         optim = self.config.optim
         outer = ("encoder.embed", "decoder.head", "position", "depthwise")
@@ -204,8 +204,8 @@ class Trainer:
     def _start_from(self, source: Path) -> None:
         """Load the network from exported weights, from a run (averaged weights) or from a checkpoint (raw weights).
 
-        The optimizer state is also loaded if both runs use the same optimizers. The discriminators are loaded if both
-        runs use the same sizes for them.
+        The optimizer state is also loaded if `source` contains that of the same optimizers. The discriminators are
+        loaded if `source` contains discriminators of the same sizes.
         """
         if (file := checkpoint.find(source, "init")) is not None:
             groups, _ = checkpoint.load(file)
@@ -238,7 +238,7 @@ class Trainer:
     # -- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run all remaining stages, then validate. The exceptions are those of `train`."""
+        """Run all remaining training stages, then validate the model. The exceptions are those of `train`."""
         with Interrupts() as interrupts, self.progress, closing(self.batches):
             stages = self.config.stage
             if self.stage_index >= len(stages):
@@ -342,7 +342,7 @@ class Trainer:
         return torch.compile(network, dynamic=False), torch.compile(self.losses, dynamic=False)
 
     def _batch(self, step: int) -> Tensor:
-        """Return the crops of this process for a step, on the CPU, float32 [B, crop_frames * 9600 + 480]."""
+        """Return this process's crops for a training step, on the CPU, float32 [B, crop_frames * 9600 + 480]."""
         config = self.config
         share = config.optim.batch_crops // self.world
         batch = crops(self.data["train"], config.data, share, config.seed * 1009 + self.rank, step)
@@ -398,7 +398,7 @@ class Trainer:
         return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
 
     def _segment(self) -> slice:
-        """Return the segment of each crop that the discriminators process in this step."""
+        """Return the slice of each crop that the discriminators process in this step."""
         n_crop = self.config.data.crop_frames * FRAME
         n_samples = round(self.config.adversary.crop_s * SAMPLE_RATE) or n_crop
         # With a separate generator, the batches do not depend on `crop_s`.
@@ -409,7 +409,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
 
     def _skip(self) -> None:
-        """Skip the update of this step.
+        """Skip the update of the weights in this step.
 
         Raises:
             SilkError: `MAX_SKIPPED` consecutive steps had no finite gradient.
@@ -426,16 +426,16 @@ class Trainer:
             )
 
     def _positions(self, batch: int) -> Tensor | None:
-        """Return the start positions of two draws of the decoder's noise, float32 [2, B], or None without noise."""
+        """Return the start positions of the noise for two decoded versions, float32 [2, B], or None without noise."""
         if not self.config.model.noise:
             return None
         rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
         return torch.from_numpy(rng.integers(NOISE_LENGTH, size=(2, batch)).astype(np.float32)).to(self.device)
 
     def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of the discriminators and the codec's adversarial losses for originals and decoded audio.
+        """Return two values: the loss of the discriminators, and the adversarial losses of the codec, keyed by name.
 
-        These losses share scores and feature maps, so the originals are processed only once per step.
+        Both use the same scores and feature maps, so the originals are processed only once per step.
         """
         assert self.discriminators is not None
         original, decoded = at_one_level(*(both[:, self._segment()] for both in (target, wave)))
@@ -444,9 +444,9 @@ class Trainer:
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
 
     def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
-        """Return the discriminators' gradients, or None in steps without an update.
+        """Return the discriminators' gradients, or None in steps that do not update them.
 
-        `keep` retains the autograd graph.
+        If `keep` is true, the autograd graph is retained.
         """
         if self.step % self.config.adversary.every_steps:
             return None
@@ -456,7 +456,7 @@ class Trainer:
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
         """Update the discriminators with the given gradients. Do nothing if they are None.
 
-        Call this after the backward pass of the codec, which needs the weights from before the update.
+        Call this after the backward pass of the codec, which needs the discriminators from before the update.
         """
         if gradients is None:
             return
@@ -479,7 +479,7 @@ class Trainer:
     def _average(self) -> None:
         """Update the moving average of the weights.
 
-        If training starts from random weights, the decay of the average grows from 0.1.
+        If training starts from random weights, the decay of the average grows from 0.1 to `ema_decay`.
         """
         decay = self.config.optim.ema_decay
         if not self.config.init:
@@ -502,7 +502,7 @@ def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
 def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
     """Scale originals and decoded audio, float32 [B, T], so that each original has a root mean square of 1.
 
-    An original and its decoded audio get the same gain, at most 60 dB. Most recordings have a root mean square near
+    Each original and its decoded version get the same gain, at most 60 dB. Most recordings have a root mean square near
     0.05, at which the first layers of the discriminators hardly respond. With this scaling, the scores of originals and
     decoded audio are four times as far apart after 150 steps as without it (docs/training.md).
     """
@@ -517,7 +517,7 @@ def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int,
     can be extended while the learning rate is constant.
 
     Args:
-        peak: learning rate of the constant part, without the factor `learning_rate_scale` of the stage.
+        peak: learning rate of the constant part, before it is multiplied by the stage's `learning_rate_scale`.
         warmup_steps: number of steps of the warm-up.
         stage: current stage.
         step: step of the stage, counted from 0.

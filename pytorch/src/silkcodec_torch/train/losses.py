@@ -22,10 +22,10 @@ NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 class SpectralLoss(nn.Module):
     """Compute multi-resolution spectral losses between decoded audio, float32 [N * B, T], and originals, [B, T].
 
-    N is 1 or 2. With N = 2, the same crops are decoded with two draws of noise, and the first three losses are energy
-    distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160): the mean distance of the draws to the
-    original, minus half the distance between the draws. Noise with the right spectrum then has a lower loss than its
-    smooth mean. The other losses use only the first draw.
+    N is 1 or 2. With N = 2, each crop is decoded twice with different noise, and the first three losses are energy
+    distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160): the mean distance of the two versions from the
+    original, minus half the distance between them. Noise with the right spectrum then has a lower loss than its smooth
+    mean spectrum. The other losses use only the first version.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions
@@ -67,14 +67,14 @@ class SpectralLoss(nn.Module):
 
 
 def mean_norm(a: Tensor, b: Tensor) -> Tensor:
-    """Return the Euclidean distance between features [B, frames, bins], averaged over the batch."""
+    """Return the Euclidean distance between two sets of features [B, frames, bins], averaged over the batch."""
     return torch.linalg.vector_norm(a - b, dim=(1, 2)).mean()
 
 
 def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Return the energy distance between one or two draws and the original.
+    """Return the energy distance between one or two decoded versions (draws) and the original.
 
-    For one draw, this is its distance to the original. For two draws, it is the mean of their distances to the
+    For one draw, this is its distance from the original. For two draws, it is the mean of their distances from the
     original, minus half the distance between the draws.
 
     Args:
@@ -155,13 +155,13 @@ class LoudnessLoss(nn.Module):
 
 
 class EnvelopeLoss(nn.Module):
-    """Compute 1 - STOI: the mismatch between temporal envelopes of third-octave bands in segments of 0.4 s.
+    """Compute 1 - STOI: the mismatch between temporal envelopes of third-octave bands in segments of about 0.4 s.
 
     STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881) is used as a loss (Kolbaek et al., 2018,
     https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz, with
-    a window of 26.7 ms and segments of 387 ms, one every 53 ms. STOI removes columns that are 40 dB below the loudest
-    column of a clip. Here, these columns get a weight of zero, and a segment is weighted by the number of its remaining
-    columns.
+    a window of 26.7 ms and segments of 387 ms, one every 53 ms. STOI removes columns that are more than 40 dB below the
+    loudest column of a clip. Here, these columns get a weight of zero, and a segment is weighted by the number of
+    its remaining columns.
     """
 
     WINDOW = 640  # samples: 26.7 ms; the hop is half of it

@@ -60,7 +60,7 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_add_(parameters, list(update.to(parameters[0].dtype)), alpha=-rate)
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
-        """Return the gradient of a parameter after Nesterov momentum, and update the momentum."""
+        """Update the momentum of a parameter, and return its gradient with Nesterov momentum."""
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -69,7 +69,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return matrices [k, n, m] with all singular values moved into 0.7..1.2.
+    """Return the matrices, [k, n, m], with their singular values moved to about 0.7..1.2.
 
     The Newton-Schulz iteration computes in `dtype`.
     """

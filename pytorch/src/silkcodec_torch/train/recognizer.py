@@ -1,4 +1,4 @@
-"""Compute the distance between a speech recognizer's hidden features for decoded audio and for its original.
+"""Compute the distance between a speech recognizer's hidden features for decoded audio and for the original.
 
 At low bit rates, intelligibility degrades first. Spectral losses do not measure intelligibility, because a wrong
 consonant changes them no more than a breath does. The features of a frozen recognizer do measure it. Prior art:
@@ -25,10 +25,10 @@ SILENT = 1e-3  # crops with a lower peak (-60 dBFS) are ignored
 
 
 class RecognizerLoss(nn.Module):
-    """Compute the distance between decoded audio and its original in the features of a frozen Whisper encoder.
+    """Compute the distance between the features of a frozen Whisper encoder for decoded audio and for the original.
 
-    The loss is the mean absolute difference of the features. It is 0 for identical audio and about 1 for unrelated
-    speech. In each layer, every channel is divided by the standard deviation of the original's features over the batch,
+    The loss is the mean absolute difference between the features. It is 0 for identical audio and about 1 for unrelated
+    speech. In each layer, every channel is divided by its standard deviation over the originals of the batch,
     because a few channels of a transformer are a hundred times as large as the others.
 
     Args:
@@ -72,7 +72,7 @@ class RecognizerLoss(nn.Module):
 
 
 def load_recognizer(config: RecognizerConfig, dtype: torch.dtype) -> RecognizerLoss:
-    """Load the recognizer that the config names, convert its weights to `dtype`, and return the loss.
+    """Load the recognizer that the config names, convert its weights to `dtype`, and return a loss that uses it.
 
     Raises:
         WeightsError: `config.weights` is not a folder of Whisper weights.

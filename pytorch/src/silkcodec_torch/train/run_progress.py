@@ -14,26 +14,26 @@ from silkcodec_torch.train.config import StageConfig, TrainConfig
 
 
 class Means:
-    """Keep a running mean per name. Each name has its own count, because stages differ in their losses."""
+    """Keep a running mean of each loss. Each loss has its own count, because stages can use different losses."""
 
     def __init__(self) -> None:
         self.sums: dict[str, tuple[float, int]] = {}
 
     def add(self, values: dict[str, float]) -> None:
-        """Add one value per name."""
+        """Add one value of each loss, keyed by name."""
         for name, value in values.items():
             total, count = self.sums.get(name, (0.0, 0))
             self.sums[name] = total + value, count + 1
 
     def take(self) -> dict[str, float]:
-        """Return the means since the last call, and reset them."""
+        """Return the means since the previous call, keyed by name, and reset them."""
         means = {name: total / count for name, (total, count) in self.sums.items()}
         self.sums = {}
         return means
 
 
 class Progress:
-    """Print progress and record validations, each with the mean training losses since the previous one."""
+    """Print the progress of a run, and record validations with the mean training losses since the previous one."""
 
     def __init__(self, folder: Path, config: TrainConfig, quiet: bool = False):
         self.folder, self.config, self.quiet = folder, config, quiet
@@ -45,7 +45,7 @@ class Progress:
         self.bar: Any = None
 
     def rewind(self, step: int) -> int:
-        """Remove the records after `step` from the history, because the resumed run repeats these steps.
+        """Remove the records of later steps than `step` from the history, because the resumed run repeats these steps.
 
         Returns:
             The step of the last remaining validation, or -1 if there is none.

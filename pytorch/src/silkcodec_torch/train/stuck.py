@@ -19,7 +19,7 @@ MIN_FRAMES = 100  # With fewer frames, dimensions that rarely change would be re
 
 
 def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
-    """Return the dimensions that have the same level in every frame of the given clips, float32 [T] each.
+    """Return the indices of the dimensions that have the same level in every frame of the clips, float32 [T] each.
 
     The list is empty for quantizers other than FSQ, and for less than 40 s of speech, which is too short to decide.
     """
@@ -28,11 +28,11 @@ def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[in
 
 @torch.no_grad()
 def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
-    """Reset the stuck dimensions of a model in place, and return them. See `stuck_dimensions`.
+    """Reset the stuck dimensions of a model in place, and return their indices. See `stuck_dimensions`.
 
     In the encoder, a stuck dimension becomes a random projection of the frame's features. The projection has mean 0 and
-    standard deviation 1, which covers most of the range. In the decoder, the contribution of the constant level is
-    added to the bias, and the weights of the dimension are set to zero, so the decoded audio does not change.
+    standard deviation 1, which covers most of the range. In the decoder, the weights of the dimension are set to
+    zero, and what they added at the stuck level is moved to the bias, so the decoded audio does not change.
     """
     if not isinstance(model.quantizer, FSQ):
         return []

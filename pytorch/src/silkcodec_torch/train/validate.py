@@ -19,7 +19,7 @@ METRICS = ["pesq_wb", "stoi", "mel_distance"]
 
 
 def spread_clips(source: Pack, n_clips: int, clip_s: float) -> list[np.ndarray]:
-    """Return the first `clip_s` seconds of clips that are evenly distributed over the split, float32 [T] each."""
+    """Return up to `n_clips` clips, evenly spaced over a split and cut to `clip_s` seconds, float32 [T] each."""
     count = min(n_clips, len(source.clips))
     chosen = [source.clips[i * len(source.clips) // count] for i in range(count)]
     n_samples = int(clip_s * SAMPLE_RATE)

@@ -47,7 +47,7 @@ def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
 
     The computation is differentiable. The values are base-10 logarithms over 8 decades, scaled to about -1..1. The
     audio is not resampled: windows of 25 ms have bins 40 Hz apart at any sample rate. The bins up to 8 kHz equal those
-    of the same audio at 16 kHz, except in the transition band of a resampler just below 8 kHz.
+    of the same audio at 16 kHz, except just below 8 kHz, in the transition band of a resampler.
     """
     n_fft = sample_rate // 40
     window = torch.hann_window(n_fft, device=wave.device)
@@ -87,8 +87,8 @@ class WhisperLayer(nn.Module):
 class WhisperEncoder(nn.Module):
     """Compute hidden features of a log-mel spectrogram, one vector per 20 ms.
 
-    Input that is shorter than 30 s is not padded, unlike in Whisper. It uses the first position embeddings, and its
-    features do not depend on trailing silence. For a crop of 4 s, this saves 87 % of the computation.
+    Unlike in Whisper, input shorter than 30 s is not padded. It uses the first position embeddings, and its features do
+    not depend on trailing silence. For a crop of 4 s, this saves 87 % of the computation.
     """
 
     def __init__(self, n_mels: int, width: int, heads: int, hidden: int, n_layers: int, n_positions: int):
@@ -101,9 +101,9 @@ class WhisperEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, mel: Tensor) -> list[Tensor]:
-        """Return the output [B, ceil(columns / 2), D] of each layer for mel [B, n_mels, columns].
+        """Return the output, [B, ceil(columns / 2), D], of each layer for a log-mel spectrogram, [B, n_mels, columns].
 
-        The output of the last layer is normalized.
+        The output of the last layer is layer-normalized.
         """
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.position[: x.shape[1]]
@@ -221,11 +221,11 @@ def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
 
 
 def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the variables of the encoder, float32, keyed by name.
+    """Return the float32 variables of the encoder in a CTranslate2 file, keyed by name.
 
-    The file starts with its version, the name of the model class, its revision, and the number of variables. Each
-    variable has a name, dimensions, a type, a size in bytes, and data. Numbers are little-endian. A string is stored as
-    its length + 1, its characters, and a zero byte.
+    The file starts with the version of the format, the name of the model class, its revision, and the number of
+    variables. Each variable has a name, dimensions, a type, a size in bytes, and data. Numbers are little-endian. A
+    string is stored as its length + 1, its characters, and a zero byte.
     """
     variables = {}
     with file.open("rb") as handle:
