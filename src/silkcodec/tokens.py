@@ -1,7 +1,7 @@
 """Define Tokens, which hold the codes of a recording and the metadata for decoding them.
 
 Tokens contain one integer array per codebook, and every codebook has its own size and frame rate. The type therefore
-covers flat, residual and multi-scale codecs. Duration, token rate and bit rate are computed from these fields.
+covers flat, residual and multi-scale codecs. Duration, token rate and bit rate are computed from the fields.
 
 Silk's codebooks are *groups* of FSQ dimensions. A frame has 128 dimensions with levels in 0..7. A group of n adjacent
 dimensions forms one code, in which the first dimension is the least significant digit:
@@ -173,7 +173,7 @@ class Tokens:
     def from_levels(
         cls, levels: ArrayLike, *, n_samples: int, codec: str, dims_per_token: int = DIMS_PER_TOKEN
     ) -> Tokens:
-        """Return Tokens for Silk's FSQ levels.
+        """Return Tokens that represent the given FSQ levels of Silk.
 
         Args:
             levels: integers [F, 128] in 0..7 with F = ceil(n_samples / 9600).
@@ -248,7 +248,7 @@ class Tokens:
 
         Args:
             ids: integers [F * K], for example the output of a language model.
-            n_samples: length of the recording in samples. None uses every sample that the frames cover.
+            n_samples: length of the recording in samples. None means the total length of the frames.
             shared: see `to_ids`.
 
         Returns:
@@ -292,7 +292,7 @@ def n_frames(n_samples: int) -> int:
 def codebook_sizes(dims_per_token: int = DIMS_PER_TOKEN) -> tuple[int, ...]:
     """Return the size of each Silk codebook.
 
-    If 128 is not divisible by dims_per_token, the last codebook contains the remaining dimensions.
+    If 128 is not divisible by dims_per_token, the last codebook covers the remaining dimensions.
 
     Args:
         dims_per_token: number of FSQ dimensions per token, 1 to 20.

@@ -40,7 +40,7 @@ class LostError(SilkError):
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold a processed frame: its index `number` in the stream, and the bytes `body` of its int32 codes [K] or samples."""
+    """Hold a processed frame: its index `number` in the stream, and the bytes `body` of int32 codes [K] or samples."""
 
     number: int
     body: bytes

@@ -8,8 +8,8 @@
     {"type": "end"}                                 ->
                                                     <-      {"type": "tokens", ...} {"type": "ended", ...}, close 1000
 
-`Session` splits a client's messages into pieces of at most one frame, so that large messages do not block the worker. At
-24 kHz, it also collects the samples of small messages until a frame is complete.
+`Session` splits a client's messages into pieces of at most one frame. A large message therefore does not block the
+worker. At 24 kHz, `Session` also collects the samples of small messages until a frame is complete.
 """
 
 from __future__ import annotations

@@ -28,13 +28,13 @@ from silkcodec.tokens import Tokens, n_frames
 class Silk(FrameModel):
     """Encode speech to 19 tokens per frame of 400 ms, and decode the tokens.
 
-    The graphs are loaded on first use, so encoding does not load the decoder.
+    The ONNX graphs of the encoder and the decoder are loaded on first use, so encoding does not load the decoder.
 
     Args:
         folder: weights folder with config.json, encoder.onnx and decoder.onnx. None loads the weights that ship with
             the package.
-        threads: number of CPU threads per call. None uses up to `MAX_THREADS` of the available cores.
-        provider: "cpu" or "cuda". Silk does not fall back to another provider.
+        threads: number of CPU threads per call. None uses one thread per available core, at most `MAX_THREADS`.
+        provider: ONNX Runtime provider, "cpu" or "cuda". Silk does not fall back to another provider.
 
     Attributes:
         name, sample_rate, codebook_sizes, frame_rates: see `Codec`.
@@ -61,14 +61,14 @@ class Silk(FrameModel):
         self._made_from = {"folder": absolute(folder), "threads": threads, "provider": provider}
 
     def __reduce__(self) -> Any:
-        """Pickle the constructor arguments, so that the receiving process loads its own model; see `rebuilt.py`."""
+        """Pickle only the constructor arguments, so that unpickling loads the model again; see `rebuilt.py`."""
         return recipe(self, **self._made_from)
 
     def __repr__(self) -> str:
         return f"Silk({self.codec_id!r}, threads={self.threads}, provider={self.provider!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None) -> Tokens:
-        """Return the tokens for a waveform.
+        """Return the tokens of a waveform.
 
         Args:
             wave: samples [T], [T, C] or [C, T]; see `Codec.encode`.
@@ -97,8 +97,8 @@ class Silk(FrameModel):
             n_codebooks: number of codebooks in bare codes. None means 19.
 
         Raises:
-            TokensError: the tokens come from another codec or other weights, or the codes are out of range or have an
-                unsupported shape.
+            TokensError: the tokens come from another codec or from incompatible weights, or the codes are out of range
+                or have an unsupported shape.
         """
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         levels = self._levels(tokens)
@@ -170,7 +170,7 @@ class Silk(FrameModel):
             return list(pool.map(call, items))
 
     def tokens(self, codes: ArrayLike, n_samples: int) -> Tokens:
-        """Convert the codes of a stream to Tokens for this model.
+        """Convert the codes of an encoded stream to Tokens with the codec id of this model.
 
         Args:
             codes: integers [F, K] from a stream. K can be less than 19.
@@ -180,7 +180,7 @@ class Silk(FrameModel):
             The tokens.
 
         Raises:
-            TokensError: the codes are invalid, or their number does not match n_samples.
+            TokensError: the codes are invalid, or the number of frames does not match n_samples.
         """
         columns = np.asarray(codes).T
         k = len(columns)
@@ -200,7 +200,7 @@ class Silk(FrameModel):
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
     def _check_lengths(self, tokens: Tokens) -> None:
-        """Check the number of frames. The constructor of Tokens checks it only if there are 19 codebooks."""
+        """Check that the number of frames matches n_samples, which Tokens checks only if there are 19 codebooks."""
         lengths = {len(codes) for codes in tokens.codes}
         if lengths != {n_frames(tokens.n_samples)}:
             wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))
@@ -213,7 +213,7 @@ def load(preset: str | None = None, *, threads: int | None = None, provider: str
     Args:
         preset: must be None, because Silk has no presets.
         threads: number of CPU threads. None chooses it automatically.
-        provider: "cpu" or "cuda".
+        provider: ONNX Runtime provider, "cpu" or "cuda".
 
     Returns:
         The loaded codec.

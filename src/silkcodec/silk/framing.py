@@ -3,7 +3,7 @@
 samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
           look-ahead   These samples complete frame 0.      These samples complete frame 1.
 
-The first 480 samples (20 ms) initialize the encoder's state. Each frame is therefore complete 20 ms after its end.
+The first 480 samples (20 ms) initialize the encoder's state. A frame can therefore be encoded 20 ms after its end.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Wave = NDArray[np.float32]
 
 
 class FrameCutter:
-    """Cut blocks of any length into frames, float32 [9600] at 24 kHz.
+    """Cut a stream of samples, fed in blocks of any length, into frames, float32 [9600] at 24 kHz.
 
     Args:
-        lookahead_samples: look-ahead of the model in samples. This many samples at the start of the stream initialize
-            the encoder's state. The frames follow.
+        lookahead_samples: look-ahead of the model in samples. The first `lookahead_samples` samples of the stream
+            initialize the encoder's state. The first frame starts after them.
         sample_rate: sample rate of the input in Hz. Blocks are resampled as they arrive.
 
     Attributes:
@@ -51,7 +51,7 @@ class FrameCutter:
 
         Args:
             chunk: next samples, [n] or [n, C]; see `audio.as_block`.
-            checked: whether the chunk comes from `audio.Reader` or `audio.as_wave`, which have already checked it.
+            checked: whether `audio.Reader` or `audio.as_wave` has already checked the chunk.
 
         Raises:
             AudioError: the samples contain NaN or infinity, or have an unsupported shape or type.
@@ -91,7 +91,7 @@ class FrameCutter:
             yield from self._full()
 
     def _full(self) -> Iterator[Wave]:
-        """Yield the full buffer as a frame, and clear it. The first buffer is stored as the look-ahead instead."""
+        """Yield the full buffer as a frame, and empty the buffer. The first one is stored as `prime` instead."""
         full = self._buffer[: self._wanted].copy()
         self._filled = 0
         if self.prime is None:

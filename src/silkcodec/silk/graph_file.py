@@ -2,7 +2,7 @@
 
 ONNX Runtime can read tensors from external files, which the SHA-256 in config.json does not cover. A graph must
 therefore contain all its weights. It must also have no subgraphs, and therefore no loops. The sizes of the file and of
-the tensors then limit the computation in a call.
+its tensors then bound the amount of computation in a call.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def check_graph_file(content: bytes, name: str) -> None:
 
     Args:
         content: bytes of the file.
-        name: name of the file for messages.
+        name: name of the file for error messages.
     """
     todo = [("model", memoryview(content))]
     try:

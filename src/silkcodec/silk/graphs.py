@@ -1,4 +1,4 @@
-"""Run the ONNX graphs in a weights folder. In the codec, only this module imports ONNX Runtime."""
+"""Run the ONNX graphs in a weights folder. In the Silk codec, only this module imports ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Graph:
 
     Args:
         folder: weights folder.
-        config: description of the graph in config.json.
+        config: description of the graph, from config.json.
         output: name of the output to return: "levels", "latent" or "wave".
         threads: number of threads per call.
-        provider: ONNX Runtime's provider name.
+        provider: ONNX Runtime's name for the provider; see `find_provider`.
 
     Raises:
         WeightsError: the file is missing, damaged or not the graph that config.json describes.
@@ -86,7 +86,7 @@ class Graph:
 
 
 def find_provider(provider: str) -> str:
-    """Return ONNX Runtime's name for a provider.
+    """Return ONNX Runtime's name for the provider "cpu" or "cuda".
 
     Raises:
         ProviderError: the provider is unknown or not available on this machine.

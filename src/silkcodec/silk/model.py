@@ -43,7 +43,7 @@ MIDDLE_LEVEL = N_LEVELS // 2  # level that represents 0 in the latent; it replac
 class FrameModel:
     """Load a weights folder and run the model for `StreamEncoder` and `StreamDecoder`.
 
-    `Silk` extends this class with methods for whole recordings and documents the arguments, attributes and errors.
+    `Silk` extends this class with methods for whole recordings. Its docstring documents the arguments and attributes.
     """
 
     FRAMES_PER_CALL = 5  # Encoding is three times as fast as with one frame per call, and a call uses 2 s of audio.
@@ -75,7 +75,7 @@ class FrameModel:
         self._lock = threading.Lock()
 
     def prepare(self, *, encode: bool = False, decode: bool = False) -> None:
-        """Load the graphs now instead of on first use.
+        """Load the encoder, the decoder or both now instead of on first use.
 
         Raises:
             WeightsError, ProviderError: see `Silk`.
@@ -106,7 +106,7 @@ class FrameModel:
         return states
 
     def encode_frames(self, wave: Wave, states: States) -> tuple[NDArray[np.uint8], States]:
-        """Encode F frames.
+        """Encode F consecutive frames of a stream.
 
         Args:
             wave: samples, float32 [F * 9600]. Because of the look-ahead, the samples start and end 480 samples later
@@ -114,7 +114,7 @@ class FrameModel:
             states: states after the previous frame.
 
         Returns:
-            The levels, uint8 [F, 128], and the next states.
+            Two values: the levels, uint8 [F, 128], and the states after these frames.
         """
         levels, states = self.call("levels", wave[None], states)
         return levels[0], states
@@ -133,7 +133,7 @@ class FrameModel:
         return states
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
-        """Decode levels, uint8 [F, 128], and return the samples, float32 [F * 9600], and the next states."""
+        """Decode levels, uint8 [F, 128]. Return two values: the samples, float32 [F * 9600], and the next states."""
         wave, states = self.call("wave", levels[None], states)
         return wave[0], states
 
@@ -146,8 +146,8 @@ class FrameModel:
             states: states of the streams, stacked along the first axis, [B, ...] each.
 
         Returns:
-            The output and the next states. The output is uint8 [B, F, 128] for "levels", float32 [B, F, 128] for
-            "latent", and float32 [B, F * 9600] for "wave", where silent frames are set to 0.
+            Two values: the output, and the next states. The output is uint8 [B, F, 128] for "levels", float32
+            [B, F, 128] for "latent", and float32 [B, F * 9600] for "wave", where silent frames are set to 0.
         """
         result, states = self._graph(output).run(value, states)
         if output == "wave":
@@ -157,8 +157,8 @@ class FrameModel:
     def check_codec_id(self, codec_id: str) -> None:
         """Raise TokensError if tokens with this codec_id cannot be decoded with these weights.
 
-        Tokens from the weights in `config.decodes` are accepted, because their encoder is identical to that of the
-        loaded weights. Tokens from any other weights would decode to noise.
+        Tokens from the weights in `config.decodes` are accepted, because the encoder of those weights is identical to
+        the loaded one. Tokens from any other weights would decode to noise.
         """
         if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(
@@ -167,7 +167,7 @@ class FrameModel:
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
-        """Convert integer codes [F, K] to levels, uint8 [F, 128]. Missing groups get the middle level.
+        """Convert integer codes [F, K] to levels, uint8 [F, 128]. The levels of missing groups are set to the middle.
 
         Raises:
             TokensError: the codes are out of range or have an unsupported shape.
@@ -190,8 +190,8 @@ class FrameModel:
 def _silence(wave: NDArray[np.float32]) -> None:
     """Set silent frames of samples [B, F * 9600] to 0, so that digital silence is preserved.
 
-    A frame is silent if its peak is below one 16-bit step. Each frame is processed separately, so streams and whole
-    recordings give the same result.
+    A frame is silent if its peak is below one step of 16-bit audio. Each frame is processed separately, so streams and
+    whole recordings give the same result.
     """
     frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
     frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0

@@ -93,10 +93,10 @@ class StreamEncoder:
 
         Args:
             chunk: samples [n] or [n, C]. n can be 0. See `audio.as_block`.
-            checked: whether the chunk comes from `audio.Reader` or `audio.as_wave`, which have already checked it.
+            checked: whether `audio.Reader` or `audio.as_wave` has already checked the chunk.
 
         Returns:
-            Codes of the frames that the chunk completes, int64 [F, K]. F is 0 if it does not complete a frame.
+            The codes of the frames that the chunk completes, int64 [F, K]. F is 0 if no frame is completed.
 
         Raises:
             AudioError: the samples contain NaN or infinity, or have an unsupported shape or type.
@@ -108,7 +108,7 @@ class StreamEncoder:
         """End the stream and return the codes of the remaining frames. The last frame is zero-padded.
 
         Returns:
-            Codes of the remaining frames, int64 [F, K].
+            The codes of the remaining frames, int64 [F, K].
 
         Raises:
             ArgumentError: the stream was already flushed.
@@ -122,7 +122,7 @@ class StreamEncoder:
             chunk, checked: see `feed`.
 
         Returns:
-            Levels of the frames that the chunk completes, uint8 [F, 128] in 0..7.
+            The levels of the frames that the chunk completes, uint8 [F, 128] in 0..7.
 
         Raises:
             AudioError, ArgumentError: see `feed`.
@@ -133,7 +133,7 @@ class StreamEncoder:
         """End the stream like `flush`, but return FSQ levels.
 
         Returns:
-            Levels of the remaining frames, uint8 [F, 128] in 0..7.
+            The levels of the remaining frames, uint8 [F, 128] in 0..7.
 
         Raises:
             ArgumentError: see `flush`.
@@ -154,11 +154,11 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """Decode a stream of codes to a stream of samples. Each frame immediately yields 9,600 samples.
+    """Decode a stream of codes to a stream of samples. Each frame is immediately decoded to 9,600 samples.
 
     Args:
         codec: a loaded Silk codec; see `StreamEncoder`.
-        dims_per_token: grouping of the codes; see `Tokens.regroup`.
+        dims_per_token: number of FSQ dimensions per code; see `Tokens.regroup`.
         n_codebooks: number of codebooks in the codes, if the encoder omitted some. None means all.
         first_frame: index of the stream's first frame in the recording, if decoding does not start at the beginning of
             the recording.
@@ -212,15 +212,15 @@ class StreamDecoder:
         self.n_concealed = 0
 
     def feed(self, codes: ArrayLike) -> Wave:
-        """Decode the next codes and return their samples.
+        """Decode the next codes, and return the samples.
 
         Args:
             codes: integers [F, K]. F can be 0. K is 19 unless `n_codebooks` or `dims_per_token` was set. `Tokens.codes`
                 has one array per codebook, so pass np.stack(tokens.codes, axis=1).
 
         Returns:
-            The samples, float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the result to
-            n_samples.
+            The samples, float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the whole
+            recording to n_samples.
 
         Raises:
             TokensError: the codes are out of range or have the wrong shape.
@@ -233,7 +233,7 @@ class StreamDecoder:
         return self.feed_levels(levels)
 
     def feed_levels(self, levels: NDArray[np.uint8]) -> Wave:
-        """Decode FSQ levels like `feed`, but without checking them.
+        """Decode FSQ levels instead of codes. Unlike `feed`, this method does not check its input.
 
         Args:
             levels: FSQ levels, uint8 [F, 128] in 0..7. F can be 0.
@@ -250,16 +250,16 @@ class StreamDecoder:
         return wave
 
     def conceal(self, n_frames: int = 1) -> Wave:
-        """Return samples that replace lost frames. They continue the speech and fade to silence within 1.2 s.
+        """Return samples that replace lost frames. The samples continue the speech and fade to silence within 1.2 s.
 
         Decoding the middle level gives higher intelligibility (STOI) than repeating the last frame or interpolating to
         the next frame, at about the same PESQ; see `silk lab robustness`.
 
-        The decoder's state advances by at most FADE_FRAMES frames per loss. If no frame has been received yet, the
-        result is silence.
+        During a loss, the decoder's state advances by at most FADE_FRAMES frames. If no frame has been received yet,
+        the result is silence.
 
         Args:
-            n_frames: number of lost frames, at least 0. Two calls with 1 return the same samples as one call with 2.
+            n_frames: number of lost frames, at least 0. Two calls with 1 are equivalent to one call with 2.
 
         Returns:
             The samples, float32 [n_frames * 9600].

@@ -1,7 +1,7 @@
 """Read config.json in a weights folder, which describes the files, the states and the SHA-256 of the two graphs.
 
-A weights folder can come from an untrusted source. This module limits the sizes of files and the values in them, so
-reading a folder takes bounded time and memory.
+A weights folder can come from an untrusted source. This module limits the sizes of the files and the values in
+config.json, so reading a folder takes bounded time and memory.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class GraphConfig:
     Attributes:
         file: name of the file in the weights folder.
         sha256: SHA-256 of the file.
-        states: shape of each streaming state without the batch axis, keyed by name.
+        states: shapes of the streaming states without the batch axis, keyed by state name.
     """
 
     file: str
@@ -57,7 +57,7 @@ class GraphConfig:
         return list(self.states)
 
     def fresh_states(self) -> list[NDArray[np.float32]]:
-        """Return the states at the start of a stream, which are zeros, float32 [1, *shape]."""
+        """Return the states at the start of a stream, which are arrays of zeros, float32 [1, *shape]."""
         return [np.zeros((1, *shape), dtype=np.float32) for shape in self.states.values()]
 
     def verified_bytes(self, folder: Path) -> bytes:
@@ -81,7 +81,7 @@ class GraphConfig:
 
 @dataclass(frozen=True)
 class WeightsConfig:
-    """Represent the config.json of a weights folder.
+    """Hold the content of config.json in a weights folder.
 
     Attributes:
         name: name of the codec.
@@ -91,9 +91,9 @@ class WeightsConfig:
         history_samples: number of past samples that the encoder's state contains.
         encoder, decoder: descriptions of the two graphs.
         decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights whose encoder is identical to that of these
-            weights. Their tokens can be decoded as well.
-        network: sizes of the network, named as in `nn.sizes.ModelConfig`. It can be empty, because it is not needed
-            for running the graphs.
+            weights. Tokens with these codec ids can be decoded as well.
+        network: sizes of the network, keyed by field of `nn.sizes.ModelConfig`. The dict can be empty, because
+            running the graphs does not require the sizes.
     """
 
     name: str
@@ -107,7 +107,7 @@ class WeightsConfig:
 
     @classmethod
     def read(cls, folder: Path) -> WeightsConfig:
-        """Read and check config.json in a folder.
+        """Read and check config.json in a weights folder.
 
         Raises:
             WeightsError: the file is missing or invalid, has an unsupported format, or does not describe Silk weights.
@@ -212,7 +212,7 @@ def _ids(values: Any) -> tuple[str, ...]:
 
 
 def _sizes(values: Any) -> dict[str, int | float | str]:
-    """Check that each size is a number of at most `MAX_SIZE` or a short string."""
+    """Return the sizes of the network, after checking that each is a number up to `MAX_SIZE` or a short string."""
     if not isinstance(values, dict) or len(values) > MAX_STATES:
         raise ValueError(f"network must be an object with at most {MAX_STATES} entries")
     for name, value in values.items():
@@ -243,6 +243,6 @@ def _text(values: dict[str, Any], name: str) -> str:
 
 
 def _short(value: Any) -> str:
-    """Format a value as a single line of limited length for a message."""
+    """Format a value as a single line of limited length for an error message."""
     text = value if isinstance(value, str) and value.isprintable() else reprlib.repr(value)
     return text if len(text) <= 2 * MAX_NAME else f"{text[: 2 * MAX_NAME]}..."
