@@ -79,7 +79,7 @@ class Item:
     stamp: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object with the fields that differ from their defaults."""
+        """Return the item as a JSON object without the fields that have their default values."""
         usual = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in asdict(self).items() if value != usual[key]}
 
@@ -100,7 +100,7 @@ class Refused:
     message: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object."""
+        """Return the description as a JSON object."""
         return asdict(self)
 
 

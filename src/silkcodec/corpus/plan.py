@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def n_shards(self) -> int:
-        """Return the number of shards."""
+        """Return the number of shards in the plan."""
         return len(self._offsets)
 
     def shard(self, index: int) -> Shard:

@@ -1,4 +1,4 @@
-"""Encode shards on a cluster with Ray actors. Each actor has a codec and calls `tokenize_shard`.
+"""Encode shards on a cluster with Ray actors. Each actor loads the codec and calls `tokenize_shard`.
 
 This engine uses actors instead of a Ray Data pipeline. The plan defines the shards, and the ledger lists the finished
 ones. Messages contain neither audio nor tokens, so Ray has no data to split, buffer or spill. All machines must have

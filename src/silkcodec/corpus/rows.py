@@ -198,7 +198,7 @@ class TarWriter:
         self._n_rows = 0
 
     def add(self, row: Row) -> None:
-        """Write a row."""
+        """Append a row to the tar."""
         values = {
             "id": row.id,
             "path": row.path,

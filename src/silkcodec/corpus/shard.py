@@ -1,4 +1,4 @@
-"""Encode a shard of a corpus with `tokenize_shard`. The output bytes do not depend on the engine or the worker.
+"""Encode a shard of a corpus with `tokenize_shard`. The output bytes do not depend on the engine (local or Ray).
 
     items of the plan -> audio.Reader -> codec -> rows -> a hidden file, fsync, rename -> tokens-00003-of-00010.parquet
 

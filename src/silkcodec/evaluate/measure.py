@@ -34,7 +34,7 @@ class Task:
         clip: clip that serves as the reference.
         codec: name of the codec in the result.
         source: codec name to pass to `load`, or path of an audio file with the output.
-        key: key of the row; see `stored_rows.row_key`.
+        key: key of the resulting row; see `stored_rows.row_key`.
         metrics: names of the metrics to measure.
         audio: folder in which to store the reference and the output for listening. If None, they are not stored.
     """

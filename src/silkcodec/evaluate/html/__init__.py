@@ -12,9 +12,9 @@
     mixer.js      plays the clips; the page of `silk explain` uses it too
     plot.js       plots quality against rate
 
-The templates escape all values. In addition, the Content-Security-Policy of the page allows only scripts with the
-listed hashes, so a script in the name of a clip would not run. Without scripts, the page still shows its tables and
-plays its audio.
+The templates escape all values. In addition, the page's Content-Security-Policy lists the hashes of its scripts and
+blocks all others, such as a script in the name of a clip. Without JavaScript, the page still shows its tables and plays
+its audio.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Prepare the audio and the spectrograms for the players of the report.
 
 The audio is embedded in the page as 16-bit FLAC. Each clip has several versions: the reference and the output of each
-codec. Without scripts, each version is a plain `<audio>` element. With scripts, all versions of a clip play in sync,
-and all but the selected one are muted (mixer.js).
+codec. Without JavaScript, each version is a plain `<audio>` element. With JavaScript, all versions of a clip play in
+sync, and all but the selected one are muted (mixer.js).
 """
 
 from __future__ import annotations

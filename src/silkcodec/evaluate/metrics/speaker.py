@@ -2,7 +2,7 @@
 
 The model is selected with the model key "speaker". The value is one of:
 
-- the hub name or folder of a `transformers` model for speaker verification (AutoModelForAudioXVector), e.g.
+- the Hugging Face name or folder of a `transformers` model for speaker verification (AutoModelForAudioXVector), e.g.
   microsoft/wavlm-base-plus-sv, the most common model in the literature.
 - the path of Resemblyzer's weights, `pretrained.pt` (GE2E, arXiv 1710.10467). This module implements Resemblyzer's
   network. If the package `resemblyzer` is installed, its weights are the default.

@@ -110,7 +110,7 @@ def fricative_frames(wave: Wave) -> Frames:
     """Return the indices of the fricative frames of a waveform; see the module docstring for their definition.
 
     Args:
-        wave: float32 [T] at 24 kHz.
+        wave: waveform, float32 [T] at 24 kHz.
     """
     total, high, low = (np.concatenate(parts) for parts in zip(*_powers(wave), strict=True))
     if not high.any():
@@ -147,7 +147,7 @@ def power_of(wave: Wave, frames: Frames) -> Power:
 
 
 def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
-    """Yield the total power, the fricative-band power and the vowel-band power of each frame, in blocks of frames."""
+    """Yield the total power of each frame and its power in FRICATIVE_HZ and in VOWEL_HZ, in blocks of frames."""
     n_frames = len(wave) // HOP + 1
     for start in range(0, n_frames, BLOCK):
         power = power_of(wave, np.arange(start, min(start + BLOCK, n_frames)))

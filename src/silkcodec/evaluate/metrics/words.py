@@ -6,7 +6,7 @@
 | dwer, dcer | the recognizer's transcript of the *original* | changes caused by the codec            |
 
 The recognizer is Whisper, run with `faster-whisper`. The model is selected with the model key "whisper". The value is a
-folder, or a size, e.g. "base". A model given by its size is downloaded from the hub once. To make transcripts
+folder, or a size, e.g. "base". A model given by its size is downloaded once. To make transcripts
 reproducible, decoding uses temperature 0 without fallback to sampling, 8-bit weights and one thread. It is not
 conditioned on earlier segments. The language is taken from the manifest column `language`. If it names no
 language, Whisper detects the language of the original, and all outputs are transcribed in this language.
