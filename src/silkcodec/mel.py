@@ -50,7 +50,7 @@ def hz_to_mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
 
 
 def mel_to_hz(mel: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Convert mel to Hz. This is the inverse of `hz_to_mel`.
+    """Convert a frequency in mel to Hz. This is the inverse of `hz_to_mel`.
 
     Args:
         mel: frequency in mel, a number or an array.

@@ -8,8 +8,8 @@
     FOLDER/report.md      the result as Markdown
     FOLDER/report.html    the result as an HTML page
 
-A run measures only what is missing from rows.jsonl. Interrupted runs therefore resume. If weights change, or a codec or
-metric is added, only the new values are measured. If a codec fails, the result reports it and the run continues.
+A run measures only what is missing from rows.jsonl, so an interrupted run can resume. If weights change, or a codec or
+metric is added, only the affected values are measured. If a codec fails, the result says so and the run continues.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class RunOptions:
     Attributes:
         metric_names: names from `metrics.METRICS`; None: all. Unavailable metrics are reported and skipped.
         models: model names or paths, keyed by model key, e.g. {"whisper": "base"}; see `metrics.find_metrics`.
-        split: split of the manifest; see `clips.find_clips`.
+        split: split of the manifest to measure; see `clips.find_clips`.
         limit: maximum number of clips; see `clips.find_clips`.
         seed: random seed for `limit` and the bootstrap.
         by: manifest columns to group the means by; None: speaker_seen and language_seen if present.
@@ -100,12 +100,12 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
-        """Return a task that measures this candidate on a clip. Its metrics are empty; the caller must set them.
+        """Return a task that measures this candidate on a clip. It contains no metrics; the caller adds them.
 
         Args:
             clip: the reference clip.
             content: `content_hash` of the clip.
-            audio: folder in which to store the audio for listening. If None, it is not stored.
+            audio: folder in which to store the audio for listening. If None, no audio is stored.
         """
         if isinstance(self.source, str):
             return Task(clip, self.name, self.source, row_key(clip, content, self.identity), (), audio)

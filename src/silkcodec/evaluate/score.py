@@ -52,7 +52,7 @@ def score(
         The content of `results.json`. The format is that of a `compare.compare` result without rates and codebooks.
 
     Raises:
-        ArgumentError: a clip or a reconstruction has no counterpart, or two candidates have the same name.
+        ArgumentError: a clip or a reconstruction has no counterpart, or two entries of `degraded` have the same name.
         AudioError: a path does not exist, or a folder contains no audio files.
         OutputError: `folder` cannot be written or already contains a result.
     """

@@ -52,7 +52,7 @@ def metric_identity(metric: Metric, clip: Clip) -> str:
     """Return a string that changes when the stored value of a metric for a clip becomes invalid.
 
     The string consists of the metric's name, its model and a hash of the clip's manifest columns. For metrics without a
-    model and without weights, it consists only of the name.
+    model and without clip weights, it consists only of the name.
     """
     if metric.model_key is None and not metric.weighted_by:
         return metric.name

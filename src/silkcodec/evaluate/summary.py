@@ -1,7 +1,7 @@
-"""Compute means over all clips, means by group, and paired differences, all with 95 % confidence intervals.
+"""Compute means over all clips and by group, and paired differences between codecs, with 95 % confidence intervals.
 
 All codecs are compared on the same clips. The mean of a metric includes only clips for which *every* codec has a value.
-A codec that has no value for the metric on any clip does not count. Excluded clips are listed in the result.
+Codecs that have no value for the metric on any clip are ignored when the clips are selected. Excluded clips are listed.
 
 The intervals come from a bootstrap over clips (`statistics.bootstrap`) with the same resamples for all codecs. For
 error rates, each clip is weighted by the number of words or characters in its reference transcript.

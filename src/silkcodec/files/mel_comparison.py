@@ -1,7 +1,7 @@
 """Compute the mel distance and the spectrograms of two recordings of equal length, block by block.
 
-The spectrogram of an hour of audio takes 180 MB. To save memory, adjacent columns of 10 ms are averaged, so
-that no more columns are kept than a picture can show.
+The spectrogram of an hour of audio takes 180 MB. To save memory, adjacent columns of 10 ms are averaged, so that
+no more columns are kept than a picture can show.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAST = -(-HISTORY // HOP)  # number of columns kept as history for the next col
 
 
 class MelStream:
-    """Compute the spectrogram `mel.log_mel` of a stream of samples at 24 kHz, float32 [C, 128] in columns of 10 ms."""
+    """Compute the log-mel spectrogram of samples at 24 kHz block by block. Columns, float32 [128], cover 10 ms each."""
 
     def __init__(self) -> None:
         self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # starts `_PAST` columns before the next column
@@ -68,7 +68,7 @@ class Comparison:
         self._n_columns = 0
 
     def feed(self, original: Wave, decoded: Wave) -> None:
-        """Add the next block of both recordings, float32 [n] each."""
+        """Add the next block of each recording, float32 [n]."""
         self._add(*(stream.feed(block) for stream, block in zip(self._streams, (original, decoded), strict=True)))
 
     def finish(self) -> None:

@@ -48,7 +48,7 @@ def targets(wave_path: str) -> tuple[str, str]:
 
 
 def check_targets(wave_paths: Sequence[str], *, overwrite: bool, subtype: str | None = None) -> None:
-    """Check that all output files of round trips can be written.
+    """Check that all output files of `roundtrip_file` can be written.
 
     Args:
         wave_paths: paths of the decoded files.
@@ -91,7 +91,7 @@ def roundtrip_file(
         entropy, channel, overwrite, normalize, opened, advance: see `encode_file`.
 
     Returns:
-        A summary of the encoding and the decoding, with the mel distance.
+        A summary of encoding and decoding, including the mel distance.
 
     Raises:
         AudioError: the source cannot be read.

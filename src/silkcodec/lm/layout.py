@@ -1,8 +1,8 @@
 """Arrange the tokens of each frame in time order for a language model.
 
 A *frame* covers one code of the codec's slowest codebook. Its tokens are sorted by start time. If two tokens start at
-the same time, the one from the lower codebook comes first. If all codebooks have the same rate, tokens are in codebook
-order. Example for SNAC, whose rates are 1 : 2 : 4:
+the same time, the one from the lower-numbered codebook comes first. If all codebooks have the same rate, tokens are in
+codebook order. Example for SNAC, whose rates are 1 : 2 : 4:
 
     codebook 0   a0                            a0 b0 c0 c1 b1 c2 c3
     codebook 1   b0          b1          ->
@@ -294,7 +294,7 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def _ratios(frame_rates: Sequence[float]) -> list[int] | None:
-    """Return each rate as a multiple of the slowest rate, or None if not all multiples are whole numbers."""
+    """Return each frame rate as a multiple of the slowest one, or None if not all multiples are whole numbers."""
     slowest = min(frame_rates)
     ratios = [round(rate / slowest) for rate in frame_rates]
     pairs = zip(ratios, frame_rates, strict=True)

@@ -13,7 +13,7 @@ There are three formats, drawn here for a codec with 2 tokens per frame (a0 b0 |
                  delayed, so that a token can be       bos a0 a1 a2 eos pad                 delays (0, 1)
                  predicted from tokens in its frame    bos bos b0 b1 b2 eos
 
-All formats have `encode(tokens)` and `decode(integers, n_samples)`. `decode` also accepts sequences sampled from a
+All formats have `encode(tokens)` and `decode(integers, n_samples)`. `decode` also reads sequences sampled from a
 model, with or without a bos, up to the first eos or pad. The drawings are transposed: in the arrays, rows are steps.
 """
 
@@ -107,7 +107,7 @@ class Flat:
             The tokens.
 
         Raises:
-            TokensError: an id is invalid at its position, there is no whole frame, or a frame is incomplete.
+            TokensError: an id is invalid at its position, no frame is whole, or one is incomplete and `cut` is False.
         """
         row = _integers(ids, 1)
         first = _read(row, row == self.bos, (row == self.eos) | (row == self.pad))
@@ -166,7 +166,7 @@ class Factorised:
             The tokens.
 
         Raises:
-            TokensError: a code is out of range, there is no whole frame, or a frame is incomplete.
+            TokensError: a code is out of range, no frame is whole, or one is incomplete and `cut` is False.
         """
         rows = _integers(steps, 2)
         ends = ((rows == self.eos) | (rows == self.pad)).any(axis=1)
@@ -296,7 +296,7 @@ def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
     """Combine sequences of different lengths into one padded array, and return the array and a mask.
 
     Args:
-        sequences: integer arrays [S_i, ...] that differ only in their first dimension.
+        sequences: integer arrays [S_i, ...] whose shapes differ only in the first dimension.
         fill: value of the padding.
 
     Returns:

@@ -36,7 +36,7 @@ def to_text(tokens: Tokens, *, end: bool = True) -> str:
         The text, with one string per token.
 
     Raises:
-        TokensError: the codes do not fill whole frames, or the codec's name contains a reserved character.
+        TokensError: the codes do not fill whole frames, or the codec's name contains |, < or >.
     """
     layout = Layout.of(tokens)
     name = name_of(layout)
@@ -59,7 +59,7 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
         The tokens.
 
     Raises:
-        TokensError: the text contains anything but the tokens of one recording, or the last frame is incomplete.
+        TokensError: the text contains anything but one recording's tokens, or a frame is incomplete and `cut` is False.
     """
     found = segments(text, layout, cut=cut)
     parts = [part for part in found if isinstance(part, Tokens) or part.strip()]
@@ -132,7 +132,7 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
 
 
 def strings(layout: Layout) -> Iterator[str]:
-    """Yield the strings to add to a tokenizer, in codebook order: `tokenizer.add_tokens(list(strings(layout)))`.
+    """Yield the strings of all codes in codebook order, for `tokenizer.add_tokens(list(strings(layout)))`.
 
     Alternatively, `Flat(layout, offset=len(tokenizer))` converts the same codes to ids without text.
 
@@ -140,7 +140,7 @@ def strings(layout: Layout) -> Iterator[str]:
         layout: layout of the tokens.
 
     Raises:
-        TokensError: the codec's name contains a reserved character.
+        TokensError: the codec's name contains |, < or >.
     """
     name = name_of(layout)
     for k, size in enumerate(layout.codebook_sizes):
@@ -148,7 +148,7 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return the codec name that token strings contain, e.g. "silk", or "silk/4" for Silk tokens of 4 dimensions.
+    """Return the codec name that token strings contain, e.g. "silk", or "silk/4" for groups of 4 dimensions.
 
     Args:
         layout: layout of the tokens.

@@ -23,7 +23,7 @@ def available_cores() -> int:
 
 
 def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
-    """Return the lowest CPU quota, in cores, among this process's control groups, or infinity if no group has one.
+    """Return the lowest CPU quota, in cores, among this process's control groups, or infinity if none has a quota.
 
     Both versions of control groups are supported. Version 2 stores the quota in cpu.max, and version 1 in
     cpu.cfs_quota_us and cpu.cfs_period_us.

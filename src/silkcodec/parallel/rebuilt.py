@@ -1,7 +1,7 @@
 """Pickle codecs by storing only the arguments of their constructors.
 
-Sessions, locks and C libraries cannot be pickled, so each process loads its own copy of a codec. Codecs can therefore
-be passed to processes that are started with `spawn` or `forkserver`, e.g. in a `Pool` or a `DataLoader`.
+Sessions, locks and C libraries cannot be pickled, so unpickling loads the codec again. This allows passing codecs to
+processes that are started with `spawn` or `forkserver`, e.g. in a `Pool` or a `DataLoader`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def recipe(codec: Any, **arguments: Any) -> tuple[Any, tuple[Any, ...]]:
 
     Args:
         codec: the codec to pickle.
-        arguments: arguments of its constructor.
+        arguments: arguments of the codec's constructor.
     """
     return rebuild, (type(codec), arguments, _identity(codec))
 

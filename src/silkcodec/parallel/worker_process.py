@@ -99,7 +99,7 @@ def reason_of(exit_code: int | None) -> str:
 def peak_memory_mb() -> float | None:
     """Return the peak resident memory of this process in MB, or None if the system does not report it.
 
-    On Linux, this is VmHWM, because the value of getrusage includes the peak of the parent process.
+    On Linux, this is VmHWM in /proc/self/status, because getrusage also counts the peak of the parent process.
     """
     try:
         with open("/proc/self/status", encoding="ascii") as status:

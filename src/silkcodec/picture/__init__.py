@@ -50,7 +50,7 @@ def spectrograms(
 
     Args:
         original, decoded: natural logarithms of mel magnitudes, float32 [C, 128] each.
-        duration_s: duration of the spectrograms in seconds.
+        duration_s: duration of each recording in seconds, for the time axis.
         titles: title line for each spectrogram.
 
     Returns:

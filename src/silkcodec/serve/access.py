@@ -29,7 +29,7 @@ class DeniedError(SilkError):
 
 
 class RateLimiter:
-    """Limit the request rate of each address with a token bucket.
+    """Limit the request rate of each client address with a token bucket.
 
     Args:
         per_minute: average number of requests per minute. A tenth of this number may arrive at once.
@@ -71,7 +71,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """Count one open object of a client while the `with` block runs. Raises RateError if a limit has been reached."""
+        """Count one open object of a client while the `with` block runs. Raises RateError if a limit is reached."""
         if self._open.total() >= self._total:
             raise RateError(f"The server has reached its limit of {self._total} {self._what}. Try again later.", 1.0)
         if self._open[client] >= self._each:

@@ -163,7 +163,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/codecs", tags=["codec"], dependencies=[guard], responses=_problems())
     async def codecs() -> CodecsOut:
-        """Return the codec that this server runs, and all codecs that its package supports, with measured rates."""
+        """Return the codec that this server runs, and all codecs that its package supports, with their rates."""
         from silkcodec.spec import SILK_SAMPLE_RATE
         from silkcodec.tokens import codebook_sizes
 
@@ -248,7 +248,7 @@ def _refuse_form(request: Request) -> None:
 
 
 def _guard(service: Service) -> Any:
-    """Return a FastAPI dependency that checks a request's token and rate, and refuses requests during shutdown."""
+    """Return a FastAPI dependency that checks the bearer token and request rate, and refuses requests at shutdown."""
     # The scheme only documents the token in OpenAPI. `admit` checks the token.
     scheme = HTTPBearer(auto_error=False, description="The bearer token of the server.")
 

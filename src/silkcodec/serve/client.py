@@ -210,7 +210,7 @@ class _LiveStream:
             raise _closed(error) from error
 
     def _drain_error(self) -> None:
-        """Read messages that arrived before the connection closed. Raises ServerError if one of them reports an error."""
+        """Read the remaining messages of a closed connection. Raises ServerError if one of them reports an error."""
         for message in self._messages(0.1):
             if isinstance(message, dict) and message["type"] == "ended":
                 return
@@ -322,7 +322,7 @@ class EncoderStream(_LiveStream):
 
 
 class DecoderStream(_LiveStream):
-    """Decode codes on the server, like `silkcodec.StreamDecoder`.
+    """Decode codes on the server. The methods are those of `silkcodec.StreamDecoder`.
 
     `Client.decoder` creates this object.
 

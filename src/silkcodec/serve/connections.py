@@ -1,9 +1,9 @@
 """Limit how much is read from each connection, so that no client can block or slow down the others.
 
-HTTP: a client must send the head of a request within `header_s` seconds. While the server waits for too many heads, the
-limit is `pressed_s` seconds. WebSocket: each stream has a budget of messages and bytes per second. If a stream exceeds
-its budget, the server pauses reading from it. Both kinds of connections are read in pieces of at most READ_BYTES bytes.
-Between two pieces, the event loop serves the other connections.
+HTTP: a client must send the head of a request within `header_s` seconds, or within `pressed_s` seconds if the server is
+waiting on too many connections. WebSocket: each stream has a budget of messages and bytes per second. If a stream
+exceeds its budget, the server pauses reading from it. Both kinds of connections are read in pieces of at most
+READ_BYTES bytes. Between two pieces, the event loop serves the other connections.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def http_class(limits: Limits) -> type[H11Protocol]:
     waiting = Waiting(limits)
 
     class Http(H11Protocol):
-        """Close connections that do not send the head of a request in time, and read in small pieces."""
+        """Close connections on which the head of a request does not arrive in time, and read data in small pieces."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -201,7 +201,7 @@ class _CountedFrames(ServerProtocol):
 
 
 def _bound_silence(transport: asyncio.Transport, limits: Limits) -> None:
-    """Let the kernel close the connection if the client does not acknowledge data for twice `send_s` seconds.
+    """Let the kernel close the connection if the client does not acknowledge data for 2 * `send_s` seconds.
 
     The default of the kernel is about 15 minutes.
     """

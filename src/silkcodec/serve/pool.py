@@ -53,7 +53,7 @@ class Pool:
         self._closing = asyncio.Event()
 
     def start(self) -> None:
-        """Start the workers. `is_ready` becomes True when one for streams and one for files have loaded the model."""
+        """Start the workers. `is_ready` becomes True when a stream worker and a file worker have loaded the model."""
         self._keepers = [asyncio.create_task(self._keep(slot)) for slot in range(len(self._roles))]
 
     async def close(self) -> None:
@@ -70,7 +70,7 @@ class Pool:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether at least one worker for streams and one for files are ready."""
+        """Return whether at least one stream worker and one file worker are ready."""
         return bool(self.workers("streams") and self.workers("files"))
 
     async def _keep(self, slot: int) -> None:
