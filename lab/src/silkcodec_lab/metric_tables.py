@@ -25,7 +25,7 @@ def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> I
     """Yield a table cell for each metric: its mean, with the interval if there is more than one clip.
 
     Args:
-        result: Result that defines the metrics.
+        result: Result of an experiment, which lists the metrics.
         metrics: Means and intervals, keyed by metric name.
         signed: Whether to write a plus sign before positive means, for differences.
     """
@@ -39,12 +39,12 @@ def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> I
 
 
 def significance_table(result: Result, title: str, comparisons: Mapping[str, Sequence[Metrics]]) -> str:
-    """Return a table that counts the significant improvements and the significant deteriorations.
+    """Return a table that counts the significant improvements and deteriorations in each metric.
 
     Args:
-        result: Result that defines the metrics.
+        result: Result of an experiment, which lists the metrics.
         title: Header of the first column.
-        comparisons: Differences to count, keyed by row label.
+        comparisons: Lists of differences with their intervals, keyed by row label.
     """
     rows = []
     for label, differences in comparisons.items():

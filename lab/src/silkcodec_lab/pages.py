@@ -48,7 +48,7 @@ IDLE_CORES = 0.1  # If other processes use more cores than this, the page warns 
 
 
 def head(experiment: str) -> Result:
-    """Return the first fields of every result of the given experiment."""
+    """Return the fields with which every result of the given experiment begins."""
     return results.head(f"silk lab {experiment}", FORMAT)
 
 
@@ -114,7 +114,7 @@ def targets(name: str, folder: str | os.PathLike[str], *, overwrite: bool = Fals
     """Return the paths of the page and the figure of a result with the given name.
 
     Raises:
-        OutputError: A file exists or cannot be written.
+        OutputError: A file exists and `overwrite` is False, or it cannot be written.
     """
     page, figure = Path(folder) / f"{name}.md", Path(folder) / f"{name}.png"
     return check_output(page, overwrite=overwrite), check_output(figure, overwrite=overwrite)
@@ -124,7 +124,8 @@ def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = F
     """Write the page and the figure of a result, e.g. FOLDER/lm-cost.md and FOLDER/lm-cost.png, and return their paths.
 
     Raises:
-        OutputError: A file exists or cannot be written. Both paths are checked before either file is written.
+        OutputError: A file exists and `overwrite` is False, or it cannot be written. Both paths are checked before
+            either file is written.
     """
     paths = targets(name_of(result), folder, overwrite=overwrite)
     drawn: bytes = _page_of(result).figure(result)
@@ -141,7 +142,7 @@ def write_json(result: Result, path: str | os.PathLike[str], *, overwrite: bool 
 
 
 def provenance(result: Result, *, times: bool = False) -> str:
-    """Return the version, the date and the machine that produced a result.
+    """Describe how a result was produced: version, date and machine.
 
     If the machine was not idle, the text includes a warning.
 
@@ -175,6 +176,6 @@ def _page_of(result: Result) -> ModuleType:
 
 
 def committed(experiment: str) -> list[Path]:
-    """Return the paths of an experiment's committed results. Wheels do not include them."""
+    """Return the paths of an experiment's committed results. Wheels do not include these files."""
     package = EXPERIMENTS[experiment].rpartition(".")[2]
     return sorted((Path(__file__).parent / package / "results").glob("*.json"))

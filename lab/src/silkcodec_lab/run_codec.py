@@ -1,6 +1,7 @@
 """Wrap the model of a training run as a `Codec`. The run does not have to be exported and can use any quantizer.
 
-Each code position in a frame counts as a codebook. Coarse codes come first, so `n_codebooks` can keep whole stages:
+Each code position in a frame counts as a codebook. Coarse codes come first, so that `n_codebooks` can omit the last
+stages of a residual quantizer:
 
     rvq          ordered by stage, then by vector: the first 8 codes are stage 1 of the 8 vectors
     multiscale   ordered by scale, with 2, 4, 8 and 16 codes per frame
@@ -36,9 +37,9 @@ class RunCodec:
         run: Folder of the run, with config.toml and checkpoint.safetensors.
 
     Attributes:
-        model: Network with averaged weights, in evaluation mode.
+        model: Network with the moving average of the weights, in evaluation mode.
         config: Configuration of the run.
-        n_steps: Number of training steps of the checkpoint.
+        n_steps: Number of training steps before the checkpoint.
         stages: Values of `n_codebooks` that keep whole stages of the quantizer. The last value keeps all codes.
 
     Raises:
@@ -94,7 +95,7 @@ class RunCodec:
         return wave
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return `n_codebooks`, or the total number of codebooks for None. Raises ArgumentError if out of range."""
+        """Return `n_codebooks`, or the total number if it is None. Raises ArgumentError if it is out of range."""
         k = len(self.codebook_sizes)
         if n_codebooks is not None and n_codebooks not in range(1, k + 1):
             raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{self.name}'; got {n_codebooks}.")
@@ -104,7 +105,7 @@ class RunCodec:
 def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
     """Return the indices that sort the codes of a frame from coarse to fine, int64 [K].
 
-    RVQ returns codes ordered by vector. The returned indices order them by stage.
+    RVQ orders codes by vector. The returned indices order them by stage.
 
     >>> coarse_first(RVQ(latent_width=4, vectors=2, codebooks=3, entries=2), 6).tolist()
     [0, 3, 1, 4, 2, 5]
@@ -114,7 +115,7 @@ def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
 
 
 def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
-    """Return the code counts that correspond to whole stages of a quantizer.
+    """Return the numbers of codes in the first stage of a quantizer, in the first two stages, and so on.
 
     >>> stages(MultiScaleRVQ(entries=2), 30), stages(RVQ(entries=2), 32), stages(FSQ(), 3)
     ((2, 6, 14, 30), (8, 16, 24, 32), (1, 2, 3))
@@ -134,10 +135,10 @@ def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
 
     Args:
         quantizer: Quantizer of the model.
-        codes: Codes in the order of the network, int64 [..., K]; -1 for missing codes.
+        codes: Codes in the order in which the network returns them, int64 [..., K]; -1 for missing codes.
 
     Returns:
-        Latent, float32 [..., D].
+        The quantized latent, float32 [..., D].
     """
     missing, chosen = codes < 0, codes.clamp(min=0)
     if isinstance(quantizer, FSQ):

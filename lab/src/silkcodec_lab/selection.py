@@ -54,7 +54,9 @@ def select(
     held_out_s: float,
     seed: int,
 ) -> Selection:
-    """Select clips in random order until the given durations are reached. The last clip is shortened.
+    """Select training and held-out clips in random order until both durations are reached.
+
+    The last training clip and the last held-out clip are shortened if necessary.
 
     Args:
         inputs: Audio files, folders, or a manifest.
@@ -87,7 +89,7 @@ def select(
 
 
 def waves(part: Part) -> Iterator[NDArray[np.float32]]:
-    """Yield the audio of a part of a clip in blocks of at most `BLOCK_S` seconds, float32 [T] at 24 kHz."""
+    """Yield the audio of a selected clip in blocks of at most `BLOCK_S` seconds, float32 [T] at 24 kHz."""
     clip, seconds = part
     with audio.Reader(clip.path, SILK_SAMPLE_RATE) as reader:
         while seconds > 0 and len(wave := reader.read(round(min(seconds, BLOCK_S) * SILK_SAMPLE_RATE))):
@@ -96,7 +98,7 @@ def waves(part: Part) -> Iterator[NDArray[np.float32]]:
 
 
 def describe_speech(facts: dict[str, Any]) -> str:
-    """Format the duration and the number of clips of one entry in `Selection.facts`."""
+    """Format the duration and the number of clips, given one of the values in `Selection.facts`."""
     seconds, n_clips = facts["duration_s"], facts["n_clips"]
     duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
     return f"{n_clips} clips, {duration} in total" if n_clips > 1 else f"one clip of {duration}"

@@ -7,7 +7,7 @@
     hf/            Hugging Face Transformers classes for Silk (extra [hf])
     baselines/     EnCodec, DAC, Mimi and SNAC, for comparison (extra [baselines])
 
-`silkcodec` does not import this package. It runs the exported graphs with ONNX Runtime.
+`silkcodec` does not import `silkcodec_torch`. It runs the exported graphs with ONNX Runtime.
 """
 
 __version__ = "0.2.0"

@@ -9,7 +9,7 @@ QUESTION = "How expensive are a codec's tokens for a language model?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer in two sentences, with numbers from a result."""
+    """Return the answer to `QUESTION` in two sentences, with numbers from a result."""
     found = result["codecs"]
     shares = ", ".join(
         f"{name} {number(100 * one['share_of_raw_bits'], 1)} %"

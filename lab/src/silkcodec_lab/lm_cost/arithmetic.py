@@ -12,12 +12,15 @@ MINUTE_S = 60
 
 
 def arithmetic(layout: Layout) -> dict[str, Any]:
-    """Return the costs that follow from the layout: steps, sequence lengths, vocabulary and output parameters.
+    """Return the costs that follow from a token layout: sequence lengths, vocabulary sizes and output parameters.
 
-    A minute is rounded up to whole frames. The pattern `flat` has one step per token. The pattern `frame` has one step
-    per frame, and the tokens of a frame are predicted together or by a small second model. The pattern `delay` has one
-    step per frame and delays token p by p steps (MusicGen, arXiv 2306.05284), which adds P - 1 steps for P
-    tokens per frame.
+    The sequence lengths are the numbers of language-model steps for one minute of speech, rounded up to whole frames.
+    They depend on how the tokens are arranged in steps:
+
+        flat     one step per token
+        frame    one step per frame; the tokens of a frame are predicted together or by a small second model
+        delay    one step per frame, with token p delayed by p steps (MusicGen, arXiv 2306.05284); this adds P - 1 steps
+                 for P tokens per frame
     """
     n_frames = math.ceil(round(MINUTE_S * layout.frame_rate, 6))
     n_tokens = len(layout.codebook_of)

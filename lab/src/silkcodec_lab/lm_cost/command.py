@@ -42,7 +42,7 @@ def lm_cost(
 ) -> None:
     """Measure the cost of tokens for a language model.
 
-    The command trains the same tiny model on the tokens of each codec and reports bits, steps and times.
+    The command trains one tiny language model per codec, with the same settings, and reports bits, steps and times.
     """
     from silkcodec_lab.lm_cost import experiment
     from silkcodec_lab.lm_cost.lm_training import TrainingPlan

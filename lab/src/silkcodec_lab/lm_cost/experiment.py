@@ -1,12 +1,13 @@
-"""Measure the cost of tokens for a language model, with the same speech and the same model for all codecs.
+"""Measure the cost of tokens for a language model, with the same speech and the same kind of model for all codecs.
 
     clips -> codec -> tokens -> layout -> frames [F, P, H] -> tiny language model -> bits, steps, seconds
 
 Sequence lengths, vocabulary sizes and output parameters follow from the layout of the tokens. Bits per second on
-held-out speech, training time and sampling time are measured with the same transformer, trained on the same speech.
+held-out speech, training time and sampling time are measured with transformers of the same design, one per codec,
+which are trained on the same speech.
 
-A codec whose published weights are not available gets random weights and is listed in `cost_only`. Its tokens have
-the correct layout but no content, so only lengths and times are measured.
+A codec whose published weights are not available can be measured with random weights. It is then listed in `cost_only`.
+Its tokens have the correct layout but no content, so only lengths and times are measured.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ class View:
     """Represent a codec with optionally regrouped tokens, e.g. `silk/4`, which is Silk with 4 dimensions per token.
 
     Attributes:
-        name: Name of the codec and the grouping, without the path of the weights.
+        name: Name of the codec, with the grouping if there is one, but without the path of the weights.
         base: Codec name for `silkcodec.load`.
         dims_per_token: Dimensions per token. None: do not regroup the tokens.
-        bits: Whether to train on the tokens. False: measure only lengths and times.
+        bits: Whether to train a model on the tokens and measure bits. False: measure only lengths and times.
     """
 
     name: str
@@ -56,7 +57,7 @@ class View:
     bits: bool
 
     def regroup(self, tokens: Tokens) -> Tokens:
-        """Return the tokens regrouped to `dims_per_token`."""
+        """Return the tokens, regrouped to `dims_per_token` dimensions each. None: return them unchanged."""
         return tokens if self.dims_per_token is None else tokens.regroup(self.dims_per_token)
 
 
@@ -78,9 +79,9 @@ def lm_cost(
         codecs: Codec names, as for `silkcodec.load`, and `silk/N` for Silk with N dimensions per token.
         cost_only: Names of codecs with random weights, for which bits are not measured.
         splits: Training split and held-out split of the manifest. None: hold out a tenth of the clips at random.
-        train_minutes: Maximum minutes of training speech. Clips are drawn with the seed of the plan.
+        train_minutes: Maximum minutes of training speech. Clips are selected at random with the seed in `plan`.
         held_out_minutes: Maximum minutes of held-out speech.
-        plan: Settings of the model and the training, which are the same for all codecs.
+        plan: Settings of the language models and their training, which are the same for all codecs.
         progress: Progress callback, called after each optimizer step.
 
     Returns:
@@ -89,7 +90,7 @@ def lm_cost(
     Raises:
         ArgumentError, AudioError: An argument or a clip is invalid. This is checked before the measurement.
         MissingExtraError, WeightsError: A codec cannot be loaded. This is checked before the measurement.
-        TokensError: The tokens do not have a layout; see `silkcodec.lm.layout`.
+        TokensError: The tokens of a codec cannot be arranged for a language model; see `silkcodec.lm.layout`.
     """
     plan = plan or TrainingPlan()
     loaded, views = _load_all(codecs, cost_only)
@@ -130,7 +131,7 @@ def lm_cost(
 
 
 def encode(codec: Codec, parts: list[Part], limit_s: float) -> Iterator[Tokens]:
-    """Yield the tokens of up to `limit_s` seconds of speech."""
+    """Encode up to `limit_s` seconds of speech, and yield the tokens of each block of audio."""
     for clip, seconds in parts:
         left_s = min(seconds, limit_s)
         if left_s <= 0:
@@ -144,7 +145,7 @@ def _load_all(codecs: Sequence[str], cost_only: Sequence[str]) -> tuple[dict[str
     """Load each codec once.
 
     Returns:
-        Two values: the codecs, keyed by name, and the views of their tokens.
+        Two values: the codecs, keyed by name, and a `View` for each requested codec and grouping.
 
     Raises:
         ArgumentError: No codec is given, a codec is given twice, or a grouping is invalid. See also `load`.
@@ -175,7 +176,7 @@ def _measure(
     plan: TrainingPlan,
     advance: lm_training.Advance,
 ) -> dict[str, Any]:
-    """Return all measurements of one view."""
+    """Return all measurements for one codec and grouping."""
     encoded, held_out = ([view.regroup(tokens) for tokens in part] for part in (encoded, held_out))
     layout = Layout.of(max(encoded, key=lambda tokens: tokens.n_frames))
     frames = join(layout, encoded)
@@ -211,19 +212,19 @@ def _times(
 
 
 def join(layout: Layout, many: list[Tokens]) -> Frames:
-    """Concatenate the frames of several recordings, int64 [F, P, H]."""
+    """Return the tokens of several recordings as one sequence of frames, int64 [F, P, H]."""
     return np.concatenate([layout.frames(tokens) for tokens in many])
 
 
 def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
-    """Compare the codecs' language models after equal training time, and add each model's result to `figures`.
+    """Compare the codecs' language models after the same training time, and add each model's result to `figures`.
 
     The result is the model's bits per second as a share of the codec's raw bits per second. It is interpolated
     between checkpoints.
 
     Returns:
-        The training time in seconds after which the models are compared, which is that of the model that finished
-        fastest. None if no model was trained.
+        The training time after which the models are compared, in seconds. It is the shortest training time of any
+        model. None if no model was trained.
     """
     trained = [found for found in figures.values() if not found["cost_only"]]
     if not trained:

@@ -1,4 +1,4 @@
-"""Define the tiny language model of the experiment, which is the same for all codecs.
+"""Define the tiny language model of the experiment, whose design is the same for all codecs.
 
 It is an RQ-Transformer (Lee et al., 2022, https://arxiv.org/abs/2203.01941) with a transformer over frames (the body)
 and a smaller transformer over the tokens of a frame (the depth part). Moshi uses the same design with Mimi
@@ -11,7 +11,8 @@ and a smaller transformer over the tokens of a frame (the depth part). Moshi use
 
 The body and the depth part have the same size for all codecs. The sizes of the token vectors, the projection and the
 heads depend on the vocabulary, which is part of the cost of tokens. The heads are initialized with zeros, so an
-untrained model predicts a uniform distribution, and its bits are the raw bits of the tokens.
+untrained model predicts a uniform distribution, and its cross-entropy equals the raw bits of the tokens. A head is an
+output layer for one part of a token; see `silkcodec.lm.layout`.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class CausalTransformer(nn.Module):
-    """Apply causal layers with a key-value cache."""
+    """Apply a stack of causal transformer layers with a key-value cache."""
 
     def __init__(self, width: int, heads: int, layers: int):
         super().__init__()
@@ -93,7 +94,7 @@ class CausalTransformer(nn.Module):
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Return the output for x [B, T, W] and the cache for the next call. If a cache is given, T must be 1."""
+        """Return the output for x [B, T, W] and the cache for the next call. If `cache` is given, T must be 1."""
         start = cache[0][0].shape[2] if cache else 0
         angle = torch.arange(start, start + x.shape[1])[:, None] * self.frequency
         cos, sin, new_cache = angle.cos(), angle.sin(), []
@@ -104,7 +105,7 @@ class CausalTransformer(nn.Module):
 
 
 class FrameLanguageModel(nn.Module):
-    """Predict the tokens of one codec.
+    """Predict each token of a codec from the previous tokens.
 
     Args:
         head_sizes: Number of codes of each head, int [P, H]; see `silkcodec.lm.layout`.
@@ -129,19 +130,19 @@ class FrameLanguageModel(nn.Module):
         self.out = nn.Parameter(torch.zeros(n_tokens, size.depth_width, n_heads * largest))
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Return token vectors [..., P, W'] for codes [..., P, H], summed over the heads of a token."""
+        """Return a vector for each token, [..., P, W'], given codes [..., P, H]. Vectors are summed over heads."""
         return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits [P, N, H, S], given outputs of the depth part [N, P, W'].
 
-        Codes beyond the size of a head get -inf.
+        S is the number of codes of the largest head. For a smaller head, the logits of the other codes are -inf.
         """
         scores = torch.bmm(x.transpose(0, 1), self.out).unflatten(-1, self.closed.shape[1:])
         return scores + self.closed[:, None]
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return the logits [P, B * F, H, S] of codes, int64 [B, F, P, H], given all previous codes."""
+        """Return logits [P, B * F, H, S] for codes, int64 [B, F, P, H]. Each token is predicted from earlier tokens."""
         vectors = self.embed(codes)  # [B, F, P, W']
         frames = self.join(vectors.flatten(2))
         delayed = torch.cat([self.start.expand(len(codes), 1, -1), frames[:, :-1]], dim=1)
@@ -150,7 +151,7 @@ class FrameLanguageModel(nn.Module):
         return self.logits(self.depth(context[:, None] + previous + self.which)[0])
 
     def bits(self, codes: Tensor) -> Tensor:
-        """Return the cross-entropy of each frame in bits, float32 [B, F], given codes, int64 [B, F, P, H]."""
+        """Return the cross-entropy of each frame in bits, float32 [B, F], for codes, int64 [B, F, P, H]."""
         logits = self(codes)
         target = codes.flatten(0, 1).transpose(0, 1)  # [P, B * F, H]
         nats = functional.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
@@ -167,7 +168,7 @@ class FrameLanguageModel(nn.Module):
         return torch.stack(frames)
 
     def _sample_frame(self, context: Tensor, generator: torch.Generator) -> Tensor:
-        """Sample the codes of a frame [P, H], given the projected output of the body [1, W']."""
+        """Sample the codes of one frame, int64 [P, H], given the projected output of the body [1, W']."""
         codes, cache, previous = [], None, torch.zeros_like(context)
         for p in range(len(self.which)):
             x, cache = self.depth((context + previous + self.which[p])[:, None], cache)

@@ -1,8 +1,8 @@
 """Train, score and time the language model on the frames of one codec.
 
-The model of each codec takes the same number of optimizer steps on the same excerpts of the speech. The
+The model of each codec is trained for the same number of optimizer steps on the same excerpts of the speech. The
 learning rate is constant after a short warm-up, so an intermediate result is the same as the final result of a shorter
-run. Codecs can therefore be compared at equal amounts of speech and at equal training times.
+training run. Codecs can therefore be compared after the same amount of speech and after the same training time.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Advance = Callable[[int], None]  # called with the number of new optimizer steps
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Hold the settings of the model and the training, which are the same for all codecs.
+    """Hold the settings of the language model and its training, which are the same for all codecs.
 
     Attributes:
-        passes: Average number of passes over the training speech. Windows are drawn at random.
-        window_s: Seconds of speech per sequence.
-        batch: Sequences per step.
+        passes: Average number of passes over the training speech.
+        window_s: Seconds of speech per training sequence (window). Windows are drawn at random.
+        batch: Sequences per optimizer step.
         learning_rate: Learning rate after the warm-up.
         warmup_steps: Number of steps of the linear warm-up.
         weight_decay: Weight decay of AdamW.
@@ -88,7 +88,8 @@ def train(
 
     Returns:
         Two values: the model, and a dictionary with the keys "curve" (one point per checkpoint),
-        "bits_per_second_of_windows" (at the last checkpoint) and "wall_s" (training time in seconds).
+        "bits_per_second_of_windows" (one value per held-out window, at the last checkpoint) and "wall_s" (training time
+        in seconds).
     """
     n_window = min(plan.window_frames(frame_rate), len(frames), len(held_out))
     model, optimizer = _model(head_sizes, plan)
@@ -121,7 +122,7 @@ def train(
 
 @torch.inference_mode()
 def score(model: FrameLanguageModel, frames: Tensor, n_window: int, frame_rate: float) -> NDArray[np.float64]:
-    """Return the bits per second of each whole window of frames [F, P, H], without context from earlier windows."""
+    """Return the bits per second of each complete window of `frames` [F, P, H], without context from other windows."""
     n_windows = len(frames) // n_window
     windows = frames[: n_windows * n_window].unflatten(0, (n_windows, n_window))
     bits = torch.cat([model.bits(part).sum(1) for part in windows.split(2)])
@@ -159,7 +160,7 @@ def time_steps(
 
 
 def sampling_times_real_time(model: FrameLanguageModel, frame_rate: float, plan: TrainingPlan) -> float:
-    """Return the sampling speed in seconds of speech per second, for one sequence on one thread."""
+    """Return the sampling speed, in seconds of speech per second of computation, for one sequence on one thread."""
     n_frames = max(1, round(min(SAMPLE_S, plan.window_s) * frame_rate))
     with threads(1):
         generator = torch.Generator().manual_seed(plan.seed)
@@ -180,7 +181,7 @@ def _model(head_sizes: NDArray[np.int64], plan: TrainingPlan) -> tuple[FrameLang
 def _step(
     model: FrameLanguageModel, optimizer: torch.optim.Optimizer, codes: Tensor, plan: TrainingPlan, step: int
 ) -> None:
-    """Take an optimizer step on codes [B, F, P, H]. The loss in bits per token has a similar scale for all codecs."""
+    """Take an optimizer step on codes [B, F, P, H]. The loss is in bits per token, a similar scale for all codecs."""
     for group in optimizer.param_groups:
         group["lr"] = plan.learning_rate * min(1.0, step / plan.warmup_steps)
     loss = model.bits(codes).mean() / codes.shape[2]

@@ -175,7 +175,7 @@ def _predicted(trained: dict[str, Any], equal_time_s: float) -> str:
 
 
 def _overfitted(trained: dict[str, Any]) -> list[str]:
-    """Return a sentence for each codec whose held-out bits increase after a minimum."""
+    """Return sentences for each codec whose bits per second on held-out speech rise again during training."""
     sentences = []
     for name, found in trained.items():
         lowest = min(found["curve"], key=lambda point: point["bits_per_second"])
@@ -236,7 +236,10 @@ def reproduce(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """Return the figure as PNG. It shows steps per minute, and bits against training speech and training time."""
+    """Return the figure as PNG.
+
+    It shows language-model steps per minute of speech, and bits against training speech and training time.
+    """
     codecs = result["codecs"]
     drawing = new_figure(13, 4.4)
     bars, speech, seconds = drawing.subplots(1, 3)
@@ -267,7 +270,7 @@ def _share(point: dict[str, Any], found: dict[str, Any]) -> float:
 
 
 def _bits(entry: dict[str, Any]) -> str:
-    """Format bits per second, and their interval if there is more than one window."""
+    """Format the mean bits per second, with their interval if there is more than one window."""
     return interval(entry, 0) if entry["n"] > 1 else number(entry["mean"], 0)
 
 

@@ -1,1 +1,1 @@
-"""Measure the quantization error of VQ, RVQ and FSQ by codebook size."""
+"""Measure how the quantization errors of VQ, RVQ and FSQ depend on codebook size."""

@@ -11,7 +11,7 @@ QUESTION = (
 
 
 def answer(result: Result) -> str:
-    """Return the answer with numbers from a result."""
+    """Return the answer to `QUESTION`, with numbers from a result."""
 
     def error(latents: str, name: str) -> str:
         return number(100 * result["latents"][latents]["quantizers"][name][-1]["held_out"]["mean"], 1)

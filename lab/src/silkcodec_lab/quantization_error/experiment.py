@@ -2,8 +2,9 @@
 
     clips -> vectors [N, D] -> quantizers of 1 to 12 bits, fitted to training speech -> error on held-out speech
 
-Two kinds of vectors are measured. Log-mel patches do not depend on a codec. Silk's latents before rounding are split
-into groups of four numbers, as in `Tokens.regroup(4)`. Silk rounds each number to 8 levels, so a group has 12 bits.
+Two kinds of vectors are quantized. The first kind, log-mel patches, does not depend on a codec. The second kind is
+groups of four numbers from Silk's latents before rounding, as in `Tokens.regroup(4)`. Silk rounds each number to 8
+levels, so a group has 12 bits.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def quantization_error(
     bits: Sequence[int] = BITS,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure the quantization error by codebook size.
+    """Measure how the quantization errors of VQ, RVQ and FSQ depend on codebook size.
 
     Args:
         inputs: Audio files, folders, or a manifest.
@@ -56,7 +57,8 @@ def quantization_error(
         train_minutes: Maximum minutes of training speech, selected at random.
         held_out_minutes: Maximum minutes of held-out speech, selected at random.
         seed: First random seed.
-        n_seeds: Number of fits, with consecutive seeds. Each fit draws its own training vectors and initial entries.
+        n_seeds: Number of fits per quantizer and size, with consecutive seeds. Each fit uses different random training
+            vectors and initial entries.
         bits: Numbers of bits per vector to measure.
         progress: Progress callback, called after each fit.
 
@@ -113,7 +115,7 @@ def quantization_error(
 def compare(
     train: Vectors, held_out: Sequence[Vectors], bits: Sequence[int], seeds: Sequence[int], advance: Callable[[], None]
 ) -> dict[str, Any]:
-    """Measure each quantizer with each number of bits.
+    """Measure the error of each quantizer in `QUANTIZERS` for each number of bits.
 
     Args:
         train: Training vectors, [N, D].
@@ -174,7 +176,7 @@ def _squared_error(quantizer: ResidualChain | ScalarGrid, vectors: torch.Tensor)
 def _summary(
     bits: int, runs: Sequence[dict[str, Any] | None], variances: Sequence[float], mean: Any, seed: int
 ) -> dict[str, Any] | None:
-    """Summarize several fits. Errors are shares of the variance around the training mean."""
+    """Summarize fits with different seeds. Errors are shares of the variance around the mean training vector."""
     made = [run for run in runs if run is not None]
     if not made:
         return None
@@ -190,7 +192,7 @@ def _summary(
 
 
 def _over_clips(errors: NDArray[np.float64], variances: Sequence[float], seed: int) -> dict[str, Any]:
-    """Return the error as a share of the variance, with a bootstrap interval over clips weighted by variance."""
+    """Return the error as a share of the variance, with a bootstrap interval. Clips are weighted by variance."""
     shares = [error / max(variance, 1e-30) for error, variance in zip(errors, variances, strict=True)]
     return bootstrap(shares, seed, weights=variances)
 
@@ -213,7 +215,7 @@ def log_mel_patches(wave: NDArray[np.float32]) -> Vectors:
 
 
 def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
-    """Return Silk's latents for the whole frames of a waveform [T] at 24 kHz, float32 [32 * frames, 4]."""
+    """Return Silk's latents for a waveform [T] at 24 kHz in groups of four numbers, float32 [32 * n_frames, 4]."""
     n_frames = len(wave) // mel.FRAME
     if n_frames == 0:
         return np.zeros((0, SILK_DIMS), dtype=np.float32)

@@ -86,7 +86,7 @@ def findings(result: Result) -> list[str]:
 
 
 def _table(found: dict[str, Any]) -> str:
-    """Return a table of held-out errors with one row per size and one column per quantizer."""
+    """Return a table of errors on held-out speech, with one row per codebook size and one column per quantizer."""
     several = _several(found)
     rows = []
     for i, bits in enumerate(_bits(found)):
@@ -97,7 +97,7 @@ def _table(found: dict[str, Any]) -> str:
 
 
 def _findings(name: str, found: dict[str, Any]) -> list[str]:
-    """Return a list of findings about one kind of vectors, mainly for the largest size."""
+    """Return a list of findings about one kind of vectors, mainly for the largest codebook size."""
     sentences = []
     largest = max(_bits(found))
     common = [bits for bits in _bits(found) if all(_at(found, of, bits) for of in QUANTIZERS)]
@@ -148,7 +148,8 @@ def reproduce(result: Result) -> str:
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows the held-out error and its ratio to the training error by codebook size. Each kind of vector has a column.
+    It shows the error on held-out speech, and its ratio to the error on training speech, for each codebook size. Each
+    kind of vector has its own column of plots.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -186,7 +187,7 @@ def figure(result: Result) -> bytes:
 
 
 def _bits(found: dict[str, Any]) -> list[int]:
-    """Return the numbers of bits of all rows. FSQ is measured with all of them."""
+    """Return the measured numbers of bits per vector, all of which are available for FSQ."""
     return [point["bits"] for point in found["quantizers"]["fsq"]]
 
 
@@ -195,7 +196,7 @@ def _at(found: dict[str, Any], name: str, bits: int) -> dict[str, Any] | None:
 
 
 def _several(found: dict[str, Any]) -> bool:
-    """Return whether there is more than one held-out clip. Otherwise, there are no intervals."""
+    """Return whether there is more than one held-out clip, so that intervals can be shown."""
     return bool(found["quantizers"]["fsq"][0]["held_out"]["n"] > 1)
 
 

@@ -9,7 +9,7 @@ QUESTION = "How much of the error does each codebook of a residual quantizer rem
 
 
 def answer(result: Result) -> str:
-    """Return the answer in two sentences, with numbers from a result."""
+    """Return the answer to `QUESTION` in two sentences, with numbers from a result."""
     left = [stage["error_db"] for stage in result["stages"]]
     some = [1, *(n for n in (4, 8) if n < len(left)), len(left)]
     errors = ", ".join(f"{number(left[n - 1], 1)} dB ({n})" for n in some)

@@ -1,6 +1,6 @@
-"""Quantize one moment of a recording with residual codebooks, and measure the error after each of them.
+"""Quantize one log-mel column of a recording with residual codebooks, and measure the error after each codebook.
 
-    log-mel column at the moment [128] - entry 1 - entry 2 - ... - entry 32 = residual
+    log-mel column [128] - entry of codebook 1 - entry of codebook 2 - ... - entry of codebook 32 = residual
 
 The codebooks are fitted to other speech or to the rest of the recording. Each codebook is fitted to the residual of
 the previous ones.
@@ -45,13 +45,13 @@ def residual(
     minutes: float = 10.0,
     seed: int = 0,
 ) -> Result:
-    """Quantize one log-mel column of a recording with residual codebooks, and measure the error after each of them.
+    """Quantize one log-mel column of a recording with residual codebooks, and measure the error after each codebook.
 
     Args:
-        path: Recording.
-        at_s: Position of the moment, in seconds from the start of the recording.
+        path: Path of the recording.
+        at_s: Position of the column, in seconds from the start of the recording.
         speech: Audio files, folders, or a manifest with training speech. The recording itself is excluded. If empty,
-            the training speech is the recording, excluding `NEAR_S` seconds before and after the moment.
+            the training speech is the recording, except for `NEAR_S` seconds before and after the column.
         n_codebooks: Number of codebooks, 1 to 32.
         entries: Number of entries of each codebook.
         minutes: Maximum minutes of training speech, selected at random.
@@ -61,7 +61,7 @@ def residual(
         The content of residual.json.
 
     Raises:
-        ArgumentError: The moment is outside the recording, an argument is invalid, or there is too little speech.
+        ArgumentError: The position is outside the recording, an argument is invalid, or there is too little speech.
         AudioError: A file cannot be read.
     """
     if not 1 <= n_codebooks <= MAX_CODEBOOKS:
@@ -115,13 +115,13 @@ def residual(
 def follow(
     chain: ResidualChain, vector: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
-    """Quantize one vector [D] with each codebook in turn.
+    """Quantize one vector [D] with each residual codebook in turn, and measure the error.
 
     The computation uses float64. As a check, the entries and the residual are added up after each codebook.
     `sum_off_by` is the largest difference between this sum and the vector.
 
     Returns:
-        Two values: a dictionary of measurements for each codebook, and the sums of the entries up to each codebook,
+        Two values: a dictionary of measurements for each codebook, and the cumulative sums of the selected entries,
         float64 [K, D].
     """
     start = vector.astype(np.float64)
@@ -154,7 +154,7 @@ def follow(
 
 
 def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
-    """Return the RMS residual of vectors, float32 [N, D], after each codebook, in dB."""
+    """Return the RMS residual of log-mel vectors, float32 [N, D], after each codebook, in dB."""
     left, errors = vectors, []
     for book in chain.books:
         left = left - book(nearest(book, left))
@@ -184,7 +184,7 @@ def _speech(
     minutes: float,
     seed: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """Return the training columns, float32 [C, 128], and the number of clips from which they come."""
+    """Return the log-mel columns for training, float32 [C, 128], and the number of clips from which they come."""
     if not inputs:
         near = round(NEAR_S / COLUMN_S)
         return np.concatenate([recording[: max(0, place - near)], recording[place + near + 1 :]]), 1
@@ -207,5 +207,5 @@ def _speech(
 
 
 def _db(values: NDArray[Any]) -> float:
-    """Return the RMS over the bands in dB, given natural logarithms of magnitudes."""
+    """Convert natural logarithms of magnitudes to dB, and return their RMS."""
     return float(np.sqrt(np.square(values, dtype=np.float64).mean())) * DB

@@ -135,7 +135,10 @@ def reproduce(result: Result) -> str:
 
 
 def figure(result: Result) -> bytes:
-    """Return the figure as PNG. It shows the spectrum with sums of entries, and the error after each codebook."""
+    """Return the figure as PNG.
+
+    It shows the spectrum, its approximations by sums of entries, and the error after each codebook.
+    """
     from matplotlib import colormaps
 
     settings, n_stages = result["settings"], len(result["stages"])

@@ -9,7 +9,7 @@ QUESTION = "How do bit errors and lost frames affect quality?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer in one sentence, with numbers from a result."""
+    """Return the answer to `QUESTION` in one sentence, with numbers from a result."""
     rate = max(entry["rate"] for entry in result["flips"])
     losses = []
     for codec in result["codecs"]:

@@ -40,7 +40,7 @@ def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[To
 
 
 def code_bits(sizes: Sequence[int]) -> list[int]:
-    """Return the number of bits per code for each codebook size. Raises ArgumentError unless each is a power of two."""
+    """Return the number of bits per code for each codebook size. Raises ArgumentError if one is not a power of two."""
     widths = [size.bit_length() - 1 for size in sizes]
     for size, width in zip(sizes, widths, strict=True):
         if size != 1 << width:
@@ -49,14 +49,14 @@ def code_bits(sizes: Sequence[int]) -> list[int]:
 
 
 def transitions(rate: float, burst: float) -> tuple[float, float]:
-    """Return the transition probabilities of Gilbert's model.
+    """Return the transition probabilities of Gilbert's model of frame losses.
 
     Args:
         rate: Share of lost frames.
-        burst: Mean length of a run of lost frames. 0: frames are lost independently.
+        burst: Mean number of consecutive lost frames. 0: frames are lost independently.
 
     Returns:
-        Two values: the probabilities that a frame is lost after a received frame, and after a lost frame.
+        Two values: the probability that a frame is lost if the previous one was received, and if it was lost.
 
     Raises:
         ArgumentError: The rate is not in [0, 1), or the bursts are too short for the rate.
@@ -80,7 +80,7 @@ def transitions(rate: float, burst: float) -> tuple[float, float]:
 
 
 def lose_frames(n_frames: int, rate: float, burst: float, rng: np.random.Generator) -> Lost:
-    """Return a random mask of lost frames, bool [n_frames]. See `transitions` for the arguments."""
+    """Return a random mask of lost frames, bool [n_frames]. For `rate` and `burst`, see `transitions`."""
     after_received, after_lost = transitions(rate, burst)
     lost, is_lost = np.zeros(n_frames, dtype=bool), rng.random() < rate
     for frame, drawn in enumerate(rng.random(n_frames)):
@@ -116,7 +116,8 @@ def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> 
 def fill_levels(levels: NDArray[np.uint8], lost: Lost, *, interpolate: bool) -> NDArray[np.uint8]:
     """Return a copy of the levels [F, 128] in which lost frames are filled.
 
-    A lost frame repeats the last received frame or is interpolated between the last and the next received frame.
+    A lost frame repeats the last received frame or is interpolated between the last and the next received frame. Frames
+    before the first received frame are not changed.
     """
     filled, received = levels.copy(), np.flatnonzero(~lost)
     for frame in np.flatnonzero(lost):

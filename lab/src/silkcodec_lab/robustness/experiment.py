@@ -54,14 +54,14 @@ ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 
 @dataclass(frozen=True)
 class RobustnessPlan:
-    """Hold the settings of the experiment.
+    """Hold the settings of the robustness experiment.
 
     Attributes:
         flip_rates: Probabilities of a bit error, each between 0 and 1.
         loss_rates: Shares of lost frames, each at least 0 and below 1.
-        bursts: Mean lengths of a run of lost frames. 0: frames are lost independently.
-        n_seeds: Number of random draws of each condition per clip.
-        seed: Random seed for clips, draws and intervals.
+        bursts: Mean numbers of consecutive lost frames. 0: frames are lost independently.
+        n_seeds: Number of random trials per clip for each rate of bit errors or lost frames.
+        seed: Random seed for clips, trials and intervals.
         clip_s: Maximum duration to use from the start of each clip, in seconds.
     """
 
@@ -171,7 +171,7 @@ def robustness(
 
 
 class _Scores:
-    """Collect measured values for each condition and clip. `KEYS` lists the fields of each kind of condition."""
+    """Collect metrics for each clip and test condition. `KEYS` lists the fields that define each kind of condition."""
 
     def __init__(self, metrics: Sequence[Any]) -> None:
         self.metrics = metrics
@@ -182,7 +182,7 @@ class _Scores:
         self._counts: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def begin(self, clip: str, wave: Wave) -> None:
-        """Set the current clip."""
+        """Set the clip to which the next values belong."""
         self._clip, self._wave, self._shared = clip, wave, {}  # type: tuple[str, Wave, dict[str, Any]]
 
     def score(self, output: Wave, sample_rate: int) -> dict[str, float | None]:
@@ -194,7 +194,7 @@ class _Scores:
         return measure_all(Pair(self._wave, fitted, {}, self._shared), self.metrics)[0]
 
     def add(self, key: Key, values: dict[str, float | None], **counts: int) -> None:
-        """Add the values and counts of a condition for the current clip."""
+        """Add metrics and counts of a condition for the current clip."""
         for name, value in values.items():
             if value is not None:
                 self._values[key][name][self._clip].append(value)
@@ -202,7 +202,7 @@ class _Scores:
             self._counts[key][name] += count
 
     def summary(self, seed: int, runs: Sequence[str]) -> dict[str, Any]:
-        """Return means over clips, with intervals, for each condition. The value of a clip is its mean over draws."""
+        """Return means over clips, with intervals, for each condition. The value of a clip is its mean over trials."""
         entries: dict[str, list[dict[str, Any]]] = {"clean": [], "flips": [], "losses": [], "recovery": []}
         for key in self._values:
             kind, names = key[0], KEYS[key[0]]
@@ -220,7 +220,7 @@ class _Scores:
         return entries
 
     def _change(self, key: Key) -> ByClip:
-        """Return how much bit errors change each metric on each clip."""
+        """Return the change that bit errors cause in each metric for each clip."""
         clean = self._clips(("clean", key[1]))
         return {
             name: {clip: value - clean[name][clip] for clip, value in by_clip.items()}
@@ -276,7 +276,7 @@ def _lose(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, 
 
 
 def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
-    """Measure the mel distance from the undamaged output for a damaged frame and the following frames."""
+    """Damage one frame, and measure the mel distance from the undamaged output for it and the following frames."""
     if tokens.n_frames < 3:
         return
     whole = mel.log_mel(codec.decode(tokens))
@@ -299,6 +299,6 @@ def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPla
 
 
 def _draws(plan: RobustnessPlan, clip: int, rates: Sequence[float]) -> Iterator[tuple[float, np.random.Generator]]:
-    """Yield each rate `n_seeds` times, with a random generator whose draws are the same for all codecs and methods."""
+    """Yield each rate `n_seeds` times with a random generator. Its seed is the same for all codecs and methods."""
     for rate, draw in itertools.product(rates, range(plan.n_seeds)):
         yield rate, np.random.default_rng((plan.seed, clip, draw))

@@ -98,7 +98,7 @@ def _flips(result: Result) -> str:
 
 
 def _flips_note(result: Result) -> str:
-    """Return the highest rate at which STOI decreases by less than the tolerance, for each codec."""
+    """Return a text with the highest bit error rate at which STOI is still within the tolerance, for each codec."""
     lines = []
     for codec in result["codecs"]:
         clean = next(matching(result["clean"], codec=codec))["metrics"].get("stoi")
@@ -152,7 +152,7 @@ def _losses(result: Result) -> str:
 
 
 def _gains(result: Result) -> str:
-    """Return a table of paired differences between concealment and each of the other replacements."""
+    """Return a table of paired differences between concealment and each other replacement for lost frames."""
     rows = []
     for entry in result["losses"]:
         for other, gain in entry.get("gain", {}).items():
@@ -168,7 +168,7 @@ def _burst(burst: float) -> str:
 
 
 def _losses_note(result: Result) -> str:
-    """Return a table that counts significant differences between concealment and the other replacements."""
+    """Return a table that counts significant differences between concealment and other replacements for lost frames."""
     comparisons = {
         f"concealed - {other}": [e["gain"][other] for e in result["losses"] if "gain" in e and e["rate"]]
         for other in next(entry["gain"] for entry in result["losses"] if "gain" in entry)

@@ -92,9 +92,9 @@ class Dac(neural.NeuralCodec):
 
 
 def _shortfall(config: Any) -> int:
-    """Return the number of samples by which the decoder's output is shorter than its frames.
+    """Return the number of samples by which the decoder's output is shorter than the duration of its frames.
 
-    Each layer with an odd stride drops one value.
+    Each upsampling layer with an odd stride drops one value.
     """
     length = 0  # length of the output for zero frames, which is negative if samples are lost
     for stride in config.upsampling_ratios:

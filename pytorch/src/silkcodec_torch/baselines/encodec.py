@@ -4,7 +4,8 @@ There are two models:
 
 - **24 kHz**: mono and causal, with 75 frames/s and 32 residual codebooks of 1,024 entries. A preset uses the first 2 to
   32 codebooks, e.g. `encodec:6k` uses 8.
-- **48 kHz**: stereo, e.g. `encodec:stereo-6k`. Mono input is copied to both channels, and the output is their mean.
+- **48 kHz**: stereo, e.g. `encodec:stereo-6k`. Mono input is copied to both channels, and the output is the mean of
+  both decoded channels.
 
 The 48 kHz model splits its input into chunks of 1 s that overlap by 1 %, and divides each chunk by its RMS level, the
 *scale*. EnCodec's bitstream stores the scale, but its codes do not include it. This module therefore represents the
@@ -183,7 +184,7 @@ class Encodec(neural.NeuralCodec):
     def _latent(self, codes: list[torch.Tensor], n_frames: int | None = None) -> torch.Tensor:
         """Return the latent [1, D, F] for the codes of the first codebooks, [F] each.
 
-        The latent is zero if there are no codes.
+        If `codes` is empty, return a latent of zeros with `n_frames` frames.
         """
         import torch
 

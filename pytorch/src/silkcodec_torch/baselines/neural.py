@@ -36,10 +36,10 @@ class NeuralCodec:
         codec_id: name of the published model and hash of the weights, as stored in the tokens.
         quantizer: "RVQ", "split RVQ" or "multi-scale RVQ".
         latency_s: algorithmic latency in seconds, computed from the architecture.
-        batch_exact: whether `encode_batch` and `decode_batch` return exactly the results of single calls. Always True,
-            because both methods process one clip at a time. In a batch, padding would change the codes of all models
-            except Mimi, and rounding would differ even for clips of equal length. A batch would not save time on a CPU,
-            because the convolutions for a single clip already use all cores.
+        batch_exact: whether `encode_batch` and `decode_batch` return exactly the results of `encode` and `decode`.
+            Always True, because both methods process one clip at a time. In a real batch, padding would change the
+            codes of all models except Mimi, and rounding would differ even for clips of equal length. A batch would not
+            save time on a CPU, because the convolutions for a single clip already use all cores.
     """
 
     quantizer = "RVQ"
@@ -92,7 +92,7 @@ class NeuralCodec:
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the waveform, float32 [n_samples], for tokens from any preset of the model.
+        """Decode tokens from any preset of the model into a waveform, float32 [n_samples].
 
         Args:
             tokens: result of `encode`, or bare integer codes [K, F] with one row per codebook, like `Tokens.codes`.
@@ -138,7 +138,7 @@ class NeuralCodec:
         return check_n_codebooks(self, n_codebooks)
 
     def check_tokens(self, tokens: Tokens) -> None:
-        """Raise TokensError if `decode` does not accept these tokens."""
+        """Raise TokensError if `decode` cannot decode the tokens."""
         if tokens.codec != self.codec_id:
             raise TokensError(
                 f"Tokens must be from '{self.codec_id}'; got tokens from '{tokens.codec}'."
@@ -159,19 +159,19 @@ class NeuralCodec:
             )
 
     def piece_frames(self, hop: int) -> int:
-        """Return the number of frames in a piece, for frames of `hop` samples."""
+        """Return the number of frames, of `hop` samples each, in one piece of a long clip."""
         return max(1, int(PIECE_S * self.sample_rate) // hop)
 
     # --- implemented by each baseline
 
     def count_codes(self, n_samples: int) -> tuple[int, ...]:
-        """Return the number of codes from each codebook of the model for `n_samples` samples of audio."""
+        """Return the number of codes for each of the model's codebooks, given `n_samples` samples of audio."""
         raise NotImplementedError
 
     def encode_wave(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
-        """Return the codes from the first k codebooks, int64 [F_k] each, for a waveform, float32 [T]."""
+        """Encode a waveform, float32 [T]. Return one int64 tensor of codes for each of the first k codebooks."""
         raise NotImplementedError
 
     def decode_codes(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
-        """Return the waveform, float32 [at least n_samples], for the codes from the first codebooks."""
+        """Decode codes of the first codebooks into a waveform, float32, of at least `n_samples` samples."""
         raise NotImplementedError

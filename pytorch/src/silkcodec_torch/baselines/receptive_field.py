@@ -32,15 +32,15 @@ class ReceptiveField:
     right: int = 0
 
     def conv(self, kernel: int, pad: int, stride: int = 1, dilation: int = 1) -> None:
-        """Add a convolution padded by `pad` values on the left. The inputs of output n start at n * stride - pad."""
+        """Add a convolution padded by `pad` values on the left. Output n depends on inputs from n * stride - pad on."""
         self.left += pad * self.step
         self.right += ((kernel - 1) * dilation - pad) * self.step
         self.step *= stride
 
     def transposed(self, kernel: int, pad: int, stride: int) -> None:
-        """Add a transposed convolution whose output is cut by `pad` values on the left.
+        """Add a transposed convolution whose output is shortened by `pad` values on the left.
 
-        The outputs of input n start at n * stride - pad.
+        Input n affects outputs from n * stride - pad on.
         """
         self.step //= stride
         self.left += (kernel - 1 - pad) * self.step
@@ -58,7 +58,7 @@ class ReceptiveField:
 
 @dataclass(frozen=True)
 class Piece:
-    """Describe a piece that covers frames `start` to `stop` of a clip. Its input covers frames `left` to `right`."""
+    """Describe a piece of a clip: frames `start` to `stop`. Its input, which includes context, is `left` to `right`."""
 
     left: int
     start: int
