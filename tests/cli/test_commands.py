@@ -77,7 +77,7 @@ def test_the_error_for_a_missing_command_says_how_to_install_it(
 ) -> None:
     done = run(*words)
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
-    assert done.stderr.endswith(f"run: {command}\n")
+    assert done.stderr.endswith(f": {command}\n")
     listed = run("--help").stdout.split("Not installed:")[1].splitlines()
     assert [words[0], *command.split()] in [line.split() for line in listed]
 

@@ -38,7 +38,7 @@ def test_an_input_of_the_corpus_does_no_harm(targets: ModuleType, path: Path) ->
 
 
 def test_every_target_has_a_small_corpus_and_is_run(targets: ModuleType) -> None:
-    runner = (FUZZ / "run.py").read_text(encoding="utf-8")
+    runner = (FUZZ / "fuzz.py").read_text(encoding="utf-8")
     listed = re.search(r"^TARGETS = \((.*?)\)", runner, re.MULTILINE | re.DOTALL)
     assert listed is not None
     assert set(re.findall(r'"(\w+)"', listed.group(1))) == set(targets.TARGETS) == {path.parent.name for path in INPUTS}

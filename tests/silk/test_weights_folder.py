@@ -62,7 +62,7 @@ def set_state(shape: object) -> Callable[[dict[str, Any]], None]:
     [
         (set_state([2**40]), "axis of a state must be an integer between 1 and 16777216"),
         (set_state([2**62, 8]), "axis of a state"),
-        (set_state([4096] * 3), "at most 16,777,216 numbers"),
+        (set_state([4096] * 3), "at most 16,777,216 values"),
         (set_state([-1]), "axis of a state"),
         (set_state([1.5]), "axis of a state"),
         (set_state([1] * 100), "1 to 8 axes"),
