@@ -124,7 +124,7 @@ class Tokens:
 
     @property
     def n_frames(self) -> int:
-        """Return the number of frames in the codebook with the lowest frame rate."""
+        """Return the number of frames, at the lowest frame rate of all codebooks."""
         return min(len(codes) for codes in self.codes)
 
     @property
@@ -161,7 +161,7 @@ class Tokens:
         return dims if fits else None
 
     def to_levels(self) -> NDArray[np.uint8]:
-        """Return Silk's FSQ levels, uint8 [F, 128] in 0..7. They do not depend on the grouping of the tokens.
+        """Return Silk's FSQ levels, uint8 [F, 128] in 0..7. The levels do not depend on the grouping of the tokens.
 
         Raises:
             TokensError: the tokens do not have Silk's layout.
@@ -173,7 +173,7 @@ class Tokens:
     def from_levels(
         cls, levels: ArrayLike, *, n_samples: int, codec: str, dims_per_token: int = DIMS_PER_TOKEN
     ) -> Tokens:
-        """Return Tokens that represent the given FSQ levels of Silk.
+        """Return Tokens that contain the given FSQ levels.
 
         Args:
             levels: integers [F, 128] in 0..7 with F = ceil(n_samples / 9600).

@@ -16,7 +16,7 @@ Each experiment is a subcommand of `silk lab` that writes a result (JSON), a pag
     quantization_error/  quantization error of VQ, RVQ and FSQ with the same number of bits
     residual/            error after each codebook of a residual quantizer
     coverage/            coverage of languages that are not in the training set of a codebook
-    gradient/            loss changes predicted by the straight-through gradient, compared with the actual ones
+    gradient/            loss changes predicted by the straight-through gradient, compared with actual loss changes
     robustness/          effect of bit errors and lost frames on quality
     bandwidth/           effect of fewer tokens and bits per second on quality
 

@@ -1,10 +1,11 @@
 """Fit quantizers to vectors without an encoder or a decoder.
 
     ResidualChain   VQ (one codebook) and RVQ: k-means fits each codebook to the residual of the previous ones
-    ScalarGrid      FSQ: each number, or each principal component, is rounded to one of 2^b uniform levels
+    ScalarGrid      FSQ: each dimension or principal component is rounded to one of 2^b uniform levels
 
 The codebooks are instances of `Codebook`, the class that training uses. The decay of their moving averages is 0, so
-each step on all vectors is a step of Lloyd's algorithm. An entry to which no vector is assigned is moved to a vector.
+each step on all vectors is a step of Lloyd's algorithm. An entry to which no vector is assigned is replaced
+by one of the vectors.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ResidualChain:
     """Quantize vectors with residual codebooks of any size. With one codebook, this is vector quantization.
 
     Attributes:
-        books: Codebooks in order.
+        books: Codebooks, in the order in which they are applied.
     """
 
     def __init__(self, books: Sequence[Codebook]) -> None:
@@ -63,7 +64,7 @@ class ResidualChain:
 
 
 class ScalarGrid:
-    """Quantize each dimension of vectors to uniform levels around the mean.
+    """Quantize each dimension of vectors to uniform levels around its mean.
 
     The bits are assigned one at a time, each to the dimension whose error it reduces most.
 
@@ -104,7 +105,7 @@ class ScalarGrid:
 
 
 def nearest(book: Codebook, vectors: Tensor) -> Tensor:
-    """Return the index of the entry nearest to each vector [N, D], int64 [N].
+    """Return the indices of the codebook entries that are nearest to the vectors [N, D], int64 [N].
 
     Distances are computed in chunks to limit memory use.
     """
@@ -135,10 +136,10 @@ def _round(numbers: Tensor, levels: Tensor, steps: Tensor) -> Tensor:
 
 
 def _best_step(numbers: Tensor, levels: int) -> tuple[float, float]:
-    """Find the step between uniform levels that minimizes the mean squared rounding error of numbers, float64 [N].
+    """Find the distance between uniform levels that minimizes the mean squared rounding error of the numbers.
 
     Returns:
-        Two values: the mean squared error and the step.
+        Two values: the mean squared error and the distance.
     """
     largest, spread = float(numbers.abs().max()), float(numbers.square().mean().sqrt())
     if spread == 0.0:
@@ -158,7 +159,7 @@ def _best_step(numbers: Tensor, levels: int) -> tuple[float, float]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's random generator inside the context."""
+    """Seed PyTorch's random number generator inside the context."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -34,7 +34,7 @@ def run_experiment(name: str, measure: Callable[[Any], Any], output: Path, resul
     """Run an experiment with a progress bar, and write its result, page and figure.
 
     Args:
-        name: Name of the result and its files.
+        name: Name of the result and of its files.
         measure: Function that takes a progress callback and returns the result.
         output: Folder for the page and the figure.
         results: File for the result. None: NAME.json in the output folder.
@@ -62,7 +62,11 @@ def split_names(text: str) -> list[str]:
 
 
 def pair_of_splits(text: str | None) -> tuple[str, str] | None:
-    """Return the training split and the held-out split in `--splits`. Raises ArgumentError unless there are two."""
+    """Return the names of the training split and the held-out split in the value of `--splits`, or None if it is None.
+
+    Raises:
+        ArgumentError: The value does not contain exactly two names.
+    """
     if text is None:
         return None
     names = split_names(text)

@@ -10,7 +10,7 @@ from silkcodec.evaluate import machine
 
 
 class Conditions:
-    """Record the conditions of a measurement, which starts when this object is created."""
+    """Record the conditions of a measurement. Create this object at the start of the measurement."""
 
     def __init__(self) -> None:
         self._found = {

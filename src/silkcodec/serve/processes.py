@@ -77,11 +77,11 @@ class Stream:
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
-        """Notify the worker that the stream has ended."""
+        """Notify the worker that no more data of this stream follows."""
         await self.worker.send({"do": "end", "id": self.name})
 
     def close(self) -> None:
-        """Remove the stream from its worker, whether or not it has ended."""
+        """Remove the stream from its worker, whether or not the stream has ended."""
         if self.worker.streams.pop(self.name, None) is not None:
             self.worker.post({"do": "drop", "id": self.name})
 
@@ -94,7 +94,7 @@ class Worker:
         ready: whether the worker has loaded the model.
         codec: codec id of the model; "" before the worker is ready.
         sizes: batch sizes that give exactly the results of single frames; None before they are measured.
-        streams: streams on this worker, keyed by name.
+        streams: streams that this worker processes, keyed by name.
         job: name of the file job in progress and the future for its result; None if there is no job.
         started: start time of the worker in seconds, on the monotonic clock.
     """
@@ -202,7 +202,7 @@ class Worker:
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait for the process to exit, and return its exit code. If it still runs after `STOP_S` seconds, kill it."""
+        """Wait for the process to exit, and return its exit code. Kill the process after `STOP_S` seconds."""
         if self._process is None:
             return None
         try:

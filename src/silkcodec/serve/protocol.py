@@ -1,4 +1,4 @@
-"""Parse and create the WebSocket messages of /v1/stream without using a socket. docs/protocol.md describes them.
+"""Parse and create the WebSocket messages of /v1/stream without using a socket. See docs/protocol.md.
 
     client                                                  server
     {"type": "start", "task": "encode", ...}        ->
@@ -83,7 +83,7 @@ class Session:
     Attributes:
         start: the first message; None before it arrives.
         ended: whether the stream has ended.
-        n_samples_in: number of received samples, at the client's rate.
+        n_samples_in: number of received samples, at the client's sample rate.
         n_frames_in: number of received frames of codes.
     """
 

@@ -1,4 +1,4 @@
-"""Run the server process of `silk serve`, and drain it on a signal.
+"""Run the server process of `silk serve`, and shut it down gracefully on a signal.
 
 On SIGTERM or Ctrl-C, the server closes its listening socket and accepts no new connections. Requests and streams then
 have `drain_s` seconds to finish. Shortly before this time expires, the server processes all frames that it has received
@@ -37,7 +37,7 @@ MANY_FILES = 65_536
 
 
 def serve(settings: Settings) -> None:
-    """Serve until the process receives SIGTERM or Ctrl-C.
+    """Run the server until the process receives SIGTERM or Ctrl-C.
 
     Raises:
         ArgumentError: the server cannot listen on the port.
@@ -121,14 +121,14 @@ class DrainingServer(uvicorn.Server):
         await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start draining the server on the first signal, and stop it immediately on the second."""
+        """Let open streams finish on the first signal, and stop the server immediately on the second."""
         if self._loop is None or self._service.draining.is_set():
             self.should_exit = self.force_exit = True
         else:
             self._loop.call_soon_threadsafe(self.begin_drain)
 
     def begin_drain(self) -> None:
-        """Start draining the server. Call this method in the thread of the event loop."""
+        """Start the graceful shutdown. Call this method in the thread of the event loop."""
         if self._drain_task is None:
             self._drain_task = asyncio.create_task(self._drain())
 

@@ -143,7 +143,7 @@ class _Live:
     async def _feed_all(self, pieces: Iterator[bytes]) -> None:
         """Send the client's data to the worker. Pause while `window_frames` frames are in progress.
 
-        If the client has ended the stream, notify the worker after the last piece.
+        If the client has ended the stream, then notify the worker.
         """
         assert self._session.start is not None and self._stream is not None
         start = self._session.start
@@ -196,7 +196,7 @@ class _Live:
                 raise event
 
     async def _drain(self, reader: asyncio.Task[None]) -> None:
-        """On shutdown, notify the client, and end the stream if the client does not end it in time."""
+        """When the server shuts down, notify the client, and end the stream if the client does not end it in time."""
         await self._service.draining.wait()
         left_s = max(0.0, self._service.limits.drain_s - END_S)
         await self._send(protocol.draining(left_s))

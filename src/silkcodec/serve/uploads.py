@@ -35,7 +35,7 @@ class BodyError(SilkError):
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Create a folder for uploads that only this user can read. Delete folders that killed servers left behind.
+    """Create a private folder for uploads, and delete the folders that killed servers left behind.
 
     A server holds a lock on its folder. The kernel releases the lock when the process exits, even after a crash.
     """

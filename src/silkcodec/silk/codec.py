@@ -212,7 +212,7 @@ def load(preset: str | None = None, *, threads: int | None = None, provider: str
 
     Args:
         preset: must be None, because Silk has no presets.
-        threads: number of CPU threads. None chooses it automatically.
+        threads: number of CPU threads per call. None chooses the number automatically.
         provider: ONNX Runtime provider, "cpu" or "cuda".
 
     Returns:

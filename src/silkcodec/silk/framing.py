@@ -64,7 +64,7 @@ class FrameCutter:
         return self._cut(self._resampler.feed(np.asarray(chunk)))
 
     def flush(self) -> Iterator[Wave]:
-        """End the stream, and return an iterator over the remaining frames, which are padded with silence.
+        """End the stream, and return an iterator over the remaining frames. The last frame is zero-padded.
 
         Raises:
             ArgumentError: the stream was already flushed.
@@ -91,7 +91,7 @@ class FrameCutter:
             yield from self._full()
 
     def _full(self) -> Iterator[Wave]:
-        """Yield the full buffer as a frame, and empty the buffer. The first one is stored as `prime` instead."""
+        """Yield the full buffer as a frame, and empty it. The first time, store its content as `prime` instead."""
         full = self._buffer[: self._wanted].copy()
         self._filled = 0
         if self.prime is None:

@@ -43,7 +43,7 @@ MIDDLE_LEVEL = N_LEVELS // 2  # level that represents 0 in the latent; it replac
 class FrameModel:
     """Load a weights folder and run the model for `StreamEncoder` and `StreamDecoder`.
 
-    `Silk` extends this class with methods for whole recordings. Its docstring documents the arguments and attributes.
+    The subclass `Silk` adds methods for whole recordings. Its docstring documents the arguments and attributes.
     """
 
     FRAMES_PER_CALL = 5  # Encoding is three times as fast as with one frame per call, and a call uses 2 s of audio.
@@ -155,10 +155,10 @@ class FrameModel:
         return result, states
 
     def check_codec_id(self, codec_id: str) -> None:
-        """Raise TokensError if tokens with this codec_id cannot be decoded with these weights.
+        """Raise TokensError if tokens with this codec id cannot be decoded with the loaded weights.
 
         Tokens from the weights in `config.decodes` are accepted, because the encoder of those weights is identical to
-        the loaded one. Tokens from any other weights would decode to noise.
+        the loaded encoder. Tokens from any other weights would decode to noise.
         """
         if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(
@@ -167,7 +167,7 @@ class FrameModel:
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
-        """Convert integer codes [F, K] to levels, uint8 [F, 128]. The levels of missing groups are set to the middle.
+        """Convert integer codes [F, K] to levels, uint8 [F, 128]. Missing groups are set to the middle level.
 
         Raises:
             TokensError: the codes are out of range or have an unsupported shape.

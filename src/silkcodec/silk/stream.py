@@ -52,7 +52,7 @@ class StreamEncoder:
     Args:
         codec: a loaded Silk codec. Any number of streams and threads can share it.
         sample_rate: sample rate of the input in Hz. Chunks are resampled as they arrive.
-        n_codebooks: number of codebooks to return, 1 to 19. None returns all.
+        n_codebooks: number of codebooks whose codes are returned, 1 to 19. None means all.
 
     Attributes:
         n_samples: number of samples fed so far, at 24 kHz. At the end of the stream, it equals `Tokens.n_samples`.

@@ -1,4 +1,4 @@
-"""Read config.json in a weights folder, which describes the files, the states and the SHA-256 of the two graphs.
+"""Read config.json in a weights folder, which describes the files, the states and the SHA-256 of the ONNX graphs.
 
 A weights folder can come from an untrusted source. This module limits the sizes of the files and the values in
 config.json, so reading a folder takes bounded time and memory.

@@ -1,1 +1,1 @@
-"""Measure the effect of fewer tokens and bits per second on quality."""
+"""Measure the effect of fewer tokens and bits per second on the quality of speech."""

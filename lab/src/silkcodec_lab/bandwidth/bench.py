@@ -1,4 +1,7 @@
-"""Measure codecs with fewer codebooks and order Silk's groups by importance, optionally in worker processes."""
+"""Measure codecs with only some of their codebooks, and order Silk's codebooks by importance.
+
+Silk's codebooks are groups of dimensions, so any of them can be kept. They are called groups in this module.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +36,13 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """Hold the settings of a `Bench`. Each process creates a `Bench` from them.
+    """Hold the settings of a `Bench`. Each worker process creates its own `Bench` from these settings.
 
     Attributes:
         codecs: Codec names, as for `silkcodec.load`.
         runs: Folders of training runs.
-        points: Maximum number of values of `n_codebooks` per codec.
-        n_draws: Number of random selections of Silk's groups, for each clip and each group count.
+        points: Maximum number of values of `n_codebooks` to measure per codec.
+        n_draws: Number of random selections of Silk's groups for each clip and each number of groups.
         order_clips: Clips used to order Silk's groups by importance.
         clip_s: Maximum duration to use from the start of each measured clip, in seconds.
         order_s: Maximum duration to use from the start of each clip in `order_clips`, in seconds.
@@ -57,7 +60,7 @@ class BenchSettings:
 
 
 class Bench:
-    """Load codecs and measure them.
+    """Load codecs, and measure their quality with all codebooks and with fewer.
 
     Raises:
         ArgumentError: A codec is given twice.
@@ -83,7 +86,7 @@ class Bench:
     # --- tasks of worker processes
 
     def measure(self, task: tuple[int, Clip, tuple[int, ...]]) -> Entry:
-        """Measure each codec with each number of codebooks on one clip.
+        """Measure the quality of each codec with each number of codebooks on one clip.
 
         Args:
             task: Three values: the index of the clip, the clip, and Silk's groups from the most to the least important.
@@ -120,11 +123,11 @@ class Bench:
     # --- shared with the main process
 
     def read(self, path: Path, seconds: float | None = None) -> Wave:
-        """Return the start of a clip at 24 kHz. It is at most `seconds` long (default: `clip_s`)."""
+        """Return at most the first `seconds` seconds (default: `clip_s`) of a clip, at 24 kHz."""
         return audio.read(path, SAMPLE_RATE)[: round((seconds or self.settings.clip_s) * SAMPLE_RATE)]
 
     def decode(self, wave: Wave, name: str, kept: int, groups: Sequence[int] | None = None) -> Wave:
-        """Encode and decode audio at 24 kHz with the first `kept` codebooks, or with the given groups of Silk."""
+        """Encode and decode audio at 24 kHz with a codec's first `kept` codebooks, or with the given groups of Silk."""
         codec = self.codecs[name]
         tokens = codec.encode(wave, SAMPLE_RATE, n_codebooks=kept if is_cut(codec, kept) else None)
         if groups is not None:
@@ -158,12 +161,12 @@ def _named(codec: str, kept: int, how: str) -> Entry:
 
 
 def _load(name: str) -> Codec:
-    """Load a codec. Silk uses one thread, because the processes share the cores."""
+    """Load a codec. Silk is limited to one thread, because the worker processes share the cores."""
     return load(name, threads=1) if parse(name)[0] == "silk" else load(name)
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """Return at most `points` evenly spaced codebook counts to measure. The last one is the total number.
+    """Return at most `points` evenly spaced numbers of codebooks to measure. The last one is the total number.
 
     A codec that cannot use fewer codebooks is measured only with all of them.
     """
@@ -175,12 +178,15 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return every second group count in `silk` except the last. Random and best groups are measured with these."""
+    """Return the numbers of Silk's groups for which random and best selections are measured.
+
+    These are every second number in `silk`. The last number is excluded, because it includes all groups.
+    """
     return list(silk[:-1][1::2] or silk[:-1])
 
 
 def is_cut(codec: Codec, kept: int) -> bool:
-    """Return whether `kept` is less than the total number of codebooks."""
+    """Return whether `kept` is less than the codec's number of codebooks."""
     return kept < len(codec.codebook_sizes)
 
 
@@ -193,7 +199,7 @@ def keep_groups(tokens: Tokens, groups: Iterable[int]) -> Tokens:
 
 
 def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
-    """Return the tokens and bits per second of the given codebooks."""
+    """Return the token rate and the bit rate of the given groups."""
     kept = sorted(groups)
     part = replace(
         tokens,
@@ -217,7 +223,7 @@ class BenchPool:
     """Call a `Bench` method for many tasks, in this process or in worker processes that each have their own `Bench`.
 
     This class uses a `ProcessPoolExecutor`, because the experiment needs the results in order and stops if a process
-    crashes. `parallel.worker_process` is for tasks that continue in a new process after a crash.
+    crashes. `parallel.worker_process` is meant for tasks that continue in a new process after a crash.
     """
 
     def __init__(self, bench: Bench, jobs: int) -> None:
@@ -235,7 +241,7 @@ class BenchPool:
             self._processes.shutdown(cancel_futures=True)
 
     def map(self, method: str, tasks: Sequence[Any]) -> Iterator[Any]:
-        """Yield the result of `bench.method(task)` for each task in order.
+        """Yield the result of calling the `Bench` method named `method` with each task, in the order of the tasks.
 
         Raises:
             SilkError: A worker process crashed.

@@ -4,8 +4,8 @@
     clips -> Silk with its first, random or best k groups -> quality
     one clip -> each codec -> audio examples and spectrograms
 
-The best groups are determined on a separate set of clips. `bench.py` measures one clip. This module selects the clips
-and summarizes the measurements.
+Silk's codebooks are groups of dimensions, so any of them can be kept. The best groups are determined on a separate set
+of clips. `bench.py` measures one clip. This module selects the clips and summarizes the measurements.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ LOUD, QUIET = 3.0, -8.0  # logarithmic mel magnitudes that are stored as 255 and
 
 @dataclass(frozen=True)
 class BandwidthPlan:
-    """Hold the settings of the experiment.
+    """Hold the settings of the bandwidth experiment.
 
     Attributes:
-        points: Maximum number of values of `n_codebooks` per codec.
-        n_draws: Number of random selections of Silk's groups per clip.
-        clip_s: Maximum duration to use from the start of each clip, in seconds.
+        points: Maximum number of values of `n_codebooks` to measure per codec.
+        n_draws: Number of random selections of Silk's groups for each clip and each number of groups.
+        clip_s: Maximum duration to use from the start of each measured clip, in seconds.
         n_order: Number of clips used to order Silk's groups by importance. 0: do not order them.
-        order_s: Maximum duration to use from the start of each of these clips, in seconds.
+        order_s: Maximum duration to use from the start of each clip used to order the groups, in seconds.
         listen: Recording for the audio examples. None: the first clip.
         listen_s: Maximum duration of the audio examples in seconds.
         jobs: Number of processes. None: one per core.
@@ -93,12 +93,12 @@ def bandwidth(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure quality at different token and bit rates, and write audio examples.
+    """Measure the quality of codecs at different token and bit rates, and write audio examples.
 
     Args:
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`.
-        folder: Output folder for the audio examples. The files are named NAME-kK.flac.
+        folder: Output folder for the audio examples. The files are named NAME-kK.flac for K codebooks of codec NAME.
         runs: Folders of training runs. Each further run is compared with the first one at the same bit rates.
         split: Split of the manifest to measure.
         order_split: Split of the manifest used to order Silk's groups by importance. If `split` is None, up to a third
@@ -210,7 +210,7 @@ def _kinds(bench: Bench) -> list[str]:
 
 
 class _Points:
-    """Collect measured values by codec, number of codebooks, and selection."""
+    """Collect measured values by codec, number of codebooks, and selection of groups (first, random or best)."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.duration_s = seed, 0.0
@@ -221,7 +221,7 @@ class _Points:
         self._rates: dict[Key, list[tuple[float, float]]] = defaultdict(list)
 
     def add(self, clip: dict[str, Any]) -> None:
-        """Add the measurements that `Bench.measure` returned for a clip."""
+        """Add the measurements for a clip, as returned by `Bench.measure`."""
         self.duration_s += clip["duration_s"]
         for point in clip["points"]:
             key = point["codec"], point["kept"], point["how"]
@@ -232,7 +232,11 @@ class _Points:
                     self._values[key][name][clip["clip"]].append(value)
 
     def points(self) -> list[dict[str, Any]]:
-        """Return means over clips with intervals for each key. The value of a clip is the mean over its draws."""
+        """Return the mean of each metric over clips, with its bootstrap interval.
+
+        There is one entry per codec, number of codebooks, and selection of groups. For random selections, the value of
+        a clip is the mean over its selections.
+        """
         return [
             {
                 **_named(key),
@@ -244,11 +248,11 @@ class _Points:
         ]
 
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
-        """Return paired differences for three comparisons.
+        """Return paired differences between metrics for three kinds of comparisons:
 
-        - random and best groups of Silk, compared with its first groups
-        - the other runs, compared with the first run at the same bit rate
-        - Silk, compared with every other codec, both with all codebooks
+        - random and best groups of Silk, compared with the same number of first groups
+        - the other training runs, compared with the first run at the same bit rate
+        - Silk with all codebooks, compared with every other codec with all codebooks
         """
         pairs: list[tuple[Key, Key]] = []
         for how in (RANDOM, BEST):
@@ -287,7 +291,11 @@ def _named(key: Key) -> dict[str, Any]:
 
 
 def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
-    """List the audio examples: a quarter, half and all codebooks of each codec, and the best half of Silk's groups."""
+    """Return descriptions of the audio examples.
+
+    Each codec has examples with about a quarter, half and all of its codebooks. If Silk's groups are ordered, another
+    example contains the best half of them.
+    """
     examples = []
     for name, found in bench.cuts.items():
         chosen = sorted({found[-(-len(found) * part // 4) - 1] for part in (1, 2, 4)})
@@ -305,7 +313,7 @@ def _audible(codec: str, kept: int, how: str) -> dict[str, Any]:
 def _write_audio(
     bench: Bench, original: Wave, examples: list[dict[str, Any]], best: list[int], folder: Path, overwrite: bool
 ) -> dict[str, Any]:
-    """Write the audio examples, and return a description of the files, with spectrograms of some of them."""
+    """Write the audio examples, and return a description of the files, including some spectrograms."""
     shown = _to_show(bench, examples)
     files: list[dict[str, Any]] = [{"codec": None, "file": "original.flac", "spectrogram": _spectrogram(original)}]
     audio.write(folder / "original.flac", original, SAMPLE_RATE, overwrite=overwrite)
@@ -319,7 +327,10 @@ def _write_audio(
 
 
 def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the examples to draw: all of Silk's, and each other codec's with the most and fewest codebooks."""
+    """Return the examples whose spectrograms are drawn.
+
+    These are all examples of Silk's first groups, and each other codec's examples with the most and fewest codebooks.
+    """
     by_codec = {name: [e for e in examples if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
     order = by_codec.pop("silk", [])[::-1]
     for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):
@@ -328,9 +339,9 @@ def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _spectrogram(wave: Wave) -> dict[str, Any]:
-    """Return a log-mel spectrogram averaged to 64 bands and fewer columns, as a dict for the page.
+    """Return a log-mel spectrogram, averaged to 64 bands and columns of 20 ms, as a dict for the JSON result.
 
-    `bands` is the number of bands, and `data` the uint8 values [columns, bands], encoded as Base64.
+    `bands` is the number of bands. `data` contains the uint8 values [columns, bands], encoded as Base64.
     """
     step = round(COLUMN_S * SAMPLE_RATE / mel.HOP)
     columns = mel.log_mel(wave)[: len(wave) // mel.HOP // step * step]

@@ -75,7 +75,7 @@ _TICKS = [n * 10**power for power in range(5) for n in (1, 2, 5)]
 
 
 def _order(axes: Any, result: Result, metric: str) -> None:
-    """Draw the quality with the first, random and best groups of Silk."""
+    """Draw quality against the number of Silk's groups, for the first, random and best groups."""
     for how, color, style in (("first", "black", "-"), ("random", "C7", "--"), ("best", "C3", "-")):
         points = [p for p in result["points"] if p["codec"] == "silk" and metric in p["metrics"]]
         chosen = [p for p in points if p["how"] == how]
@@ -103,7 +103,7 @@ def _band(axes: Any, x: list[float], entries: list[Any], color: str) -> None:
 
 
 def families(result: Result) -> dict[str, list[str]]:
-    """Return the codecs of each line, keyed by the label of the line. The modes of a classical codec share a line."""
+    """Return the codecs in each line of the plot, keyed by line label. The modes of a classical codec share a line."""
     found: dict[str, list[str]] = {}
     for name, codec in result["codecs"].items():
         whole = len(codec["cuts"]) == 1 and not name.startswith("run:")
@@ -135,7 +135,7 @@ def _pictures(below: Any, result: Result, pictures: list[dict[str, Any]], n_rows
 
 
 def pixels(spectrogram: dict[str, Any]) -> Any:
-    """Return a stored spectrogram as uint8 [columns, bands]."""
+    """Decode a spectrogram in a result, and return it as uint8 [columns, bands]."""
     flat = np.frombuffer(base64.b64decode(spectrogram["data"]), dtype=np.uint8)
     return flat.reshape(-1, spectrogram["bands"])
 

@@ -1,4 +1,4 @@
-"""Write the page of the bandwidth experiment. All numbers come from the JSON."""
+"""Write the page of the bandwidth experiment. All numbers come from the JSON result."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _audio(result: Result) -> str:
 
 
 def _halves(result: Result) -> Iterator[str]:
-    """Yield the quality of each codec with all codebooks and with about half of its bits."""
+    """Yield paragraphs that compare the quality of each codec with all codebooks and with about half of its bits."""
     lines: list[str] = []
     lost: dict[str, float] = {}
     for name, codec in result["codecs"].items():

@@ -1,1 +1,1 @@
-"""Measure whether a codebook covers a language that is not in its training set."""
+"""Measure how well a codebook covers languages that are not in its training set."""

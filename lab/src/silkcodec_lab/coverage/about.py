@@ -52,12 +52,12 @@ LATENT_TITLE = "Codebook coverage of unseen languages on Silk's latents"
 
 
 def title(result: Result) -> str:
-    """Return the title of a result."""
+    """Return the page title for a result."""
     return {"source": SOURCE_TITLE, "latents": LATENT_TITLE}.get(kind_of(result), TITLE)
 
 
 def question(result: Result) -> str:
-    """Return the question of a result."""
+    """Return the question that a result answers."""
     if kind_of(result) == "latents":
         return (
             f"{QUESTION} The vectors are the output of Silk's encoder. **The encoder's training set includes many "
@@ -68,7 +68,11 @@ def question(result: Result) -> str:
 
 
 def kind_of(result: Result) -> str:
-    """Return the kind of a result: "language", "source" (training speech from one source) or "latents"."""
+    """Return the kind of experiment that produced a result.
+
+    The kind is "latents" for vectors from Silk's latents, "source" for training speech from a single source, and
+    "language" otherwise.
+    """
     if result["settings"]["patches"].get("of", "mel") == "latents":
         return "latents"
     one = len(result["groups"][UNSEEN]["sources"]) == 1 and result["settings"]["hold_out"] == "speaker"
@@ -76,12 +80,12 @@ def kind_of(result: Result) -> str:
 
 
 def unit(result: Result) -> str:
-    """Return the unit of the vectors."""
+    """Return the unit of the numbers in the vectors, "levels" or "dB"."""
     return "levels" if kind_of(result) == "latents" else "dB"
 
 
 def vectors(result: Result) -> str:
-    """Return the paragraph about the vectors."""
+    """Return the paragraph that describes how vectors are computed from speech."""
     settings = result["settings"]
     patches = settings["patches"]
     if kind_of(result) == "latents":
@@ -109,7 +113,7 @@ def vectors(result: Result) -> str:
 
 
 def headline(found: dict[str, Any]) -> str:
-    """Return the name of the largest single codebook. The summary and the table by source show this codebook."""
+    """Return the name of the largest VQ codebook, which is shown in the page's summary and its table by source."""
     sizes = {name: one["bits"] for name, one in found["quantizers"].items() if one["kind"] == "vq"}
     return max(sizes, key=lambda name: sizes[name])
 

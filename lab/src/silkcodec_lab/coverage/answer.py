@@ -1,4 +1,4 @@
-"""State the question of the experiment and summarize its answer."""
+"""Define the question of the coverage experiment, and summarize the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ QUESTION = (
 
 
 def answer(result: Result) -> str:
-    """Return the answer in one or two sentences, with numbers from a result."""
+    """Return the answer to the question in a few sentences, with numbers from a result."""
     found = result["views"]["level"]
     differences = found["quantizers"][headline(found)]["against_unseen"]
     points = "; ".join(f"{group} {_points(one['inside'])}" for group, one in differences.items())

@@ -12,15 +12,15 @@ HOLD_OUT = ("speaker", "source")
 
 @dataclass(frozen=True)
 class CoveragePlan:
-    """Hold the settings of the experiment.
+    """Hold the settings of the coverage experiment.
 
     Attributes:
-        vq: Sizes of the single codebooks.
+        vq: Sizes of the VQ codebooks to measure.
         rvq_entries: Number of entries of each residual codebook.
-        rvq_lengths: Numbers of residual codebooks to measure.
-        hold_out: "speaker" or "source". Which of these must differ between the control group and the training set.
-        folds: Number of parts of the training speech. For each part, the quantizers are fitted to the rest.
-        sounds: Whether to measure coverage by tone, Arabic sound and pitch.
+        rvq_lengths: Numbers of residual codebooks, one for each RVQ to measure.
+        hold_out: "speaker": the control group contains unseen speakers; "source": it contains unseen sources.
+        folds: Number of parts of the training speech. For each part, the quantizers are fitted to the other parts.
+        sounds: Whether to also measure coverage separately for each tone, Arabic sound and pitch class.
         kmeans_steps: Number of k-means steps.
         seed: Random seed.
         patches: Settings for the extraction of vectors from speech.
@@ -45,5 +45,5 @@ class CoveragePlan:
             raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
 
     def key(self, speaker: Speaker) -> str:
-        """Return the name of the speaker, or the source if whole sources are held out."""
+        """Return the speaker's name, or the speaker's source if `hold_out` is "source"."""
         return speaker.name if self.hold_out == "speaker" else speaker.source

@@ -1,8 +1,8 @@
 """Measure whether codebooks cover other languages less well than unseen speakers of the training language.
 
     training speech -> speakers -> folds; each fit leaves out one fold
-    seen speakers   -> radius that contains 95 % of the errors of their held-out vectors
-    all groups      -> share of vectors whose error is within the radius
+    seen speakers   -> radius: the error that 95 % of their held-out vectors do not exceed
+    all groups      -> coverage: the share of vectors whose error does not exceed the radius
 
     seen     held-out speech of speakers in the training set, with a coverage of 95 % by definition
     unseen   control group: other speakers of the training language
@@ -53,14 +53,14 @@ def coverage(
     resynthesis: ResynthesisSettings | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure how well codebooks and grids cover groups of speakers.
+    """Measure how well codebooks and scalar grids cover the speech of different groups of speakers.
 
     Args:
         train: Path of the training speech with an optional filter; see `find_clips`.
-        tests: Paths of the test groups, keyed by name.
+        tests: Paths of the test groups' speech with optional filters, keyed by group name.
         plan: Settings of the experiment.
         name: Name of the result, its page and its figure.
-        resynthesis: Settings of the resynthesis. None: no resynthesis.
+        resynthesis: Settings for resynthesizing speech from quantized mel columns. None: do not resynthesize speech.
         progress: Progress callback.
 
     Returns:
@@ -130,7 +130,10 @@ def coverage(
 
 
 def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePlan:
-    """Return the plan with codebooks that are small enough for the number of training vectors in all folds."""
+    """Return the plan with codebook sizes limited by the number of training vectors.
+
+    In each fold, the number of training vectors is at least PER_ENTRY times the number of codebook entries.
+    """
     n_vectors = min(
         sum(_n_fitted(speaker) for speaker in train if plan.key(speaker) not in held_out)
         for held_out in split(train, plan)
@@ -141,14 +144,17 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
-    """Return the grids to compare with the largest codebook and the longest chain, keyed by codebook name."""
+    """Return the grids to compare with the largest VQ codebook and with the longest RVQ.
+
+    The dict maps the name of the VQ and of the RVQ to the name of the grid with the same number of bits.
+    """
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
 
 
 def _facts(speakers: Sequence[Speaker], n_excluded: int) -> dict[str, Any]:
-    """Return properties, other than the language, in which groups can differ."""
+    """Return properties of a group, other than the language, in which groups can differ."""
     known = [speaker.bandwidth_hz for speaker in speakers if speaker.bandwidth_hz is not None]
     spread = [float(np.sqrt(speaker.vectors.astype(np.float64).var(axis=0).mean())) for speaker in speakers]
     return {
@@ -163,7 +169,7 @@ def _facts(speakers: Sequence[Speaker], n_excluded: int) -> dict[str, Any]:
 
 
 def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance: Callable[[int, int], None]) -> Result:
-    """Measure the coverage of all groups with all quantizers.
+    """Measure how well each quantizer covers each group.
 
     Raises:
         ArgumentError: There are too few vectors, or sources are held out and the training speech has only one source.
@@ -219,7 +225,7 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance
 
 
 def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
-    """Return the speakers or sources that each fold holds out. A single speaker is not held out."""
+    """Return the sets of speakers or sources that are held out in each fold. A single speaker is never held out."""
     keys = sorted({plan.key(speaker) for speaker in train})
     if len(keys) < 2:
         if plan.hold_out == "source":
@@ -234,7 +240,7 @@ def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
 
 
 def _n_fitted(speaker: Speaker) -> int:
-    """Return the number of a training speaker's vectors that are used for fitting."""
+    """Return how many of a training speaker's vectors are used for fitting quantizers."""
     return max(1, round((1 - TAIL) * len(speaker.vectors)))
 
 
@@ -262,11 +268,11 @@ class Tally:
         self.codes.append([found.codes for _, found in measured if found.codes is not None])
 
     def of(self, which: str) -> Floats:
-        """Return the mean of a measurement over folds for each speaker."""
+        """Return the mean of the measurement `which` over folds, with one row per speaker."""
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
 
     def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
-        """Return the share of entries used by `n_vectors` random vectors, averaged over codebooks and folds."""
+        """Return the mean share of codebook entries that `n_vectors` random vectors use, over codebooks and folds."""
         shares = []
         for fold in self.codes:
             if fold and n_vectors:
@@ -283,7 +289,11 @@ def _summary(
     sources: dict[str, str],
     plan: CoveragePlan,
 ) -> dict[str, Any]:
-    """Return the radius of one quantizer, its values for each group, and their differences from the control group."""
+    """Return a summary of one quantizer.
+
+    The summary contains the quantizer's radius, its coverage and error for each group, and the differences between the
+    test groups and the control group.
+    """
     own = tallies[name]
     fact = facts[name]
     entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])

@@ -21,7 +21,7 @@ LEAST = np.float32(1e-9)  # avoids division by 0
 
 
 def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Magnitudes:
-    """Return non-negative bins [columns, B] whose bands, `bins @ filters`, are closest to the given bands [columns, M].
+    """Return non-negative frequency bins [columns, B] for which `bins @ filters` is closest to the bands [columns, M].
 
     The function uses multiplicative updates (Lee & Seung 2001). Bins outside all filters are 0.
     """
@@ -33,7 +33,10 @@ def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Mag
 
 
 def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
-    """Return a waveform with approximately the given magnitudes, float32 [columns * hop]. Initial phases are random."""
+    """Return a waveform, float32 [columns * hop], whose spectrum has approximately the given magnitudes.
+
+    The initial phases are random.
+    """
     phases = np.exp(2j * np.pi * np.random.default_rng(seed).random(bins.shape)).astype(np.complex64)
     previous = np.zeros_like(phases)
     for _ in range(steps):
@@ -45,7 +48,7 @@ def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
 
 
 def spectrum(wave: Wave) -> NDArray[np.complex64]:
-    """Return the complex spectra of columns of 10 ms, [columns, n_fft // 2 + 1], as in `mel.log_mel`."""
+    """Return a short-time spectrum with columns of 10 ms, complex64 [columns, n_fft // 2 + 1], as in `mel.log_mel`."""
     n = len(wave) // mel.HOP
     padded = np.zeros(mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD, dtype=np.float32)
     padded[mel.HISTORY : mel.HISTORY + len(wave)] = wave[: n * mel.HOP]
@@ -54,7 +57,10 @@ def spectrum(wave: Wave) -> NDArray[np.complex64]:
 
 
 def inverse(columns: NDArray[np.complex64]) -> Wave:
-    """Return the waveform [columns * hop] whose spectrum is closest to the given columns, by weighted overlap-add."""
+    """Return the waveform, float32 [columns * hop], whose short-time spectrum is closest to the given spectrum.
+
+    The function uses weighted overlap-add.
+    """
     window, n = mel.hann(), len(columns)
     frames = np.fft.irfft(columns, mel.N_FFT, axis=-1) * window
     total, power = np.zeros((2, mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Compute means over speakers with bootstrap intervals, and define the names of the two control groups."""
+"""Compute means over speakers with bootstrap intervals, and define the names of the groups "seen" and "unseen"."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Floats = NDArray[np.float64]
 
 
 def in_order(groups: Iterable[str]) -> list[str]:
-    """Return the distinct groups, with the control groups first."""
+    """Return the distinct groups, starting with "seen" and "unseen"."""
     return sorted(dict.fromkeys(groups), key=lambda group: {SEEN: 0, UNSEEN: 1}.get(group, 2))
 
 
 def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
-    """Return the quantile `share` of the values in all parts. Each part has the same weight, regardless of its size."""
+    """Return the quantile `share` of the values in all arrays. Arrays have equal weight, regardless of their size."""
     values = np.concatenate(parts)
     weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in parts])
     order = np.argsort(values)
@@ -32,17 +32,20 @@ def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
 
 
 def bootstrap_means(values: Floats, seed: int, group: str) -> Floats:
-    """Return the means of bootstrap resamples of speakers, [n]. All quantities of a group use the same resamples."""
+    """Return the means of bootstrap resamples of the values. All measurements of a group use the same resamples."""
     return np.asarray(values[resamples(len(values), [seed, zlib.crc32(group.encode())])].mean(axis=1))
 
 
 def interval(values: Floats, seed: int, group: str) -> dict[str, Any]:
-    """Return the mean over speakers with its 95 % bootstrap interval, which is None for a single speaker."""
+    """Return the mean over speakers and its 95 % bootstrap interval. For one speaker, the bounds are None."""
     return _summary(values.mean(), bootstrap_means(values, seed, group), len(values))
 
 
 def difference(values: Floats, control: Floats, seed: int, group: str) -> dict[str, Any]:
-    """Return the mean of a group minus that of the control group. Both groups are resampled independently."""
+    """Return the mean of a group minus that of the control group, and the 95 % bootstrap interval of this difference.
+
+    The two groups are resampled independently.
+    """
     draws = bootstrap_means(values, seed, group) - bootstrap_means(control, seed, UNSEEN)
     return _summary(values.mean() - control.mean(), draws, min(len(values), len(control)))
 

@@ -1,4 +1,4 @@
-"""Determine the sound in a file from its path, using the rules in `sounds.toml`."""
+"""Determine the tone or sound in a speech file from the path of the file, using the rules in `sounds.toml`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Label = tuple[str, str]  # kind and class
 
 @dataclass(frozen=True)
 class Rule:
-    """Represent a rule in `sounds.toml`."""
+    """Represent a rule in `sounds.toml`, which maps paths that match a pattern to classes of sounds."""
 
     language: str
     kind: str
@@ -26,7 +26,7 @@ class Rule:
     empty: str
 
     def label_of(self, path: str, language: str) -> Label | None:
-        """Return the kind and class of a file, or None if the rule does not match."""
+        """Return the kind and the class of the sound in a file, or None if the rule does not match."""
         found = self.pattern.search(path) if language.startswith(self.language) else None
         if found is None:
             return None
@@ -43,7 +43,7 @@ class Rules:
     rules: tuple[Rule, ...]
 
     def label_of(self, path: str, language: str) -> Label | None:
-        """Return the kind and class of a file from its path, or None if no rule matches.
+        """Return the kind and the class of the sound in a file, or None if no rule matches.
 
         >>> rules().label_of("64k/syllabs/cmn-qiao3.mp3", "zh"), rules().label_of("dataset/zero/1.wav", "ar")
         (('tone', '3'), ('sound', 'emphatic'))
@@ -52,7 +52,7 @@ class Rules:
         return next((label for label in labels if label is not None), None)
 
     def labels_of(self, clip: Clip) -> list[Label | None]:
-        """Return the labels of the files that make up a clip. The list is empty if the manifest does not name files."""
+        """Return the label of each file in a clip. The list is empty if the manifest does not name the files."""
         language = clip.columns.get(self.language, "")
         paths = [path for path in clip.columns.get(self.paths, "").split(";") if path]
         return [self.label_of(path, language) for path in paths]

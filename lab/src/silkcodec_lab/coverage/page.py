@@ -1,4 +1,4 @@
-"""Write the page of the coverage experiment. All numbers come from the JSON."""
+"""Write the page of the coverage experiment. All numbers come from the JSON result."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _against(found: dict[str, Any]) -> str:
 
 
 def _verdicts(found: dict[str, Any]) -> list[str]:
-    """Return a table that counts the codebooks and grids with significant differences in each test group."""
+    """Return a table that counts significant differences in coverage, for each test group."""
     codebooks = [one for one in found["quantizers"].values() if one["kind"] != "fsq"]
     grids = [found["quantizers"][f"fsq {one['bits']}"] for one in codebooks]
     rows = []
@@ -178,14 +178,14 @@ def _count(entries: list[dict[str, Any]]) -> str:
 
 
 def _verdict(entry: dict[str, Any]) -> str:
-    """Return whether a difference in coverage is better, worse or not significant."""
+    """Return "better", "worse" or "not significantly different" for a difference in coverage."""
     if entry["low"] is None or entry["low"] <= 0 <= entry["high"]:
         return SAME
     return "worse" if entry["high"] < 0 else "better"
 
 
 def _in_short(result: Result) -> list[str]:
-    """Summarize the coverage differences of the largest codebook, for both versions of the vectors and by source."""
+    """Summarize how coverage by the largest VQ codebook differs between groups and between sources."""
     name = headline(result["views"]["level"])
     rows = []
     for view, heading in VIEWS.items():
@@ -213,7 +213,7 @@ def _in_short(result: Result) -> list[str]:
 
 
 def _of_one_source(result: Result) -> list[str]:
-    """Return the differences between codebooks and grids, or [] if the training speech has more than one source."""
+    """Return a table that compares codebooks with grids, or [] if the training speech has more than one source."""
     if about.kind_of(result) != "source":
         return []
     rows = []
@@ -234,7 +234,7 @@ def _of_one_source(result: Result) -> list[str]:
 
 
 def _sources_alone(result: Result, name: str) -> list[str]:
-    """Return the range of coverage over sources of the training language, and the coverage of groups by source."""
+    """Return paragraphs that compare coverage across the sources of the training language, and across groups."""
     groups = {
         group: entry["by_source"] for group, entry in result["views"]["level"]["quantizers"][name]["groups"].items()
     }
@@ -314,7 +314,7 @@ def reproduce(result: Result) -> str:
 
 
 def _options(result: Result) -> str:
-    """Return the options that are not part of every command."""
+    """Return the command-line options that only some results require."""
     if "name" not in result:
         return ""
     settings, rebuilt = result["settings"], result["rebuilt"]
@@ -336,7 +336,7 @@ def _percent(entry: dict[str, Any], *, sign: bool = False) -> str:
 
 
 def _ratio(entry: dict[str, Any]) -> str:
-    """Return a difference of logarithms as an increase in %."""
+    """Format a difference between logarithms, with its interval, as a relative change in %."""
     return _percent(
         {key: None if entry[key] is None else expm1(entry[key]) for key in ("mean", "low", "high")}, sign=True
     )
