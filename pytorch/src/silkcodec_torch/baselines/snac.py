@@ -9,8 +9,8 @@ generators that are seeded with the layer and the position in the clip, so the s
 audio. PyTorch's global generator is neither used nor changed.
 
 A clip is padded with silence to a whole number of windows. A window has 2,048 samples (85 ms) for `snac:24k`, and
-12,288 samples for `snac:32k` (384 ms) and `snac:44k` (279 ms). Long clips are processed in
-pieces, so the network's memory use does not grow with the duration.
+12,288 samples for `snac:32k` (384 ms) and `snac:44k` (279 ms). Long clips are processed in pieces, so the network's
+memory use does not grow with the duration.
 """
 
 from __future__ import annotations

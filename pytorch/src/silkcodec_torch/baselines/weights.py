@@ -1,8 +1,8 @@
 """Find the weights of the neural baseline codecs in a local folder or on the Hugging Face hub, and load them.
 
 Files in the local cache of the hub client are used without a network request. Weights are safetensors files, except
-those of SNAC (see `load_state`). The codec id in tokens includes a hash of the weights file, so the tokens cannot be
-decoded with other weights.
+the published weights of SNAC (see `load_state`). The codec id in tokens includes a hash of the weights file, so
+the tokens cannot be decoded with other weights.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
 def load_state(weights: Weights) -> dict[str, torch.Tensor]:
     """Load the tensors of a weights file.
 
-    SNAC's weights are published only as `pytorch_model.bin`, which is a pickle. It is loaded with
+    SNAC's weights are published only as `pytorch_model.bin`, which is a pickle. The file is loaded with
     `weights_only=True`, so PyTorch accepts only tensors and containers, and the file cannot run code.
 
     Raises:

@@ -95,7 +95,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
 
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
-    """Convert Silk weights, and write all files of the exported model.
+    """Convert Silk weights, and write all files of the exported model to `folder`.
 
     Args:
         weights: folder of Silk weights.

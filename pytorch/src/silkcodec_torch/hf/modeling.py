@@ -219,10 +219,10 @@ class SilkModel(PreTrainedModel):
         ]
 
     def from_tokens(self, many: Sequence[Tokens]) -> SilkEncoderOutput:
-        """Convert Tokens objects in any grouping to a batch that `decode` accepts.
+        """Convert Tokens objects to a batch of codes that `decode` accepts.
 
         Args:
-            many: one Tokens object per row of the batch.
+            many: one Tokens object per row of the batch, in any grouping; see `Tokens.regroup`.
 
         Returns:
             The codes, their mask and the number of samples per row; see `SilkEncoderOutput`.
@@ -272,13 +272,13 @@ class SilkModel(PreTrainedModel):
 
 
 def levels_to_codes(levels: Tensor) -> Tensor:
-    """Convert levels, int64 [B, F, 128], to codes, int64 [B, 19, F], like `silkcodec.tokens.levels_to_codes`."""
+    """Convert FSQ levels, int64 [B, F, 128], to codes, int64 [B, 19, F], like `silkcodec.tokens.levels_to_codes`."""
     padded = nn.functional.pad(levels, (0, -LATENT_WIDTH % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
     return (padded << 3 * torch.arange(DIMS_PER_TOKEN, device=levels.device)).sum(-1).transpose(1, 2)
 
 
 def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
-    """Convert codes, int64 [B, 19, F], to levels, int64 [B, F, 128].
+    """Convert codes, int64 [B, 19, F], to FSQ levels, int64 [B, F, 128].
 
     Raises:
         TokensError: the codes have the wrong shape or type, or are out of range.

@@ -73,7 +73,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         """Convert a Tokens object to a list of ids.
 
         Args:
-            tokens: Silk tokens in any grouping.
+            tokens: Silk tokens in any grouping; see `Tokens.regroup`.
 
         Returns:
             The ids, which start with that of bos and end with that of eos.
@@ -82,12 +82,12 @@ class SilkTokenizer(PreTrainedTokenizer):
         return ids
 
     def to_tokens(self, ids_or_text: list[int] | str, n_samples: int | None = None, *, cut: bool = False) -> Tokens:
-        """Convert ids or text to a Tokens object in Silk's default grouping, which every Silk decoder accepts.
+        """Convert ids or text to a Tokens object with 7 FSQ dimensions per token, which is Silk's default grouping.
 
         Args:
             ids_or_text: list of ids, or text.
-            n_samples: number of audio samples. The default is the number in the text or, if the text has none,
-                the number of samples in all frames.
+            n_samples: number of audio samples. The default is the number in the text or, if the text has none, the
+                number of samples in all frames.
             cut: whether to drop an incomplete last frame instead of raising an error.
 
         Returns:
@@ -109,7 +109,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         """Convert a Tokens object to text that this tokenizer accepts.
 
         Args:
-            tokens: Silk tokens in any grouping.
+            tokens: Silk tokens in any grouping; see `Tokens.regroup`.
 
         Returns:
             The text, with one string per token.

@@ -12,9 +12,9 @@ window of a frame extends 480 samples into the next frame, as far as the look-ah
     column 39                                     [---- 720 ----]
 
 If the config enables ``noise``, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz, and
-adds complex noise of that magnitude to its own spectrum. Fricatives are noise-like. Without this option, the
-network predicts their smooth mean spectrum. The noise comes from a fixed table, indexed by the position of the column
-in the stream, so decoding is deterministic. (Harmonic-plus-noise synthesis: Serra and Smith, 1990,
+adds complex noise of that magnitude to the spectrum. Fricatives are noise-like. Without this option, the network
+predicts their smooth mean spectrum. The noise comes from a fixed table, indexed by the position of the column in the
+stream, so decoding is deterministic. (Harmonic-plus-noise synthesis: Serra and Smith, 1990,
 https://doi.org/10.2307/3680788.)
 """
 
@@ -53,7 +53,7 @@ class InverseSTFTHead(nn.Module):
         self.state_shape = (OVERLAP - 1, WINDOW)
 
     def forward(self, x: Tensor, state: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Synthesize column features. Return the samples, float32 [B, T * 240], and the next state.
+        """Synthesize audio from column features. Return the samples, float32 [B, T * 240], and the next state.
 
         Args:
             x: column features, [B, T, C].
@@ -83,12 +83,12 @@ class InverseSTFTHead(nn.Module):
         return torch.exp(torch.cat([between.flatten(2), knots[:, :, -1]], dim=-1))
 
     def noise_index(self, position: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the noise table row of every bin, int64 [B, T, 361], for T columns from `position`, [B, 1], on."""
+        """Return the noise table row of every bin, int64 [B, T, 361], in T columns starting at `position`, [B, 1]."""
         column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]
         return (column[..., None] * BINS + torch.arange(BINS, device=position.device)) % NOISE_LENGTH
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Return the inverse real FFT, [B, T, 720], of spectra with these parts, [B, T, 361] each."""
+        """Return the inverse real FFT, [B, T, 720], of the spectra `real` + i `imaginary`, [B, T, 361]."""
         return torch.fft.irfft(torch.complex(real, imaginary), WINDOW)
 
 

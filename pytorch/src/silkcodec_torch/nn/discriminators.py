@@ -100,7 +100,7 @@ class STFTDiscriminator(nn.Module):
 class Discriminators(nn.Module):
     """Combine all discriminators in one module.
 
-    `width` is their number of channels, which determines the cost: use 32 on a GPU and 8 to 16 on a CPU.
+    `width` scales the number of channels and thus the cost. Use 32 on a GPU and 8 to 16 on a CPU.
     """
 
     def __init__(self, periods: tuple[int, ...], fft_sizes: tuple[int, ...], width: int):

@@ -41,8 +41,8 @@ class ConvNeXtBlock(nn.Module):
         """Return the depthwise convolution, [B, T, C], of the columns `seen`, [B, 6 + T, C].
 
         The convolution is written as seven shifted products, which `torch.compile` fuses into one pass. On a CPU,
-        PyTorch's bfloat16 convolution takes three times as long as the rest of the network. The exported
-        graph uses a convolution node, because ONNX Runtime has a fast convolution and does not fuse the products.
+        PyTorch's bfloat16 convolution takes three times as long as the rest of the network. The exported graph
+        uses a convolution node, because ONNX Runtime has a fast convolution and does not fuse the products.
         """
         if torch.compiler.is_exporting():
             return self.depthwise(seen.transpose(1, 2)).transpose(1, 2)

@@ -34,9 +34,9 @@ class Quantized(NamedTuple):
 class FSQ(nn.Module):
     """Round every dimension to one of `n_levels` values, with a straight-through gradient per dimension.
 
-    All computation is in float32, regardless of autocast. The 8 mantissa bits of bfloat16 are too few to resolve
-    values near a rounding boundary. The implicit codebook is not stored. For groups of 7 dimensions with 8
-    levels, it would have 8^7 = 2,097,152 rows.
+    All computation is in float32, regardless of autocast. The 8 mantissa bits of bfloat16 are too few to resolve values
+    near a rounding boundary. The implicit codebook is not stored. For groups of 7 dimensions with 8 levels, it would
+    have 8^7 = 2,097,152 rows.
 
     Args:
         n_levels: levels per dimension, at least 2.

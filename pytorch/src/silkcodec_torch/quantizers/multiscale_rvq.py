@@ -28,7 +28,7 @@ class MultiScaleRVQ(nn.Module):
     Args:
         latent_width: values per frame.
         vectors: number of vectors per frame; must divide `latent_width`.
-        strides: number of vectors that share a code, for each codebook; each stride must divide `vectors`.
+        strides: number of vectors that share a code, per codebook. Each stride must divide `vectors`.
         entries: size of each codebook.
         commitment: weight of the commitment loss between each mean residual and its nearest entry.
     """

@@ -83,7 +83,9 @@ def losses(config: TrainConfig) -> str:
 
 
 def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
-    """Yield the folders whose weights a run started from: its `init`, then the `init` of the run there, and so on.
+    """Yield the folders whose weights a run started from.
+
+    The first folder is the `init` of the run, the second is the `init` of the run in the first folder, and so on.
 
     Yields:
         Each folder, and the config of the run in it. The config is None if the folder contains exported weights or is
@@ -125,7 +127,7 @@ def start_lines(config: TrainConfig) -> list[str]:
 
 
 def finish_lines(config: TrainConfig) -> list[str]:
-    """Return lines that describe the adjustments of the averaged weights after the last stage."""
+    """Return lines that describe the adjustments of the averaged weights after the last training stage."""
     lines = []
     if share := config.finish.blend_share:
         lines.append(
@@ -162,7 +164,7 @@ def recognizer_lines(config: TrainConfig) -> list[str]:
 
 
 def data_lines(config: TrainConfig) -> list[str]:
-    """Return lines that describe the training data, as a table by source if the index has the required columns."""
+    """Return lines that describe the training data, with a table of sources if its index has the required columns."""
     if not config.data.index:
         return [f"{100 - config.data.valid_percent:g} % of the files in one folder."]
     try:

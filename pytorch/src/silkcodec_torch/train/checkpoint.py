@@ -36,7 +36,7 @@ def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, A
 
 
 def find(source: Path, key: str) -> Path | None:
-    """Return the checkpoint file in `source`, or None if `source` is a folder of exported weights.
+    """Return the checkpoint file that `source` refers to, or None if `source` is a folder of exported weights.
 
     Args:
         source: folder of a run, checkpoint file, or folder of exported weights.
@@ -99,7 +99,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
-    """Restore an optimizer's state from the tensors of `optimizer_tensors`, without changing its hyperparameters.
+    """Restore the state that `optimizer_tensors` returned, without changing the optimizer's hyperparameters.
 
     Raises:
         WeightsError: the state does not match the optimizer's parameters.

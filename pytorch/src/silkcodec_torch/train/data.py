@@ -50,7 +50,7 @@ class PackedClip:
 def split_files(config: DataConfig) -> dict[str, list[str]]:
     """Return the relative paths of the training and validation files, keyed by split ('train' or 'valid').
 
-    The index determines the split. Without an index, a hash of the path does.
+    The data index determines the split of each file. Without an index, a hash of the path determines it.
 
     Raises:
         ArgumentError: the folder does not exist or has no audio, the index or one of its columns is missing, or
@@ -80,7 +80,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
 
 
 def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of the index, keyed by split ('train' or 'valid').
+    """Return the rows of the data index, keyed by split ('train' or 'valid').
 
     Raises:
         ArgumentError: the index or one of its columns is missing, or a bandwidth is not a number.
@@ -166,11 +166,11 @@ class Pack:
 
     @property
     def hours(self) -> float:
-        """Return the total duration in hours."""
+        """Return the total duration of the clips in hours."""
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
-        """Return the samples of a clip from `offset` on, zero-padded after its end, float32 [n_samples]."""
+        """Return the samples of a clip from index `offset` on, float32 [n_samples], with zeros after the clip's end."""
         wave = np.zeros(n_samples, dtype=np.float32)
         begin = clip.start_samples + offset
         found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]
@@ -231,7 +231,7 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Pac
 
 
 def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
-    """Decode audio files. Write their samples, then the table, which marks the samples as complete."""
+    """Decode audio files, and return their clips. Write the samples first and the table last, as a completion mark."""
     data.parent.mkdir(parents=True, exist_ok=True)
     sizes, newest_ns = _sizes(folder, names)  # before decoding, so that later changes are detected
     clips, position, done = [], 0, 0
@@ -330,7 +330,7 @@ class Batches:
         self.coming: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
-        """Return the batch for a step, and start preparing the next batches."""
+        """Return the batch for a training step, and start preparing the next batches."""
         for ahead in range(step, step + AHEAD):
             if ahead not in self.coming:
                 self.coming[ahead] = self.pool.submit(self.make, ahead)

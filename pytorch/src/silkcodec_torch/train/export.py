@@ -197,7 +197,7 @@ class DecoderGraph(nn.Module):
         self.decoder.head.inverse = self.inverse  # type: ignore[method-assign]  # as a matrix product
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Return the inverse real FFT, [B, T, 720], of spectra with these parts, [B, T, 361] each."""
+        """Return the inverse real FFT, [B, T, 720], of the spectra `real` + i `imaginary`, [B, T, 361]."""
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
 
     def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
@@ -225,7 +225,10 @@ def inverse_weights() -> np.ndarray:
 
 
 def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
-    """Return the bytes of an ONNX file with float16 weights. Its batch size and number of frames are dynamic."""
+    """Convert a graph to an ONNX file with float16 weights, and return the bytes of the file.
+
+    The batch size and the number of frames are dynamic.
+    """
     batch, frames = 2, 3
     states = fresh_states(graph.shapes, batch, torch.device("cpu"))
     batch_dim, frame_dim = torch.export.Dim("batch"), torch.export.Dim("frames", max=4096)
@@ -346,7 +349,7 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Rename the weights in the graph to the names of their parameters, followed by ``.T`` if transposed.
+    """Rename the weights in the graph to the names of the parameters, followed by ``.T`` if a weight is transposed.
 
     With these names, exports can be compared, and `load_weights` can load a network from an export.
     """

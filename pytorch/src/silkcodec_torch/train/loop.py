@@ -426,7 +426,7 @@ class Trainer:
             )
 
     def _positions(self, batch: int) -> Tensor | None:
-        """Return the start positions of the noise for two decoded versions, float32 [2, B], or None without noise."""
+        """Return the noise positions for decoding each crop twice, float32 [2, B], or None for a model without noise."""
         if not self.config.model.noise:
             return None
         rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
@@ -513,8 +513,8 @@ def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
 def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int, done: float) -> float:
     """Return the learning rate of a warmup-stable-decay schedule (Hu et al., MiniCPM, 2024).
 
-    It rises during warm-up, stays constant, and falls linearly to zero in the last `decay_share` of the stage. A run
-    can be extended while the learning rate is constant.
+    The learning rate rises during warm-up, stays constant, and falls linearly to zero in the last `decay_share` of the
+    stage. A run can be extended while the learning rate is constant.
 
     Args:
         peak: learning rate of the constant part, before it is multiplied by the stage's `learning_rate_scale`.

@@ -22,10 +22,10 @@ NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 class SpectralLoss(nn.Module):
     """Compute multi-resolution spectral losses between decoded audio, float32 [N * B, T], and originals, [B, T].
 
-    N is 1 or 2. With N = 2, each crop is decoded twice with different noise, and the first three losses are energy
-    distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160): the mean distance of the two versions from the
-    original, minus half the distance between them. Noise with the right spectrum then has a lower loss than its smooth
-    mean spectrum. The other losses use only the first version.
+    N is 1 or 2. With N = 2, each crop is decoded twice with different noise, and ``mel``, ``convergence`` and
+    ``magnitude`` are energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160): the mean distance of
+    the two versions from the original, minus half the distance between them. Noise with the right spectrum then has a
+    lower loss than its smooth mean spectrum. The other losses use only the first version.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions

@@ -45,7 +45,7 @@ class Progress:
         self.bar: Any = None
 
     def rewind(self, step: int) -> int:
-        """Remove the records of later steps than `step` from the history, because the resumed run repeats these steps.
+        """Remove the records of steps after `step` from the history, because the resumed run repeats these steps.
 
         Returns:
             The step of the last remaining validation, or -1 if there is none.

@@ -21,7 +21,7 @@ MIN_FRAMES = 100  # With fewer frames, dimensions that rarely change would be re
 def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
     """Return the indices of the dimensions that have the same level in every frame of the clips, float32 [T] each.
 
-    The list is empty for quantizers other than FSQ, and for less than 40 s of speech, which is too short to decide.
+    The list is empty for quantizers other than FSQ, and for less than 40 s of speech, which is too little to decide.
     """
     return _stuck(_encoded(model, waves)) if isinstance(model.quantizer, FSQ) else []
 
@@ -31,8 +31,8 @@ def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
     """Reset the stuck dimensions of a model in place, and return their indices. See `stuck_dimensions`.
 
     In the encoder, a stuck dimension becomes a random projection of the frame's features. The projection has mean 0 and
-    standard deviation 1, which covers most of the range. In the decoder, the weights of the dimension are set to
-    zero, and what they added at the stuck level is moved to the bias, so the decoded audio does not change.
+    standard deviation 1, which covers most of the range. The decoder's weights for the dimension are set to zero.
+    Their previous output, which was constant, is added to the bias, so the decoded audio does not change.
     """
     if not isinstance(model.quantizer, FSQ):
         return []

@@ -19,7 +19,7 @@ METRICS = ["pesq_wb", "stoi", "mel_distance"]
 
 
 def spread_clips(source: Pack, n_clips: int, clip_s: float) -> list[np.ndarray]:
-    """Return up to `n_clips` clips, evenly spaced over a split and cut to `clip_s` seconds, float32 [T] each."""
+    """Return up to `n_clips` clips, evenly spaced over `source` and cut to `clip_s` seconds, float32 [T] each."""
     count = min(n_clips, len(source.clips))
     chosen = [source.clips[i * len(source.clips) // count] for i in range(count)]
     n_samples = int(clip_s * SAMPLE_RATE)
@@ -27,7 +27,7 @@ def spread_clips(source: Pack, n_clips: int, clip_s: float) -> list[np.ndarray]:
 
 
 def validate(model: SilkNetwork, waves: list[np.ndarray], folder: Path | None = None) -> dict[str, float]:
-    """Return the mean PESQ-WB, STOI and mel distance, and the mean perplexity of the codebooks.
+    """Measure the mean PESQ-WB, STOI and mel distance of a model, and the mean perplexity of its codebooks.
 
     For FSQ, the perplexity is computed over the 8 levels of each dimension.
 

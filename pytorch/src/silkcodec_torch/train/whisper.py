@@ -73,7 +73,7 @@ class WhisperLayer(nn.Module):
         self.down = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output, with the shape of x [B, S, D]."""
+        """Return the output of the layer, with the shape of `x`, [B, S, D]."""
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, H, S, D / H]
             for part in self.qkv(self.norm_attention(x)).chunk(3, dim=-1)
