@@ -231,7 +231,7 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Pac
 
 
 def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
-    """Decode audio files, and return their clips. Write the samples first and the table last, as a completion mark."""
+    """Decode audio files, and return their clips. The table is written last, as a completion mark."""
     data.parent.mkdir(parents=True, exist_ok=True)
     sizes, newest_ns = _sizes(folder, names)  # before decoding, so that later changes are detected
     clips, position, done = [], 0, 0

@@ -1,4 +1,4 @@
-"""Adjust the averaged weights after the last stage of a run: average them with other weights, and equalize the audio.
+"""Adjust the averaged weights after the last stage of a run: average them with other weights, and equalize the output.
 
 Neither adjustment needs training. docs/training.md describes their effects.
 """

@@ -426,7 +426,7 @@ class Trainer:
             )
 
     def _positions(self, batch: int) -> Tensor | None:
-        """Return the noise positions for decoding each crop twice, float32 [2, B], or None for a model without noise."""
+        """Return the noise positions for decoding each crop twice, float32 [2, B]. Return None without noise."""
         if not self.config.model.noise:
             return None
         rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
