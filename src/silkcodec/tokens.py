@@ -124,7 +124,7 @@ class Tokens:
 
     @property
     def n_frames(self) -> int:
-        """Return the number of frames, at the lowest frame rate of all codebooks."""
+        """Return the number of frames of the codebook with the lowest frame rate."""
         return min(len(codes) for codes in self.codes)
 
     @property
@@ -224,7 +224,7 @@ class Tokens:
         )
 
     def to_ids(self, *, shared: bool = False) -> Codes:
-        """Return the codes as a single sequence for a language model, ordered by frame and then by codebook.
+        """Return the codes as a sequence of ids for a language model, ordered by frame and then by codebook.
 
         Args:
             shared: whether all codebooks share the same ids. If False, every codebook has its own range of ids in a

@@ -62,7 +62,7 @@ def split_names(text: str) -> list[str]:
 
 
 def pair_of_splits(text: str | None) -> tuple[str, str] | None:
-    """Return the names of the training split and the held-out split in the value of `--splits`, or None if it is None.
+    """Return the names of the training split and the held-out split in `--splits`. Return None if `text` is None.
 
     Raises:
         ArgumentError: The value does not contain exactly two names.

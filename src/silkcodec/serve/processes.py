@@ -27,7 +27,7 @@ STOP_S = 5.0  # time limit for a worker to exit by itself or to stop a job
 
 
 class RefusedError(SilkError):
-    """Raised when a worker refuses a client's data. `code` is the error code of the response."""
+    """Raised when a worker rejects a client's data. `code` is the error code of the response."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)

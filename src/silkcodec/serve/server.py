@@ -54,7 +54,7 @@ def serve(settings: Settings) -> None:
 def check_weights(folder: Path | None) -> None:
     """Check that the weights in a folder can encode and decode a frame.
 
-    A separate process loads the weights, which keeps the memory use of the front process low.
+    A separate process loads the weights, so that the server process uses less memory.
 
     Args:
         folder: weights folder; None: the weights that ship with the package.

@@ -122,7 +122,7 @@ class Settings:
                 raise ArgumentError(f"{name} must be between {low} and {high}; got {getattr(self, name)}.")
 
     def check_open(self, allow: bool) -> None:
-        """Check that the server has a token if other machines can reach it, unless `allow` is True.
+        """Check that the server has a token if other machines can reach the server, unless `allow` is True.
 
         Raises:
             ArgumentError: the host is not a loopback address, there is no token, and `allow` is False.

@@ -200,7 +200,7 @@ class Silk(FrameModel):
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
     def _check_lengths(self, tokens: Tokens) -> None:
-        """Check that the number of frames matches n_samples, which Tokens checks only if there are 19 codebooks."""
+        """Check that the number of frames matches n_samples. Tokens checks this only if there are 19 codebooks."""
         lengths = {len(codes) for codes in tokens.codes}
         if lengths != {n_frames(tokens.n_samples)}:
             wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))

@@ -60,7 +60,7 @@ class BenchSettings:
 
 
 class Bench:
-    """Load codecs, and measure their quality with all codebooks and with fewer.
+    """Load codecs, and measure their quality with all and with fewer codebooks.
 
     Raises:
         ArgumentError: A codec is given twice.

@@ -245,7 +245,7 @@ def _n_fitted(speaker: Speaker) -> int:
 
 
 class Tally:
-    """Collect the measurements of one quantizer on one group, with one entry per speaker and fold."""
+    """Collect the measurements of one quantizer on one group of speakers, with one entry per speaker and fold."""
 
     def __init__(self) -> None:
         self.inside: dict[str, list[float]] = {}
@@ -256,7 +256,7 @@ class Tally:
         self.codes: list[list[NDArray[np.int64]]] = []  # codes of each speaker for each fold
 
     def add(self, radius: float, measured: Sequence[tuple[str, Measured]]) -> None:
-        """Add the radius of a fold and the measurements of its speakers."""
+        """Add the quantizer's radius in a fold, and the measurements of the speakers in this fold."""
         self.radii.append(radius)
         for speaker, found in measured:
             self.inside.setdefault(speaker, []).append(float((found.error <= radius).mean()))
@@ -272,7 +272,7 @@ class Tally:
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
 
     def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
-        """Return the mean share of codebook entries that `n_vectors` random vectors use, over codebooks and folds."""
+        """Return the share of entries that `n_vectors` random vectors use, averaged over codebooks and folds."""
         shares = []
         for fold in self.codes:
             if fold and n_vectors:

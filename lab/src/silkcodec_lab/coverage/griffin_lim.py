@@ -48,7 +48,7 @@ def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
 
 
 def spectrum(wave: Wave) -> NDArray[np.complex64]:
-    """Return a short-time spectrum with columns of 10 ms, complex64 [columns, n_fft // 2 + 1], as in `mel.log_mel`."""
+    """Return the short-time spectrum of a waveform, complex64 [columns, n_fft // 2 + 1], as in `mel.log_mel`."""
     n = len(wave) // mel.HOP
     padded = np.zeros(mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD, dtype=np.float32)
     padded[mel.HISTORY : mel.HISTORY + len(wave)] = wave[: n * mel.HOP]
