@@ -5,8 +5,8 @@ and has three codebooks at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s). `snac:32k` an
 codebooks each, at 10.4 to 83.3 Hz and 14.4 to 114.8 Hz, respectively.
 
 **Noise.** SNAC's published decoder adds Gaussian noise, which differs between calls. This module draws the noise from
-generators that are seeded with the layer and the position in the clip, so the same tokens always decode to the same
-audio. PyTorch's global generator is neither used nor changed.
+generators that are seeded with the layer and the position in the clip. The same tokens therefore always decode to the
+same audio. PyTorch's global generator is neither used nor changed.
 
 A clip is padded with silence to a whole number of windows. A window has 2,048 samples (85 ms) for `snac:24k`, and
 12,288 samples for `snac:32k` (384 ms) and `snac:44k` (279 ms). Long clips are processed in pieces, so the network's

@@ -3,9 +3,9 @@
     input_values [B, 1, T], padding_mask [B, T] -> encode -> audio_codes [B, 19, F], n_samples [B]
     audio_codes [B, 19, F], n_samples [B]       -> decode -> audio_values [B, 1, T]
 
-The model processes a recording in pieces and carries the network states over to the next piece, so memory use does not
-grow with the duration. A recording has the same codes in a padded batch as on its own, because the 20 ms of look-ahead
-after its end are silence in both cases. However, the shape of the batch affects rounding, which changes about one level
+The model processes a recording in pieces, so memory use does not grow with the duration. The network states are carried
+over to the next piece. A recording has the same codes in a padded batch as on its own: the 20 ms of look-ahead after
+its end are silence in both cases. However, the shape of the batch affects rounding, which changes about one level
 in ten million. The codec that `silkcodec.load()` returns does not batch, so it has no such differences.
 """
 

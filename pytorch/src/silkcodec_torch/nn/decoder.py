@@ -11,7 +11,7 @@ window of a frame extends 480 samples into the next frame, as far as the look-ah
     column 38                               [---- 720 ----]
     column 39                                     [---- 720 ----]
 
-If the config enables ``noise``, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz, and
+If the config enables ``noise``, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz. It
 adds complex noise of that magnitude to the spectrum. Fricatives are noise-like. Without this option, the network
 predicts their smooth mean spectrum. The noise comes from a fixed table, indexed by the position of the column in the
 stream, so decoding is deterministic. (Harmonic-plus-noise synthesis: Serra and Smith, 1990,

@@ -301,9 +301,9 @@ def basis_nodes(name: str) -> Nodes:
 def filter_nodes(name: str) -> Nodes:
     """Return nodes that compute the mel filters [513, 128] from a sparse form.
 
-    For each bin, the sparse form stores the index of the first triangle that covers the bin, and the heights of this
-    triangle and the next one at the bin. A triangle ends where its neighbors peak, so at most two of the 128 triangles
-    cover a bin.
+    For each bin, the sparse form stores the index of the first triangle that covers it. It also stores the heights of
+    this triangle and the next one at the bin. A triangle ends where its neighbors peak, so at most two of the
+    128 triangles cover a bin.
     """
     filters = filterbank()
     first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)

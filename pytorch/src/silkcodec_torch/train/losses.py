@@ -23,9 +23,9 @@ class SpectralLoss(nn.Module):
     """Compute multi-resolution spectral losses between decoded audio, float32 [N * B, T], and originals, [B, T].
 
     N is 1 or 2. With N = 2, each crop is decoded twice with different noise, and ``mel``, ``convergence`` and
-    ``magnitude`` are energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160): the mean distance of
-    the two versions from the original, minus half the distance between them. Noise with the right spectrum then has a
-    lower loss than its smooth mean spectrum. The other losses use only the first version.
+    ``magnitude`` are energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). An energy distance is
+    the mean distance of the two versions from the original, minus half the distance between them. Noise with the right
+    spectrum then has a lower loss than its smooth mean spectrum. The other losses use only the first version.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions
@@ -158,9 +158,9 @@ class EnvelopeLoss(nn.Module):
     """Compute 1 - STOI: the mismatch between temporal envelopes of third-octave bands in segments of about 0.4 s.
 
     STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881) is used as a loss (Kolbaek et al., 2018,
-    https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz, with
-    a window of 26.7 ms and segments of 387 ms, one every 53 ms. STOI removes columns that are more than 40 dB below the
-    loudest column of a clip. Here, these columns get a weight of zero, and a segment is weighted by the number of
+    https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz. The
+    window is 26.7 ms, and a segment of 387 ms starts every 53 ms. STOI removes columns that are more than 40 dB below
+    the loudest column of a clip. Here, these columns get a weight of zero, and a segment is weighted by the number of
     its remaining columns.
     """
 

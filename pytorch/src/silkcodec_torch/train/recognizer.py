@@ -28,8 +28,8 @@ class RecognizerLoss(nn.Module):
     """Compute the distance between the features of a frozen Whisper encoder for decoded audio and for the original.
 
     The loss is the mean absolute difference between the features. It is 0 for identical audio and about 1 for unrelated
-    speech. In each layer, every channel is divided by its standard deviation over the originals of the batch, because
-    a few channels of a transformer are a hundred times as large as the others.
+    speech. In each layer, every channel is divided by its standard deviation over the originals of the batch.
+    Otherwise, the few channels of a transformer that are a hundred times as large as the others would dominate.
 
     Args:
         encoder: frozen encoder, which computes in the type of its weights. The spectrogram and the distance are

@@ -47,7 +47,7 @@ def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
 
     The computation is differentiable. The values are base-10 logarithms over 8 decades, scaled to about -1..1. The
     audio is not resampled: windows of 25 ms have bins 40 Hz apart at any sample rate. The bins up to 8 kHz equal those
-    of the same audio at 16 kHz, except just below 8 kHz, in the transition band of a resampler.
+    of the same audio at 16 kHz, except in a resampler's transition band just below 8 kHz.
     """
     n_fft = sample_rate // 40
     window = torch.hann_window(n_fft, device=wave.device)
