@@ -77,7 +77,7 @@ class Stream:
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
-        """Notify the worker that no more data of this stream follows."""
+        """Notify the worker that the stream has no more data."""
         await self.worker.send({"do": "end", "id": self.name})
 
     def close(self) -> None:
@@ -202,7 +202,7 @@ class Worker:
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait for the process to exit, and return its exit code. Kill the process after `STOP_S` seconds."""
+        """Wait for the process to exit, and return its exit code. Kill it if this takes more than `STOP_S` seconds."""
         if self._process is None:
             return None
         try:

@@ -18,7 +18,7 @@ class CoveragePlan:
         vq: Sizes of the VQ codebooks to measure.
         rvq_entries: Number of entries of each residual codebook.
         rvq_lengths: Numbers of residual codebooks, one for each RVQ to measure.
-        hold_out: "speaker": the control group contains unseen speakers; "source": it contains unseen sources.
+        hold_out: With "speaker", the control group contains unseen speakers; with "source", unseen sources.
         folds: Number of parts of the training speech. For each part, the quantizers are fitted to the other parts.
         sounds: Whether to also measure coverage separately for each tone, Arabic sound and pitch class.
         kmeans_steps: Number of k-means steps.
