@@ -136,7 +136,7 @@ def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = F
 
 
 def write_json(result: Result, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a result as JSON with numbers rounded to six significant digits. Raises OutputError."""
+    """Write a result as JSON with numbers rounded to six significant digits. Raises OutputError; see `write`."""
     with replacing(path, overwrite=overwrite) as file:
         file.write(results.to_json(results.rounded(result)).encode())
 

@@ -3,10 +3,10 @@
     excerpt -> log-mel columns (10 ms, bands up to LIMIT) -> dB relative to the loud level -> Griffin-Lim -> audio
                          |-> columns of speech -> quantizer -----------------------------> Griffin-Lim -> audio
 
-Griffin-Lim creates the audio in both cases, so only the quantizer differs. A second Griffin-Lim run with different
-initial phases (`again`) shows how much two outputs differ without a quantizer. The quantizers are fitted only to speech
-in the training language. The output of complete codecs, which were trained on many languages, is compared with the
-excerpt itself. For LIMIT and the loud level, see `speech.py`.
+Griffin-Lim creates the audio in both cases, so only the quantizer causes differences. A second Griffin-Lim run with
+other initial phases (`again`) shows how much two outputs differ without a quantizer. The quantizers are fitted to one
+language. The output of complete codecs, which were trained on many languages, is compared with the excerpt itself. For
+LIMIT and the loud level, see `speech.py`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ResynthesisSettings:
         seconds: Maximum duration of the excerpt of each speaker, in seconds.
         steps: Number of Griffin-Lim iterations.
         codecs: Names of codecs to measure for comparison.
-        runs: Folders of training runs. Their models are measured like the codecs.
+        runs: Folders of training runs whose models are measured in the same way as the codecs.
     """
 
     speakers: int = 8
@@ -166,7 +166,7 @@ def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, di
 
 
 def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
-    """Return whether a speaker may be measured with the quantizers of a fold.
+    """Return whether the quantizers fitted in a fold may be measured on a speaker.
 
     Speakers in the group `SEEN` must be in the training set of the fold. All other speakers must not be in it.
     """
@@ -197,7 +197,8 @@ def _measure(
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return mel columns in dB relative to their loud level, and a mask of the columns that contain speech.
 
-    As in `mel_patches`, values below -`patches.floor_db` are set to -`patches.floor_db`.
+    As in `mel_patches`, values below -`patches.floor_db` are set to -`patches.floor_db`. The loud level is defined in
+    `speech.py`.
     """
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
@@ -218,8 +219,8 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
     """Summarize each metric of a quantizer or codec in each group of speakers.
 
-    A summary contains the mean and its difference from the group of unseen speakers. If there is a scalar grid with the
-    same number of bits, it also contains this difference minus the corresponding difference for the grid.
+    A summary contains the mean and its difference from the mean of unseen speakers. For a codebook, it also contains
+    this difference minus the corresponding difference for the scalar grid with the same number of bits.
     """
     result: dict[str, Any] = {}
     for metric in METRICS:

@@ -48,7 +48,7 @@ def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
     """Return the start and end, in samples, of each of the `n` files in a clip, or None if they are unclear.
 
     Silences are sections below a level threshold, and the clip is split at its n - 1 longest silences. The threshold
-    maximizes the ratio of the shortest of these silences to the longest silence within a file.
+    is chosen to maximize the ratio of the shortest of these silences to the longest silence within a file.
     """
     steps = wave[: len(wave) // STEP * STEP].reshape(-1, STEP)
     level = 20 * np.log10(np.sqrt(np.square(steps, dtype=np.float64).mean(axis=1)) + 1e-9)
@@ -122,7 +122,7 @@ def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[s
 class Sounds:
     """Collect the coverage of each class of vectors, for each quantizer, group and speaker.
 
-    Coverage is the share of vectors whose quantization error is within a radius.
+    Coverage is the share of vectors whose quantization error does not exceed a threshold.
 
     Args:
         quantizers: For each codebook name, the name of the scalar grid with the same number of bits.
@@ -148,7 +148,7 @@ class Sounds:
                     by_speaker.setdefault(speaker, []).append(shares)
 
     def summary(self, seed: int) -> dict[str, Any]:
-        """Return mean coverages over speakers, keyed by codebook, kind of class, class and group."""
+        """Return the mean coverage over speakers, keyed by codebook, kind of class, class and group."""
         return {name: self._of(name, grid, seed) for name, grid in self.quantizers.items()}
 
     def _of(self, name: str, grid: str, seed: int) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def _rebuilt_in_short(found: dict[str, Any]) -> str | None:
 
 
 def _verdict(entry: dict[str, Any]) -> str:
-    """Return whether a difference in error is better, worse, not significant or based on too few speakers."""
+    """Describe a difference in error: better, worse, not significantly different, or too few speakers."""
     if entry["n"] < FEW:
         return f"fewer than {FEW} speakers"
     if entry["low"] is None or entry["low"] <= 0 <= entry["high"]:

@@ -53,7 +53,7 @@ class Patches:
         floor_db: Distance from the loud level of the clip down to the floor. Lower levels are set to the floor.
         silence_db: Patches that are more than this many dB below the loud level count as silence.
         columns: Number of mel columns of 10 ms per patch.
-        pool: Each value is the mean over a block of this many columns and this many bands.
+        pool: Number of adjacent columns, and number of adjacent bands, that are averaged into each value.
         seconds: Maximum duration of speech per speaker, in seconds.
         per_speaker: Maximum number of vectors per speaker.
         speakers: Maximum number of speakers per group.
@@ -99,10 +99,10 @@ class Speaker:
         name: Name that identifies the speaker in training and test speech.
         source: Source of the recordings according to the manifest; "" if unknown.
         vectors: Vectors in temporal order.
-        range_db: Difference between loud level and background level, averaged over clips. Noise reduces it.
+        range_db: Difference between the loud level and the background level, averaged over clips. Noise reduces it.
         bandwidth_hz: Mean bandwidth of the clips according to the manifest; None if unknown.
         classes: Classes of the vectors, keyed by kind of class; see `sounds.py`.
-        pieces: Number of consecutive vectors that come from the same frame.
+        pieces: Number of consecutive vectors that come from the same latent frame; 1 for log-mel patches.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return a copy whose vectors have zero mean. The mean depends on the microphone and the voice."""
+        """Return a copy with zero-mean vectors. The subtracted mean depends on the microphone and the voice."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
@@ -269,7 +269,7 @@ def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors
 
     Returns:
         Three values: the latents in FSQ levels, float32 [F, 128], the level range as in `mel_patches`, and the index of
-        the first mel column of each frame.
+        the first mel column of each of these frames.
     """
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]

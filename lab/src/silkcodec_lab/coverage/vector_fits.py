@@ -1,9 +1,9 @@
 """Fit quantizers (VQ, RVQ and a scalar grid) to vectors, and measure their errors on other vectors.
 
 The scalar grid is FSQ without a trained encoder. The vectors are rotated to the principal components of the training
-vectors, and each component is rounded to 2^b uniform levels around its mean. The bits are assigned one at a time,
-each to the component whose error it reduces most. The distance between levels is chosen for each component to minimize
-the training error. Values beyond the outer levels are clipped.
+vectors, and a component with b bits is rounded to 2^b uniform levels around its mean. The bits are assigned one at a
+time, each to the component whose error it reduces most. The distance between levels is chosen for each component to
+minimize the training error. Values beyond the outer levels are clipped.
 
 Unlike the quantizers in `silkcodec_lab.chains`, each quantizer in this module is fitted once for several numbers of
 bits.

@@ -3,7 +3,7 @@
     predicted  <g, step>, where g is the gradient of the loss L at the quantized latent
     actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2, through quantizer and decoder
 
-y is the vector that is quantized, and a step is a small change of y. For a codebook, y is the latent. For FSQ, it is
+y is the vector that is quantized, and a step is a change of y. For a codebook, y is the latent. For FSQ, it is
 the output of the tanh, which is smooth and has an exact gradient. The loss L(quantize(y)) is a piecewise constant
 function of y, so the actual change depends on the size of the step.
 """
@@ -60,7 +60,8 @@ class SplitQuantizer:
 def identity(y: Tensor) -> tuple[Tensor, Tensor]:
     """Return y unchanged, as both the quantized latent and the codes.
 
-    As a control, this function replaces the quantizer. Then only the curvature of the decoder causes prediction errors.
+    The control uses this function instead of a quantizer, so that only the curvature of the decoder causes prediction
+    errors.
     """
     return y, y
 
@@ -122,7 +123,7 @@ def agreement(
 
     Args:
         point: Operating point at which y is changed.
-        quantize: Quantizer, or `identity` for the control without quantization.
+        quantize: Quantization function, or `identity` for the control without quantization.
         directions: Directions of the steps, [n, D]. If `smoothed` is True, they must be standard Gaussian samples.
         size: Factor by which the directions are multiplied.
         smoothed: Whether to also estimate the gradient of the smoothed loss, i.e. the mean loss if Gaussian noise with
@@ -222,7 +223,7 @@ def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, 
 
 
 def difference(statistic: str, first: Sequence[Sums], second: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return the difference in a statistic between two models on the same clips. Both use the same resamples."""
+    """Return the difference in a statistic between two models, from the same clips and bootstrap resamples."""
     (mean, draws), (other, others) = _bootstrap(statistic, first, seed), _bootstrap(statistic, second, seed)
     return _summary(mean - other, draws - others, len(first))
 

@@ -61,7 +61,7 @@ class GradientPlan:
         directions: Number of random steps that change all numbers of a frame, for each clip and step size.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
         smoothed_directions: Number of random steps for these estimates.
-        singles: Number of steps that change only one number, and number of steps that change only one vector.
+        singles: Number of steps of each of two kinds: those that change one number, and those that change one vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration to use from the start of each clip, in seconds.
         usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.
@@ -175,7 +175,7 @@ class Model:
         return self.split_quantizer.inside(latent[0])
 
     def _clip(self, wave: Wave, cell: float, plan: GradientPlan, rng: np.random.Generator, records: Records) -> float:
-        """Measure the effects of steps at one frame of a clip. Add the sums to `records`, and return the loss."""
+        """Measure the effects of steps at one frame of a clip. Add sums to `records`, and return the frame's loss."""
         y = self._inside(wave)
         frame = _loud_frame(wave, len(y), plan.span, rng)
         quantize = self.split_quantizer.quantize
@@ -252,7 +252,7 @@ def frame_losses(
 
 
 def _loud_frame(wave: Wave, n_frames: int, span: int, rng: np.random.Generator) -> int:
-    """Return the index of a random frame from the louder half of a clip.
+    """Return the index of a random frame from the louder half of a clip's frames.
 
     The first frame and the last `span` - 1 frames are excluded.
     """

@@ -1,4 +1,4 @@
-"""Write the page of the gradient experiment. All numbers come from the JSON."""
+"""Write the page of the gradient experiment from its JSON result."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def _verdict(result: Result) -> list[str]:
 
 
 def _ceiling(result: Result) -> list[str]:
-    """Return a table of each model's best correlation and the step size at which it occurs, with an explanation."""
+    """Return a table of each model's best correlation of predicted and actual changes, with an explanation."""
     rows = []
     for name, found in result["models"].items():
         through, without = found["steps_of"]["frame"], found["steps_of"]["frame, control"]

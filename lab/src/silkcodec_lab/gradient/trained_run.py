@@ -28,8 +28,8 @@ CURVES = ("pesq_wb", "stoi", "mel_distance")
 def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
     """Return the training curves of a training run, as one entry per validation.
 
-    An entry contains the training step, the training time in hours, the weighted training loss and the gradient norm
-    since the previous validation, and the validation metrics.
+    An entry contains the training step, the training time in hours, the validation metrics, and the means of the
+    weighted training loss and of the gradient norm since the previous validation.
 
     Raises:
         WeightsError: The history of the run is missing or damaged.
@@ -59,10 +59,15 @@ def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
     underestimated. The values expected for uniformly distributed codes are therefore included for comparison.
 
     Returns:
-        A dictionary for each codebook or, for FSQ, one for all 128 dimensions, with the keys "name", "books" (number of
-        codebooks or dimensions), "entries" and "n_codes" (both per book), "codes_per_frame", "dead" and "dead_if_even"
-        (shares of unused entries), "bits" and "bits_if_even" (entropy of a code), and "lowest_share" (lowest entropy of
-        a book as a share of its maximum).
+        A dictionary for each codebook or, for FSQ, a single dictionary for all 128 dimensions, with these keys:
+
+            name, entries         name of the codebook, and its number of entries (FSQ: levels)
+            books                 number of summarized codebooks, 1 (FSQ: 128 dimensions)
+            codes_per_frame       number of codes per frame
+            n_codes               number of counted codes (FSQ: per dimension)
+            dead, dead_if_even    share of unused entries, and its expected value for uniformly distributed codes
+            bits, bits_if_even    entropy of a code in bits, and its value for uniformly distributed codes
+            lowest_share          entropy as a share of its maximum (FSQ: lowest of all dimensions)
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -129,7 +134,7 @@ def spacing(quantizer: Any, codes: Codes) -> float:
 
 
 def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, quantizers: Sequence[str]) -> list[Path]:
-    """Train a model with the `tiny` configuration and each quantizer on the given clips, and return the run folders.
+    """Train one model per quantizer with the `tiny` configuration on the given clips, and return the run folders.
 
     The training loop and the losses are those of `silk train` without a discriminator.
     """

@@ -57,7 +57,7 @@ class View:
     bits: bool
 
     def regroup(self, tokens: Tokens) -> Tokens:
-        """Return the tokens, regrouped to `dims_per_token` dimensions each. None: return them unchanged."""
+        """Return the tokens, regrouped to `dims_per_token` dimensions each. If this is None, return them unchanged."""
         return tokens if self.dims_per_token is None else tokens.regroup(self.dims_per_token)
 
 

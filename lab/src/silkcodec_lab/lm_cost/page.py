@@ -1,4 +1,4 @@
-"""Write the page and draw the figure of the experiment. All numbers come from the JSON."""
+"""Write the page and draw the figure of the experiment from its JSON result."""
 
 from __future__ import annotations
 
@@ -238,7 +238,8 @@ def reproduce(result: Result) -> str:
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows language-model steps per minute of speech, and bits against training speech and training time.
+    It shows language-model steps per minute of speech, and bits per second of held-out speech against the amount of
+    training speech and the training time.
     """
     codecs = result["codecs"]
     drawing = new_figure(13, 4.4)

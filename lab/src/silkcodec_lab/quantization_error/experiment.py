@@ -215,7 +215,7 @@ def log_mel_patches(wave: NDArray[np.float32]) -> Vectors:
 
 
 def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
-    """Return Silk's latents for a waveform [T] at 24 kHz in groups of four numbers, float32 [32 * n_frames, 4]."""
+    """Return groups of four numbers from Silk's latents for a waveform [T] at 24 kHz, float32 [32 * n_frames, 4]."""
     n_frames = len(wave) // mel.FRAME
     if n_frames == 0:
         return np.zeros((0, SILK_DIMS), dtype=np.float32)

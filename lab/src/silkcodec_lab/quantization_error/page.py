@@ -1,4 +1,4 @@
-"""Write the page and draw the figure of the experiment. All numbers come from the JSON."""
+"""Write the page and draw the figure of the experiment from its JSON result."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def figure(result: Result) -> bytes:
 
 
 def _bits(found: dict[str, Any]) -> list[int]:
-    """Return the measured numbers of bits per vector, all of which are available for FSQ."""
+    """Return all measured numbers of bits per vector. FSQ is measured with each of them."""
     return [point["bits"] for point in found["quantizers"]["fsq"]]
 
 

@@ -117,8 +117,8 @@ def follow(
 ) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
     """Quantize one vector [D] with each residual codebook in turn, and measure the error.
 
-    The computation uses float64. As a check, the entries and the residual are added up after each codebook.
-    `sum_off_by` is the largest difference between this sum and the vector.
+    The computation uses float64. As a check, the selected entries and the residual are added up after each
+    codebook. The measurement `sum_off_by` is the largest difference between this sum and the vector.
 
     Returns:
         Two values: a dictionary of measurements for each codebook, and the cumulative sums of the selected entries,

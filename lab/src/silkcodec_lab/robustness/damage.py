@@ -56,10 +56,10 @@ def transitions(rate: float, burst: float) -> tuple[float, float]:
         burst: Mean number of consecutive lost frames. 0: frames are lost independently.
 
     Returns:
-        Two values: the probability that a frame is lost if the previous one was received, and if it was lost.
+        Two values: the probability of losing a frame after a received frame, and after a lost frame.
 
     Raises:
-        ArgumentError: The rate is not in [0, 1), or the bursts are too short for the rate.
+        ArgumentError: The rate is not in [0, 1), or `burst` is too small for the rate.
 
     >>> transitions(0.2, 0.0)
     (0.2, 0.2)

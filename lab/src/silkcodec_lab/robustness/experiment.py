@@ -276,7 +276,7 @@ def _lose(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, 
 
 
 def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
-    """Damage one frame, and measure the mel distance from the undamaged output for it and the following frames."""
+    """Damage one frame. For this and the following frames, measure the mel distance from the undamaged output."""
     if tokens.n_frames < 3:
         return
     whole = mel.log_mel(codec.decode(tokens))

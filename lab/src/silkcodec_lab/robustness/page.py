@@ -1,4 +1,4 @@
-"""Write the page and draw the figure of the robustness experiment. All numbers come from the JSON."""
+"""Write the page and draw the figure of the robustness experiment from its JSON result."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class ReceptiveField:
 
 @dataclass(frozen=True)
 class Piece:
-    """Describe a piece of a clip: frames `start` to `stop`. Its input, which includes context, is `left` to `right`."""
+    """Describe a piece of a clip: frames `start` to `stop`. Its input includes context: frames `left` to `right`."""
 
     left: int
     start: int
