@@ -9,7 +9,7 @@
     FOLDER/report.html    the result as an HTML page
 
 A run measures only what is missing from rows.jsonl, so an interrupted run can resume. If weights change, or a codec or
-metric is added, only the affected values are measured. If a codec fails, the result says so and the run continues.
+metric is added, only the affected values are measured. If a codec fails, the failure is reported and the run continues.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[s
 
 
 def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str, Any]:
-    """Return the result fields of one codec: its description, and its rates and speeds over all successful rows."""
+    """Return the entry of one codec in the result: its description, and rates and speeds from its successful rows."""
     done = [row for row in rows if row["status"] == "ok"]
     rates: dict[str, Any] = {"n_clips": n_clips, "n_failed": n_clips - len(done), **facts}
     if not done:

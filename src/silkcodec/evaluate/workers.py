@@ -35,7 +35,7 @@ def measure_in_processes(
         groups: tasks, grouped by clip.
         metric_names: names of the metrics; see `metrics.find_metrics`.
         models: models of the metrics; see `metrics.find_metrics`.
-        jobs: maximum number of workers. Together they use at most one thread per core.
+        jobs: maximum number of workers. Together, the workers use at most one thread per core.
     """
     jobs = min(jobs, len(groups))
     threads = max(1, available_cores() // max(jobs, 1))

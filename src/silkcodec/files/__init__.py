@@ -54,7 +54,7 @@ class Coding:
         codebook_sizes: size of each codebook. Each frame has one token per codebook.
         file_bytes: size of the .silk file in bytes.
         wall_s: time in seconds for reading, computing and writing, excluding the time for loading the model.
-        damage: description of the damage in a .silk file that was decoded with `recover`; None if there is none.
+        damage: description of the damage in a file that was decoded with `recover`; None if the file is undamaged.
         level: level of an encoded recording before normalization; None after decoding.
         gain: factor by which the decoded audio is multiplied. It differs from 1 if the recording was normalized.
         n_clipped: number of samples in a decoded file that were clipped to full scale; None after encoding.

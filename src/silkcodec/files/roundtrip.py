@@ -81,7 +81,7 @@ def roundtrip_file(
     opened: Advance = nothing,
     advance: Advance = nothing,
 ) -> Roundtrip:
-    """Encode and decode an audio file, measure the difference, and draw both spectrograms.
+    """Encode and decode an audio file, measure the mel distance, and draw both spectrograms.
 
     Args:
         codec: a loaded Silk codec.

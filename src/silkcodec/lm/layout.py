@@ -8,11 +8,11 @@ codebook order. Example for SNAC, whose rates are 1 : 2 : 4:
     codebook 1   b0          b1          ->
     codebook 2   c0    c1    c2    c3
 
-If no codebook has more than 4,096 codes, a token has one *head*, a softmax over all codes. Otherwise, all codes are
-factorized exactly, so the codebook sizes must be powers of two. A code is written in base 8, least significant digit
-first. Each digit has a head of 8 codes, except that the last head can have 2 or 4 codes. For Silk, these digits are the
-FSQ levels. A codebook of 8^7 codes has seven heads of 8, and a frame has 128 heads. A model predicts the heads of a
-token in parallel, or sequentially with a small module.
+If no codebook has more than 4,096 codes, a token has one *head*, a softmax over all codes. Otherwise, each code is
+split into base-8 digits, least significant digit first, and all codebook sizes must be powers of two. Each digit has a
+head of 8 codes, except that the last head can have 2 or 4 codes. For Silk, these digits are the FSQ levels. A codebook
+of 8^7 codes has seven heads of 8, and a frame has 128 heads. A model predicts the heads of a token in parallel, or
+sequentially with a small module.
 
 Letters: F frames, P tokens in a frame, H heads of a token. Unused heads have one code, 0, so they cost 0 bits.
 """
@@ -80,7 +80,7 @@ class Layout:
 
         Raises:
             TokensError: the frame rates are not multiples of the slowest rate, the codes do not fill whole frames, or
-                the codebooks cannot be factorized; see `heads`.
+                the codebook sizes are invalid; see `heads`.
         """
         ratios = _ratios(tokens.frame_rates)
         lengths = [len(codes) for codes in tokens.codes]
@@ -103,7 +103,7 @@ class Layout:
                 grouping.
 
         Raises:
-            TokensError: the frame rates are not multiples of the slowest rate, or the codebooks cannot be factorized.
+            TokensError: frame rates are not multiples of the slowest one, or codebook sizes are invalid; see `heads`.
             ArgumentError: `dims_per_token` is out of range, or is set for a codec other than Silk.
         """
         sizes, rates = tuple(codec.codebook_sizes), tuple(codec.frame_rates)
@@ -253,7 +253,7 @@ class Layout:
         return Tokens(streams, self.codebook_sizes, self.frame_rates, self.sample_rate, n_samples, self.codec)
 
     def _checked(self, values: ArrayLike, what: str, shape: tuple[int, ...], sizes: NDArray[Any]) -> Codes:
-        """Check the shape and range of integers [F, *shape], and return them as int64. Raises TokensError."""
+        """Check the shape and range of integers [F, *shape], and return them as int64. May raise TokensError."""
         array = np.asarray(values)
         if array.ndim != 1 + len(shape) or array.shape[1:] != shape or array.dtype.kind not in "iu":
             wanted = ", ".join(map(str, shape))

@@ -47,7 +47,7 @@ def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
 def _up(mount: Path, path: str) -> Iterator[Path]:
     """Yield the folders of a control group and of its parents, up to the mount point.
 
-    The mount point is included because a container may mount its own group there.
+    The mount point is included because a container may mount its own control group there.
     """
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for n in range(len(parts), -1, -1):

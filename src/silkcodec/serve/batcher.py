@@ -10,7 +10,7 @@ its answers immediately. Under load, frames arrive while the model computes, so 
 **Exact tokens.** The tokens must be identical to those from `Silk.encode`. Calls with different input shapes can give
 results that differ in the last bit (see `stream.py`). Whether this happens depends on the kernels that ONNX Runtime
 selects for the processor. The selection depends on the shapes of the inputs, not on their values. `exact_sizes`
-therefore tests each batch size at startup. It compares all latents and next states from batched calls with those from
+therefore tests each batch size at startup. It compares all latents and model states from batched calls with those from
 calls for one stream. The batcher uses only the sizes for which they are bit-identical. bench/server.json contains the
 results of this test and the speedup from batching.
 

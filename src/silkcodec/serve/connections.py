@@ -1,8 +1,8 @@
 """Limit how much is read from each connection, so that no client can block or slow down the others.
 
 HTTP: a client must send the head of a request within `header_s` seconds, or within `pressed_s` seconds if the server is
-waiting on too many connections. WebSocket: each stream has a budget of messages and bytes per second. If a stream
-exceeds its budget, the server pauses reading from it. Both kinds of connections are read in pieces of at most
+waiting for requests on too many connections. WebSocket: each stream has a budget of messages and bytes per second. If a
+stream exceeds its budget, the server pauses reading from it. Both kinds of connections are read in pieces of at most
 READ_BYTES bytes. Between two pieces, the event loop serves the other connections.
 """
 
@@ -86,7 +86,7 @@ class Budget:
 
 
 def http_class(limits: Limits) -> type[H11Protocol]:
-    """Return a subclass of uvicorn's HTTP protocol that limits idle connections. Each server needs its own class."""
+    """Return a subclass of uvicorn's HTTP protocol that closes idle connections. Each server needs its own class."""
     waiting = Waiting(limits)
 
     class Http(H11Protocol):
