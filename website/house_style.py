@@ -1,10 +1,11 @@
 """Convert the docstrings of this repository to the Google style that Griffe parses.
 
-Three conventions of this repository need conversion:
+Four conventions of this repository need conversion:
 
     start_s, duration_s: one text for several names       becomes one entry per name with the same text
     AudioError: no samples. ArgumentError: out of range   becomes one entry per error
     a table or diagram that is not indented               becomes a code block
+    a paragraph that starts with >>>                      becomes a section of examples
 """
 
 from __future__ import annotations
@@ -60,8 +61,10 @@ def _per_name(item: str, entry: str) -> list[str]:
 
 
 def _as_code(paragraph: str) -> str:
-    """Indent a paragraph if all its lines have columns or arrows, so that it becomes a code block."""
+    """Convert a paragraph to a section if it is an example, and to a code block if all its lines have columns."""
     lines = paragraph.strip("\n").split("\n")
+    if lines[0].startswith(">>> "):
+        return "\n".join(["Examples:", *(f"    {line}" for line in lines)])
     if len(lines) > 1 and all(ALIGNED.match(line) for line in lines):
         return "\n".join(f"    {line}" for line in lines)
     return paragraph

@@ -87,6 +87,7 @@ def test_docstrings_are_rewritten(website: Any) -> None:
     plain = "Cut.\n\nArgs:\n    n: samples,\n        or 0.\n\nReturns:\n    int64 [F]."
     assert style.rewritten(plain) == plain
     assert style.rewritten("Do.\n\nArgs:\n    a, b: text.") == "Do.\n\nArgs:\n    a: text.\n    b: text."
+    assert style.rewritten("Do.\n\n>>> 1\n1") == "Do.\n\nExamples:\n    >>> 1\n    1"
     assert style.rewritten("Do.\n\nx -> y\nxx  z") == "Do.\n\n    x -> y\n    xx  z"
 
 
