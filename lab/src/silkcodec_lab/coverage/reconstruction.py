@@ -219,8 +219,8 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
     """Summarize each metric of a quantizer or codec in each group of speakers.
 
-    A summary contains the mean and its difference from the mean of unseen speakers. For a codebook, it also contains
-    this difference minus the corresponding difference for the scalar grid with the same number of bits.
+    A summary contains the mean over speakers and its difference from the mean over unseen speakers. For a codebook, it
+    also contains this difference minus the corresponding difference for the scalar grid with the same number of bits.
     """
     result: dict[str, Any] = {}
     for metric in METRICS:

@@ -1,4 +1,4 @@
-"""Extract vectors from speech, so that they do not depend on the level or the bandwidth of the recordings.
+"""Extract vectors from speech. They do not depend on the level or the bandwidth of the recordings.
 
     clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, limited to FLOOR
          -> averaged over time and frequency -> patches [N, D] without silence
@@ -114,7 +114,7 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return a copy with zero-mean vectors. The subtracted mean depends on the microphone and the voice."""
+        """Return a copy with the mean vector subtracted, which depends on the microphone and the voice."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
@@ -259,7 +259,7 @@ def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors
 
 
 def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]:
-    """Return the log-mel bands up to the frequency limit, in dB, for all complete columns of a waveform."""
+    """Return the log-mel bands up to `patches.limit_hz`, in dB, for all complete columns of a waveform."""
     bands = mel.log_mel(wave)[: len(wave) // mel.HOP, : patches.n_bands] * (20 / np.log(10))
     return np.asarray(bands)
 

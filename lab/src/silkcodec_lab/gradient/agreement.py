@@ -68,7 +68,7 @@ def identity(y: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Hold one frame of a clip and the loss as a function of its quantized latent.
+    """Hold one frame of a clip, and the loss as a function of the frame's quantized latent.
 
     Attributes:
         y: Vector to quantize, [D].

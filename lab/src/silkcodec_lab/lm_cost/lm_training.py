@@ -130,7 +130,7 @@ def score(model: FrameLanguageModel, frames: Tensor, n_window: int, frame_rate: 
 
 
 def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, held_out: Frames) -> float:
-    """Return the order-0 cross-entropy of held-out speech in bits per second.
+    """Return the order-0 (context-free) cross-entropy of held-out tokens in bits per second of speech.
 
     The probabilities are the smoothed frequencies of each head's codes in the training speech, so codes that do not
     occur in the training speech have a finite cost. An entropy computed from the held-out tokens alone would be far too

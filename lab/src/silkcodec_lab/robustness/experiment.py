@@ -99,8 +99,8 @@ def robustness(
 
     Args:
         inputs: Audio files, folders, or a manifest.
-        codecs: Codec names, as for `silkcodec.load`. The effect of bit errors is measured for all codecs,
-            that of lost frames only for `silk`.
+        codecs: Codec names, as for `silkcodec.load`. Bit errors are simulated for all codecs, and lost frames only for
+            `silk`.
         runs: Folders of training runs for which the effect of bit errors is measured. Each further run is compared with
             the first one.
         split: Split of the manifest.

@@ -66,7 +66,7 @@ class Piece:
     right: int
 
     def keep(self, hop: int = 1) -> slice:
-        """Return the slice of the output that belongs to the piece, given `hop` output values per frame."""
+        """Return the slice of the output without the context, given `hop` output values per frame."""
         return slice((self.start - self.left) * hop, (self.stop - self.left) * hop)
 
 
