@@ -45,7 +45,7 @@ class SilkNetwork(nn.Module):
         """Encode, quantize and decode a batch of crops.
 
         Args:
-            wave: float32 [B, F * 9600 + 480]: F whole frames, and the look-ahead of the last one.
+            wave: float32 [B, F * 9600 + 480]: F whole frames, and the look-ahead of the last frame.
             positions: index of the column at which the decoder's noise starts, float32 [N, B]. Each of the N rows gives
                 one decoded version of the crops. The default is one row of zeros.
         """
@@ -62,7 +62,7 @@ class SilkNetwork(nn.Module):
 
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
-        """Return the codes, int64 [B, ceil(T / 9600), K], for waveforms of any length, float32 [B, T].
+        """Encode waveforms of any length, float32 [B, T], to codes, int64 [B, ceil(T / 9600), K].
 
         For FSQ, the codes are the 128 levels of each frame.
         """
@@ -71,7 +71,7 @@ class SilkNetwork(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
-        """Return the waveforms, float32 [B, n_samples], for codes, int64 [B, F, K]."""
+        """Decode codes, int64 [B, F, K], to waveforms, float32 [B, n_samples]."""
         states = fresh_states(self.decoder.state_shapes(), len(codes), codes.device)
         wave, _ = self.decoder(self.quantizer.decode(codes), states)
         return wave[:, :n_samples]

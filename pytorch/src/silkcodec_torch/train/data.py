@@ -1,4 +1,4 @@
-"""Decode a folder of audio into one file of samples per split, and draw random crops from the samples.
+"""Decode a folder of audio into one file of samples per split (train, valid), and draw random crops from the samples.
 
 Audio is decoded and resampled once, to ``<split>.i16`` (24 kHz, mono, little-endian int16) and a table
 ``<split>.json``. Training then reads the samples through a memory map. Batch *n* of a run depends only on *n* and the
@@ -179,7 +179,7 @@ class Pack:
 
 
 def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None] = lambda text: None) -> Pack:
-    """Open the decoded audio of a split. Decode it to `cache` first, unless the cache is up to date.
+    """Open the decoded audio of a split. Decode the audio files to `cache` first, unless the cache is up to date.
 
     Unreadable files are reported through `say` and skipped. If decoding is interrupted, only a .part file remains.
 

@@ -139,7 +139,7 @@ def sizes(config: ModelConfig) -> dict[str, int | float]:
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
-    """Return three values: the config of a run, its averaged model with weights rounded to float16, and its progress.
+    """Return three values: the config of a run, its model with averaged weights rounded to float16, and its progress.
 
     Raises:
         WeightsError: the checkpoint does not exist or is damaged.

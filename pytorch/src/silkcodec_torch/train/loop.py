@@ -8,7 +8,7 @@
     <run>/audio/                   decoded validation clips
 
 To use several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process handles its
-share of the batch (PyTorch DDP).
+part of the batch (PyTorch DDP).
 """
 
 from __future__ import annotations
@@ -444,7 +444,7 @@ class Trainer:
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
 
     def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
-        """Return the discriminators' gradients, or None in steps that do not update them.
+        """Return the discriminators' gradients, or None in steps without a discriminator update.
 
         If `keep` is true, the autograd graph is retained.
         """
@@ -454,7 +454,7 @@ class Trainer:
         return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
 
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
-        """Update the discriminators with the given gradients. Do nothing if they are None.
+        """Update the discriminators with `gradients`. Do nothing if `gradients` is None.
 
         Call this after the backward pass of the codec, which needs the discriminators from before the update.
         """

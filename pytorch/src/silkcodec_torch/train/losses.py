@@ -97,7 +97,7 @@ def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
 
 
 class LoudnessLoss(nn.Module):
-    """Compute the loudness difference in critical bands, as in the perceptual model of PESQ.
+    """Compute the loudness difference between decoded audio and its original in critical bands, as in PESQ (P.862).
 
     This is the model of ITU-T P.862 without its alignment steps, used as a loss (Martin-Donas et al., PMSQE, 2018,
     https://doi.org/10.1109/LSP.2018.2871419). Closed forms replace the tables of the standard: power in 48 bands up to
@@ -155,7 +155,7 @@ class LoudnessLoss(nn.Module):
 
 
 class EnvelopeLoss(nn.Module):
-    """Compute 1 - STOI: the mismatch between temporal envelopes of third-octave bands in segments of about 0.4 s.
+    """Compute 1 - STOI: the mismatch between temporal envelopes in third-octave bands and segments of about 0.4 s.
 
     STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881) is used as a loss (Kolbaek et al., 2018,
     https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz. The
