@@ -95,7 +95,11 @@ class RunCodec:
         return wave
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return `n_codebooks`, or the number of all codebooks for None. Raises ArgumentError if it is out of range."""
+        """Return `n_codebooks`, or the total number of codebooks if it is None.
+
+        Raises:
+            ArgumentError: `n_codebooks` is out of range.
+        """
         k = len(self.codebook_sizes)
         if n_codebooks is not None and n_codebooks not in range(1, k + 1):
             raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{self.name}'; got {n_codebooks}.")

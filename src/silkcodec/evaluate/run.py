@@ -293,7 +293,7 @@ def carry_out(
 
 
 def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isolate: bool) -> Iterator[Row]:
-    """Run tasks, and yield each row as soon as it is measured, with the number of processes added."""
+    """Run tasks, add the number of processes to each row, and yield the row as soon as it is measured."""
     groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
     jobs = min(options.processes, len(groups)) if isolate else 1
     rows = (

@@ -60,7 +60,7 @@ def metric_identity(metric: Metric, clip: Clip) -> str:
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:
-    """Return whether a row contains a metric that was measured with the current model and manifest columns."""
+    """Return whether a row contains this metric, computed with the same metric model and manifest columns as now."""
     return row is not None and row["measured_with"].get(metric.name) == metric_identity(metric, clip)
 
 

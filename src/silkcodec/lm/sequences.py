@@ -322,7 +322,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
     stop = int(np.argmax(ends)) if ends.any() else len(rows)
     if starts[first:stop].any():
         at = first + int(np.argmax(starts[first:stop]))
-        raise TokensError(f"A bos must be at the first step of a sequence; got one at step {at}.")
+        raise TokensError(f"A bos token is allowed only at the first step of a sequence; got one at step {at}.")
     if stop <= first:
         raise TokensError("A sequence must have at least one frame before its end; got none.")
     return slice(first, stop)

@@ -3,7 +3,8 @@
 samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
           look-ahead   These samples complete frame 0.      These samples complete frame 1.
 
-The first 480 samples (20 ms) initialize the encoder's state. A frame can therefore be encoded 20 ms after its end.
+The first 480 samples (20 ms) only initialize the encoder's state, so the samples that complete a frame end 20 ms after
+the frame. A frame can be encoded only once these 20 ms of audio have arrived.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def _load(name: str) -> Codec:
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """Return at most `points` evenly spaced numbers of codebooks to measure. The last one is the total number.
+    """Return at most `points` evenly spaced codebook counts to measure, ending with the total number of codebooks.
 
     A codec that cannot use fewer codebooks is measured only with all of them.
     """

@@ -41,7 +41,7 @@ LIMITATIONS = (
     "**Squared error.** The squared error gives more weight to components with a large variance, although these are "
     "not necessarily more audible.",
     "**Amount of training speech.** With more training speech, the error on training speech increases and the error on "
-    "held-out speech decreases. The difference depends on the number of vectors per entry.",
+    "held-out speech decreases. The gap between the two depends on the number of vectors per entry.",
     "**Held-out speech.** The training speech can include speakers, rooms and languages that also occur in the "
     "held-out speech. `silk lab coverage` measures the effect of language.",
 )

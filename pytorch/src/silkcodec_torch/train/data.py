@@ -137,7 +137,7 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a table of audio files, without empty cells.
+    """Return the rows of a table of audio files, omitting empty cells from each row.
 
     Raises:
         ArgumentError: the file or one of the columns does not exist.
