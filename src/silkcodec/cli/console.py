@@ -152,7 +152,7 @@ def show_warning(coding: Coding) -> None:
 
 
 def coding_json(coding: Coding) -> dict[str, Any]:
-    """Return the result of encoding or decoding a file as a JSON object. Its keys include units, e.g. duration_s."""
+    """Return a JSON object that describes the result of coding a file. Its keys include units, e.g. duration_s."""
     counts = ("duration_s", "n_samples", "n_frames", "n_tokens", "tokens_per_second", "bits_per_second", "file_bytes")
     values = {name: getattr(coding, name) for name in ("source", "target", *counts, "wall_s", "x_realtime")}
     if coding.level is not None:
@@ -165,7 +165,7 @@ def coding_json(coding: Coding) -> dict[str, Any]:
 
 
 def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
-    """Return the result of `silk roundtrip` for one file as a JSON object."""
+    """Return a JSON object that describes the result of `silk roundtrip` for one file."""
     encoding, decoding = trip.encoding, trip.decoding
     return {
         **{key: value for key, value in coding_json(encoding).items() if key not in ("wall_s", "x_realtime")},

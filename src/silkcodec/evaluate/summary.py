@@ -111,7 +111,7 @@ def _means(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], s
 
 
 def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return the paired differences between the first codec that succeeded on any clip and each of the others.
+    """Return the paired differences between the first codec that succeeded on at least one clip and each other codec.
 
     A difference is significant if its interval does not include 0.
     """

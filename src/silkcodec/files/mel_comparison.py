@@ -18,7 +18,7 @@ _PAST = -(-HISTORY // HOP)  # number of columns kept as history for the next col
 
 
 class MelStream:
-    """Compute the log-mel spectrogram of 24 kHz samples, block by block. Each column is float32 [128] and covers 10 ms."""
+    """Compute the log-mel spectrogram of 24 kHz samples, block by block. A column is float32 [128] and covers 10 ms."""
 
     def __init__(self) -> None:
         self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # starts `_PAST` columns before the next column

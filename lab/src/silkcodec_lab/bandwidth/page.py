@@ -103,7 +103,7 @@ def _kinds(result: Result) -> list[tuple[str, str]]:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the result section."""
+    """Return the paragraphs and tables of the results section."""
     parts = [FIGURE, "### Quality by rate", _curves(result), *_halves(result)]
     if result["order"] is not None:
         parts += [

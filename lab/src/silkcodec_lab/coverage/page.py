@@ -53,7 +53,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the result section."""
+    """Return the paragraphs and tables of the results section."""
     parts = [*_warnings(result), *_of_one_source(result), *_in_short(result), "### Groups", _groups(result)]
     for view, heading in VIEWS.items():
         found = result["views"][view]

@@ -139,7 +139,7 @@ def _voices(
 def _voice(
     name: str, source: str, clips: Sequence[Clip], patches: Patches, plan: CoveragePlan, seconds: float
 ) -> Voice:
-    """Return an excerpt from the first half of a speaker's first clip, and mel columns of the remaining speech."""
+    """Return an excerpt from the first half of a speaker's first clip, and mel columns of the rest."""
     parts, left, excerpt = [], round(patches.seconds * mel.SAMPLE_RATE), np.zeros(0, np.float32)
     for clip in clips:
         if left <= 0:

@@ -193,7 +193,7 @@ def rebuilt_findings(result: Result) -> list[str]:
 
 
 def _rebuilt_in_short(found: dict[str, Any]) -> str | None:
-    """Return a table that compares each group with unseen speakers in F0 error and mel distance, for each codebook."""
+    """Return a table of each group's F0 error and mel distance relative to those of unseen speakers, by codebook."""
     rows = []
     for name in found["grids"]:
         for metric in ("f0_rmse_cents", "mel_distance"):

@@ -117,7 +117,7 @@ def _weights(weights: dict[str, float]) -> str:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the result section."""
+    """Return the paragraphs and tables of the results section."""
     several = result["speech"]["n_clips"] > 1
     return [
         FIGURE,

@@ -75,7 +75,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the result section."""
+    """Return the paragraphs and tables of the results section."""
     codecs = result["codecs"]
     trained = {name: found for name, found in codecs.items() if not found["cost_only"]}
     parts = ["### Sequence lengths and vocabulary", _counted(codecs), _counted_note(codecs)]

@@ -78,7 +78,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the result section."""
+    """Return the paragraphs and tables of the results section."""
     parts = []
     for name, found in result["latents"].items():
         parts += [f"### {TITLES[name]}", _table(found), *_findings(name, found)]

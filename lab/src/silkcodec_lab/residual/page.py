@@ -63,7 +63,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the result section."""
+    """Return the paragraphs and tables of the results section."""
     stages, off_by = result["stages"], max(stage["sum_off_by"] for stage in result["stages"])
     first, last = stages[0], stages[-1]
     worse = [k for k, stage in enumerate(stages, 1) if stage["error_db"] > stage["before_db"]]

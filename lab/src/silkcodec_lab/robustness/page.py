@@ -77,7 +77,7 @@ def method(result: Result) -> list[str]:
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the result section."""
+    """Return the paragraphs and tables of the results section."""
     parts = [FIGURE, "### Bit errors", _flips(result), _flips_note(result), *_against(result)]
     if result["losses"]:
         parts += ["### Lost frames", _losses(result), _losses_note(result), _gains(result)]

@@ -1,4 +1,4 @@
-"""Provide the multi-scale codec SNAC (Siuzdak et al. 2024, arXiv 2410.14411) through `snac`.
+"""Provide the multi-scale codec SNAC (Siuzdak et al. 2024, arXiv 2410.14411), using the `snac` package.
 
 SNAC has residual codebooks of 4,096 entries at different rates, ordered from coarse to fine. `snac:24k` is for speech
 and has three codebooks at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s). `snac:32k` and `snac:44k` are for music and have four
