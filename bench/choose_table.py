@@ -64,7 +64,7 @@ def held_out(bench: Path) -> str:
         for name, codec in result["codecs"].items()
     ]
     head = ["codec", "tokens/s", "kbit/s", *(title for _, title, _ in QUALITY)]
-    weights = f"The row silk was measured with {result['codecs']['silk']['weights']}."
+    weights = f"The scores in the `silk` row are those of {result['codecs']['silk']['weights']}."
     return f"{table(head, rows)}\n\n{result['conditions']} {weights} Measured on {result['created']}."
 
 

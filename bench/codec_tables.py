@@ -119,10 +119,12 @@ def _rate_notes(result: Figures) -> str:
     """Return a Markdown list with definitions, and with reasons why published token rates can differ from these."""
     measured = {name: codec for name, codec in result["codecs"].items() if "failed" not in codec}
     notes = [
-        "**tokens/s** and **bit/s** are relative to the duration of the frames.",
+        "**tokens/s** and **bit/s** are nominal rates: the tokens or bits in a frame, divided by the duration of the "
+        "frame.",
         "**counted tokens/s** is the number of tokens in real speech, divided by the duration in the column *length of "
-        "speech*. It includes the padding of the last frame (a window for SNAC, a chunk of 1 s for stereo EnCodec) "
-        "and the frames that flush the delay of a classical codec. For longer speech, this overhead is smaller.",
+        "speech*. It includes the padding that fills the last frame (for SNAC, the last window; for stereo EnCodec, "
+        "the last chunk of 1 s) and the frames that flush the delay of a classical codec. For longer speech, this "
+        "overhead is smaller.",
     ]
     if "dac:44k" in measured:
         dac = measured["dac:44k"]

@@ -150,7 +150,8 @@ def _conditions(bench: Path, result: Figures) -> str:
     held_s = result["both"]["held"]["seconds"]
     sentences = [
         f"Each load ran for {held_s:g} s, and every frame was compared with the result of `codec.encode` or",
-        "`codec.decode` for the same speech. A frame is late if its response arrives more than 400 ms after its last",
+        "`codec.decode` for the same speech. *Largest number* is the largest number of streams or voice agents for",
+        "which no frame was late. A frame is late if its response arrives more than 400 ms after its last",
         f"sample. Samples were sent in messages of {server['chunk_ms']:g} ms. The memory per stream is the difference",
         f"between the memory of all server processes with {_streams(result, 1)} and with {_streams(result, 0)}",
         "streams, divided by the difference in the number of streams. It is small because part of the state fits into",

@@ -24,19 +24,23 @@ QUESTION = (
 
 LIMITATIONS = (
     "**Language and recordings.** The groups come from different recording projects, so they differ in microphones, "
-    "rooms, codecs and texts as well as in language. The table by source shows how much sources of the same language "
-    "differ. If a group differs from the control group by less than this, the difference is not evidence for an effect "
-    "of language. A recording project with many speakers of each language would be needed to separate the two effects.",
+    "rooms, codecs and texts as well as in language. The table by source shows how much coverage varies between "
+    "sources of the same language. If a group differs from the control group by less than this, the difference is not "
+    "evidence for an effect of language. A recording project with many speakers of each language would be needed to "
+    "separate the two effects.",
     "**Few speakers.** The intervals are computed over speakers and are too narrow if there are few speakers. They do "
     "not include the variation between sources of the same language.",
     "**Encoders.** An encoder that was trained on one language might discard information that is important in another "
-    "language. This experiment does not measure that effect: log-mel patches have no encoder, and Silk's encoder was "
-    "trained on many languages.",
+    "language. This experiment does not measure that effect. Log-mel patches are computed without an encoder. Silk's "
+    "encoder would not show the effect either, because it was trained on many languages.",
     "**Texts.** In any language, the sounds in single words, syllables and commands differ from those in sentences.",
     "**Grids.** The error of a scalar grid without an encoder depends on its rotation and on the bits of each "
     "component. In a codec, the encoder adapts the latent to FSQ.",
-    "**Labels.** Labels apply to whole words or syllables, and they exist for only a few speakers of Mandarin. Labels "
-    "for single phones might show larger errors for emphatic consonants or tones.",
+)
+
+SOUND_LIMITATION = (
+    "**Labels of sounds.** Labels apply to whole words or syllables, and they exist for only a few speakers of "
+    "Mandarin. Labels for single phones might show larger errors for emphatic consonants or tones."
 )
 
 SOURCE_TITLE = "Codebook coverage of other recordings"
@@ -44,8 +48,8 @@ SOURCE_TITLE = "Codebook coverage of other recordings"
 SOURCE_QUESTION = (
     "A codebook is fitted to speech from one recording project. Does it cover speech from other projects less well "
     "than speech from unseen speakers of the same project? Is the difference larger than for a scalar grid (FSQ)? "
-    "Projects differ in their recordings and words, and some also differ in language. This experiment does not "
-    "separate these effects."
+    "Projects differ in their recording conditions and vocabulary, and some also differ in language. This experiment "
+    "does not separate these effects."
 )
 
 LATENT_TITLE = "Codebook coverage of unseen languages on Silk's latents"
@@ -65,6 +69,11 @@ def question(result: Result) -> str:
             "quantizers are fitted to a single language."
         )
     return SOURCE_QUESTION if kind_of(result) == "source" else QUESTION
+
+
+def limitations(result: Result) -> list[str]:
+    """Return the limitations of a result. Those of the labels of sounds are included only if sounds were measured."""
+    return [*LIMITATIONS, *([SOUND_LIMITATION] if result.get("sounds") else [])]
 
 
 def kind_of(result: Result) -> str:
@@ -103,12 +112,12 @@ def vectors(result: Result) -> str:
         f"**Vectors.** The vectors are log-mel patches of {10 * patches['columns']} ms with {settings['width']} "
         f"numbers. Only bands up to {patches['limit_hz']:,.0f} Hz are used, and clips with less bandwidth are skipped. "
         "Levels are in dB relative to the loud level of the clip, which is the 95th percentile of the levels of its "
-        f"columns. Levels below -{patches['floor_db']:g} dB are set to -{patches['floor_db']:g} dB. The levels are "
-        f"then averaged over {patches['pool']} columns and {patches['pool']} bands. Patches more than "
-        f"{patches['silence_db']:g} dB below the loud level count as silence and are skipped. Each speaker contributes "
-        f"at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s of speech. Coverage is measured "
-        "twice: with the original vectors, and after the speaker's mean patch is subtracted. The subtraction removes "
-        "the frequency response of the microphone and part of the voice."
+        f"spectrogram columns. Levels below -{patches['floor_db']:g} dB are set to -{patches['floor_db']:g} dB. The "
+        f"levels are then averaged over blocks of {patches['pool']} columns by {patches['pool']} bands. Patches more "
+        f"than {patches['silence_db']:g} dB below the loud level count as silence and are skipped. Each speaker "
+        f"contributes at most {patches['per_speaker']:,} vectors from {patches['seconds']:g} s of speech. Coverage is "
+        "measured twice: with the original vectors, and after the speaker's mean patch is subtracted. The subtraction "
+        "removes the frequency response of the microphone and part of the voice."
     )
 
 

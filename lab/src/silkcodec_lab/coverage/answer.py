@@ -14,7 +14,7 @@ def answer(result: Result) -> str:
     """Return the answer to the question in a few sentences, with numbers from a result."""
     found = result["views"]["level"]
     differences = found["quantizers"][headline(found)]["against_unseen"]
-    points = "; ".join(f"{group} {_points(one['inside'])}" for group, one in differences.items())
+    points = "; ".join(f"{group[:1].upper()}{group[1:]} {_points(one['inside'])}" for group, one in differences.items())
     excess = [one["inside_beyond_fsq"] for one in differences.values()]
     n_worse = sum(entry["high"] is not None and entry["high"] < 0 for entry in excess)
     return (

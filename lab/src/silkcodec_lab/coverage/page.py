@@ -15,7 +15,7 @@ from silkcodec_lab.coverage.sounds_page import rebuilt_findings, rebuilt_method,
 from silkcodec_lab.pages import Result, provenance
 
 TITLE, LIMITATIONS = about.TITLE, about.LIMITATIONS
-title, question = about.title, about.question
+title, question, limitations = about.title, about.question, about.limitations
 SAME = "not significantly different"
 
 
@@ -93,14 +93,15 @@ def _warnings(result: Result) -> list[str]:
     if about.kind_of(result) == "source":
         warnings.append(
             "The control group comes from the same source as the training speech, but the test groups come from other "
-            "sources. The differences therefore include the effect of other recordings and words and, in some groups, "
-            "of another language. The grid shows how large this effect is for a quantizer without learned entries."
+            "sources. The differences therefore also reflect different recording conditions and vocabulary and, for "
+            "some groups, a different language. The grid shows how large this effect is for a quantizer without "
+            "learned entries."
         )
     elif known and elsewhere and result["settings"]["hold_out"] == "speaker":
         warnings.append(
             "**The control group comes from the same sources as the training speech, but other groups do not** "
-            f"({', '.join(f'`{name}`' for name in elsewhere)}). Differences can therefore be an effect of other "
-            "recordings. To hold out sources for the control group as well, use `--hold-out source`."
+            f"({', '.join(f'`{name}`' for name in elsewhere)}). Differences can therefore be an effect of different "
+            "recording conditions. To hold out sources for the control group as well, use `--hold-out source`."
         )
     return warnings
 
@@ -167,7 +168,9 @@ def _verdicts(found: dict[str, Any]) -> list[str]:
         excess = _count([one["against_unseen"][group]["inside_beyond_fsq"] for one in codebooks])
         rows.append([group, own, theirs, excess])
     return [
-        f"The next table counts significant differences in coverage among {len(codebooks)} codebooks and their grids:",
+        f"For the {len(codebooks)} codebooks and their grids, the next table counts how often the coverage of a group "
+        "differs significantly from that of unseen speakers. The last column counts how often this difference is "
+        "significantly higher or lower for the codebook than for the grid:",
         table(["group", "codebook", "grid", "codebook - grid"], rows),
     ]
 

@@ -27,8 +27,9 @@ def answer(result: Result) -> str:
     frame = f"not significantly better than {' or '.join(not_better)}" if not_better else "better than the others"
     losses = sorted(models, key=lambda name: models[name]["loss"]["mean"])
     return (
-        f"Correlation between predicted and actual changes for steps of one cell in one number: {correlations}. For "
-        f"steps of a whole frame, FSQ is {frame}. Loss after {models['fsq']['steps']:,} training steps: "
+        "Correlation between predicted and actual changes in the loss when one number of the latent moves by one "
+        f"quantization cell: {correlations}. When all numbers of a frame change at once, FSQ is {frame}. Loss after "
+        f"{models['fsq']['steps']:,} training steps: "
         + ", ".join(f"{LABELS[name]} {number(models[name]['loss']['mean'], 2)}" for name in losses)
         + "."
     )
