@@ -105,7 +105,7 @@ class ScalarGrid:
 
 
 def nearest(book: Codebook, vectors: Tensor) -> Tensor:
-    """Return the indices of the codebook entries that are nearest to the vectors [N, D], int64 [N].
+    """Return the indices, int64 [N], of the codebook entries nearest to the vectors [N, D].
 
     Distances are computed in chunks to limit memory use.
     """

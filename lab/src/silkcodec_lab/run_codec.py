@@ -85,7 +85,9 @@ class RunCodec:
 
         k = len(tokens.codes)
         if tokens.codec != self.codec_id or tokens.codebook_sizes != self.codebook_sizes[:k]:
-            raise TokensError(f"Tokens must be from the first codebooks of '{self.codec_id}'; got {tokens!r}.")
+            raise TokensError(
+                f"Tokens must use the codebooks of '{self.codec_id}' in order, starting with the first; got {tokens!r}."
+            )
         codes = np.full((tokens.n_frames, len(self.codebook_sizes)), -1, dtype=np.int64)
         codes[:, self._streams[:k]] = np.stack(tokens.codes, axis=1)
         with torch.inference_mode():

@@ -92,7 +92,7 @@ def test_a_run_with_learned_codebooks(quantizer: str, speech: Path, tmp_path: Pa
     assert torch.equal(codes, trainer.ema.encode(wave))
     assert model.decode(codes, wave.shape[1]).shape == wave.shape
 
-    with pytest.raises(ArgumentError, match=rf"quantizer fsq .* uses {quantizer}"):
+    with pytest.raises(ArgumentError, match=rf"'fsq' quantizer .* uses '{quantizer}'"):
         export(tmp_path / "run", tmp_path / "weights")
 
 

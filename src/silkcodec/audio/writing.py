@@ -158,7 +158,7 @@ class Writer:
         self.n_samples += len(block)
         if self._limit is not None and self.n_samples > self._limit:
             raise OutputError(
-                f"Cannot write more than 4 GB to {self.name}, the limit of its format. Use .flac or .w64."
+                f"Cannot write more than 4 GB to {self.name}, because its format has a 4 GB limit. Use .flac or .w64."
             )
         if len(block):
             if self._clips and self.peak > 1:

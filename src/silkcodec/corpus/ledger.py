@@ -135,7 +135,9 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OutputError(f"Another run is using '{folder}'. Wait for it, or choose another output.") from error
+            raise OutputError(
+                f"Another run is using '{folder}'. Wait for that run to finish, or choose another output folder."
+            ) from error
         except OSError:  # The file system does not support locks.
             pass
         yield

@@ -135,7 +135,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         folder: output folder.
         found: all recordings, including the rejected ones.
         settings: settings of the corpus.
-        extra: additional fields for plan.json. The hash does not cover them.
+        extra: additional fields for plan.json. They do not affect the plan's hash.
 
     Raises:
         ArgumentError: the inputs contain no usable recording.
@@ -146,7 +146,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         if begun["format"] != FORMAT:
             raise OutputError(
                 f"The run in '{folder}' was started with an earlier version of Silk. Finish the run with that version,"
-                " or choose another output."
+                " or choose another output folder."
             )
         _check_settings(folder, begun, settings)
     digest = hashlib.sha256(_line(asdict(settings)))
@@ -193,8 +193,9 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
             file.write((json.dumps(header, indent=1, ensure_ascii=False) + "\n").encode())
     elif begun["hash"] != header["hash"]:
         raise OutputError(
-            f"The recordings have changed since the run in '{folder}' was started{changed or ''}. The plan has"
-            f" {begun['n_items']} recordings; got {counts['n_items']}. Restore the inputs, or choose another output."
+            f"The recordings have changed since the run in '{folder}' was started{changed or ''}. The plan lists"
+            f" {begun['n_items']} recordings; the inputs now contain {counts['n_items']}. Restore the inputs, or choose"
+            " another output folder."
         )
     return Plan(folder, header, settings)
 

@@ -49,7 +49,7 @@ class Row:
         start: start of the row's audio in the recording, in seconds.
         tokens: tokens of the row; see `Tokens`.
         meta: metadata of the recording: text, speaker, ...
-        checksum: checksum stored with the row; see `checksum` and `sealed`.
+        checksum: checksum that was stored with the row. The function `checksum` recomputes it.
     """
 
     id: str

@@ -85,7 +85,7 @@ class ConcurrencyLimit:
 
 
 def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """Return a request's bearer token from the header Authorization or, for browser WebSockets, from the subprotocols.
+    """Return a request's bearer token from the Authorization header or, for browser WebSockets, from the subprotocols.
 
     The result is None if the request has no bearer token.
     """
@@ -120,12 +120,12 @@ def check(
     origin, host = headers.get("origin"), headers.get("host")
     if origin is not None and not _is_here(origin):
         raise DeniedError(
-            f"The header Origin must name this machine; got {origin!r:.60}. "
+            f"The Origin header must name this machine; got {origin!r:.60}. "
             "To allow any origin, start the server with a token."
         )
     if loopback and host is not None and not _is_here(f"//{host}"):
         raise DeniedError(
-            f"The header Host must be localhost or a loopback address; got {host!r:.60}. "
+            f"The Host header must be localhost or a loopback address; got {host!r:.60}. "
             "To allow any host, start the server with a token."
         )
 

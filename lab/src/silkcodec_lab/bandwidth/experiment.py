@@ -248,9 +248,9 @@ class _Points:
         ]
 
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
-        """Return paired differences between metrics for three kinds of comparisons:
+        """Return paired differences in each metric for three kinds of comparisons:
 
-        - random and best groups of Silk, compared with the same number of first groups
+        - random and best selections of n groups of Silk, compared with its first n groups
         - the other training runs, compared with the first run at the same bit rate
         - Silk with all codebooks, compared with every other codec with all codebooks
         """

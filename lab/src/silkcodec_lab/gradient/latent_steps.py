@@ -266,7 +266,10 @@ def _gaussian(rng: np.random.Generator, n: int, width: int) -> Tensor:
 
 
 def _alone(rng: np.random.Generator, n: int, unit: int) -> Tensor:
-    """Return directions [n, D]. Each is zero except for one vector of `unit` numbers with an expected RMS of 1."""
+    """Return up to `n` random directions [N, D] in which only `unit` adjacent numbers are not zero.
+
+    The expected RMS of these numbers is 1.
+    """
     directions = np.zeros((min(n, LATENT_WIDTH // unit), LATENT_WIDTH // unit, unit), dtype=np.float32)
     for row, at in enumerate(rng.permutation(LATENT_WIDTH // unit)[: len(directions)]):
         directions[row, at] = rng.standard_normal(unit) if unit > 1 else 1.0

@@ -238,8 +238,9 @@ def reproduce(result: Result) -> str:
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows language-model steps per minute of speech, and bits per second of held-out speech against the amount of
-    training speech and the training time.
+    The first plot shows language-model steps per minute of speech. The other two plots show the bits that the language
+    model needs for held-out speech, relative to the raw bits of the tokens: one as a function of the amount of training
+    speech, the other as a function of the training time.
     """
     codecs = result["codecs"]
     drawing = new_figure(13, 4.4)

@@ -148,8 +148,8 @@ class NeuralCodec:
         layout = tokens.codebook_sizes, tokens.frame_rates, tokens.sample_rate
         if layout != (self.all_codebook_sizes[:k], self.all_frame_rates[:k], self.sample_rate):
             raise TokensError(
-                f"Tokens of '{self.name}' must be from the model's first codebooks and have a sample rate"
-                f" of {self.sample_rate} Hz; got {tokens!r}."
+                f"Tokens of '{self.name}' must use the model's codebooks in order, starting with the first, and have a"
+                f" sample rate of {self.sample_rate} Hz; got {tokens!r}."
             )
         expected, got = self.count_codes(tokens.n_samples)[:k], tuple(len(row) for row in tokens.codes)
         if got != expected:

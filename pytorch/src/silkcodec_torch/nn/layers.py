@@ -30,7 +30,7 @@ class ConvNeXtBlock(nn.Module):
 
         Args:
             x: input, [B, T, C].
-            state: the 6 columns before `x`, [B, 6, C].
+            state: the 6 time steps before `x`, [B, 6, C].
         """
         seen = torch.cat([state.to(x.dtype), x], dim=1)  # [B, 6 + T, C]
         y = self.filter(seen, x.shape[1])
@@ -38,7 +38,7 @@ class ConvNeXtBlock(nn.Module):
         return x + y, seen[:, -(KERNEL - 1) :]
 
     def filter(self, seen: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the depthwise convolution, [B, T, C], of the columns `seen`, [B, 6 + T, C].
+        """Return the depthwise convolution, [B, T, C], of the time steps `seen`, [B, 6 + T, C].
 
         The convolution is written as seven shifted products, which `torch.compile` fuses into one pass. On a CPU,
         PyTorch's bfloat16 convolution takes three times as long as the rest of the network. The exported graph

@@ -79,7 +79,10 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class AdversaryConfig:
-    """Configure the discriminators, which are used in stages with the loss ``adversarial`` or ``features``."""
+    """Configure the discriminators.
+
+    They are used only in training stages that have an ``adversarial`` or ``features`` loss.
+    """
 
     width: int = 32  # number of channels; 8 is practical on a CPU
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # in samples
@@ -92,9 +95,9 @@ class AdversaryConfig:
 
 @dataclass(frozen=True)
 class RecognizerConfig:
-    """Configure the frozen speech recognizer, which is used in stages with the loss ``recognizer``.
+    """Configure the frozen speech recognizer.
 
-    See `train/recognizer.py`.
+    It is used only in training stages that have a ``recognizer`` loss. See `train/recognizer.py`.
     """
 
     weights: str = ""  # folder of Whisper weights, in the format of transformers or CTranslate2

@@ -143,7 +143,7 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         ArgumentError: the file or one of the columns does not exist.
     """
     if not file.is_file():
-        raise ArgumentError(f"Index not found: '{file}'. data.index must be a table in data.folder.")
+        raise ArgumentError(f"Index not found: '{file}'. data.index must be the name of a table file in data.folder.")
     rows = manifest.read(file)
     missing = [name for name in columns if not any(name in row for row in rows)]
     if missing:

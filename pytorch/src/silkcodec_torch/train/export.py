@@ -66,7 +66,7 @@ def export(
         out: output folder, created if necessary.
         results: results of `silk compare` for the model card, if available.
         same_encoder: folder of exported weights whose encoder is identical to that of the run. The exported model can
-            decode the tokens of these weights, and all tokens that these weights can decode.
+            decode tokens encoded with the weights in this folder, and all other tokens that those weights can decode.
 
     Raises:
         ArgumentError: the model does not use FSQ, the encoder in `same_encoder` is not identical to that of the run, or
@@ -78,7 +78,7 @@ def export(
     config, model, progress = load_run(run)
     if config.model.quantizer != "fsq":
         raise ArgumentError(
-            f"Only models with the quantizer fsq can be exported; the run '{run}' uses {config.model.quantizer}."
+            f"Only models with the 'fsq' quantizer can be exported; the run '{run}' uses '{config.model.quantizer}'."
         )
     decodes = [] if same_encoder is None else decoded_ids(model, Path(same_encoder))
     try:

@@ -24,8 +24,9 @@ class SpectralLoss(nn.Module):
 
     N is 1 or 2. With N = 2, each crop is decoded twice with different noise, and ``mel``, ``convergence`` and
     ``magnitude`` are energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). An energy distance is
-    the mean distance of the two versions from the original, minus half the distance between them. Noise with the right
-    spectrum then has a lower loss than its smooth mean spectrum. The other losses use only the first version.
+    the mean distance of the two versions from the original, minus half the distance between them. As a result, decoded
+    noise with the right spectrum has a lower loss than audio with the smooth mean spectrum of such noise. The other
+    losses use only the first version.
 
     Returns:
         ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions

@@ -94,7 +94,10 @@ class Column:
         return " ".join(text for text in (self.what, DIRECTIONS.get(self.better)) if text)
 
     def at(self, value: float | None) -> str:
-        """Return the position of a value, `4.0%` to `96.0%`, on a scale that covers all intervals in the column."""
+        """Return the horizontal position of a value, "4.0%" to "96.0%", in the small plot of its table cell.
+
+        The scale is the same for the whole column and covers all of its intervals.
+        """
         bottom = min(cell.low for cell in self.cells.values() if cell.low is not None)
         width = (max(cell.high for cell in self.cells.values() if cell.high is not None) - bottom) or 1.0
         return f"{4 + 92 * ((value or 0.0) - bottom) / width:.1f}%"
