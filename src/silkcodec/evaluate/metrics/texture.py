@@ -95,7 +95,7 @@ def flatness_db(pair: Pair) -> float:
     """Return the difference in the spectral flatness of unvoiced frames, output minus reference, in dB.
 
     Flatness is the geometric mean of the power spectrum between 0.3 and 7.4 kHz, divided by its arithmetic mean. A
-    value above 0 means that the output's spectrum is flatter than the reference's.
+    value above 0 means that the output has the higher flatness.
 
     Raises:
         UndefinedMetric: the reference has less than 0.2 s of unvoiced sound.
