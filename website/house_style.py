@@ -5,7 +5,7 @@ Four conventions of this repository need conversion:
     start_s, duration_s: one text for several names       becomes one entry per name with the same text
     AudioError: no samples. ArgumentError: out of range   becomes one entry per error
     a table or diagram that is not indented               becomes a code block
-    a paragraph that starts with >>>                      becomes a section of examples
+    a paragraph that starts with a prompt                 becomes a section of examples
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def test_the_documented_limits_are_the_defaults() -> None:
         f"| {limits.stream_messages:,} per second |",
         f"| {limits.stream_bytes >> 20} MiB per second |",
         f"over {limits.text_chars:,} characters",
-        f"2,048 bytes per frame of `--max-seconds`, which is {limits.json_bytes / 1e6:.0f} MB",
+        f"; {limits.json_bytes / 1e6:.0f} MB in total by default |",
         f"| {limits.worker_bytes >> 30} GiB |",
     ):
         assert fixed in DOCUMENT, fixed
