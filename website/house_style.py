@@ -63,7 +63,7 @@ def _per_name(item: str, entry: str) -> list[str]:
 def _as_code(paragraph: str) -> str:
     """Convert a paragraph to a section if it is an example, and to a code block if all its lines have columns."""
     lines = paragraph.strip("\n").split("\n")
-    if lines[0].startswith(">>> "):
+    if lines[0].startswith(">>>"):
         return "\n".join(["Examples:", *(f"    {line}" for line in lines)])
     if len(lines) > 1 and all(ALIGNED.match(line) for line in lines):
         return "\n".join(f"    {line}" for line in lines)
