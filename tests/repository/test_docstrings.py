@@ -10,33 +10,19 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-from repository import DOCS, ROOT
+from api_reference import SOURCES, modules, path_of
+from repository import ROOT
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-SOURCES = {"silkcodec": ROOT / "src", "silkcodec_torch": ROOT / "pytorch" / "src"}
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$")
 ENTRY = re.compile(r"^ {4}([*\w]+(?:, [*\w]+)*): \S")
 RAISED = re.compile(r"(?:^|\. )((?:\w+(?:Error|Interrupt|Exception), )*\w+(?:Error|Interrupt|Exception)): ")
 IN_PROSE = re.compile(r"\b[Rr]aises? `?(\w+Error)")
 UNDOCUMENTED = {"NotImplementedError", "AssertionError", "StopIteration"}
-
-
-def reference_modules() -> list[str]:
-    """Return the modules that the API reference shows."""
-    pages = sorted((DOCS / "api").glob("*.md"))
-    return [
-        name for page in pages for name in re.findall(r"^::: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
-    ]
-
-
-def path_of(module: str) -> Path:
-    base = SOURCES[module.partition(".")[0]] / module.replace(".", "/")
-    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
 
 
 @cache
@@ -153,7 +139,7 @@ def problems(function: Function, owner: ast.ClassDef | None = None) -> Iterator[
 
 def undocumented() -> Iterator[str]:
     """Yield one line per public name of the API reference whose docstring is missing or incomplete."""
-    for module in reference_modules():
+    for module in modules():
         for name in public_names(module):
             home, node, below = find(module, name)
             where = f"{path_of(home).relative_to(ROOT)}:{node.lineno}: {name}"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import api_reference
 from repository import DOCS, ROOT
 from silkcodec import audio
 from silkcodec.cli import app
@@ -92,12 +93,9 @@ def test_docstrings_are_rewritten(website: Any) -> None:
 
 
 def test_the_reference_names_modules() -> None:
-    pages = [path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md")]
-    named = {name for page in pages for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)}
-    folders = {"silkcodec": ROOT / "src", "silkcodec_torch": ROOT / "pytorch" / "src"}
-    files = [folders[name.split(".")[0]] / name.replace(".", "/") for name in named]
+    files = {api_reference.path_of(name) for name in api_reference.modules()}
     assert len(files) > 10
-    assert [file for file in files if not file.with_suffix(".py").is_file() and not file.is_dir()] == []
+    assert {file for file in files if not file.is_file()} == set()
 
 
 def test_every_table_of_measurements_is_on_one_page() -> None:
