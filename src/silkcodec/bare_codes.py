@@ -1,7 +1,4 @@
-"""Convert bare codes to Tokens.
-
-Bare codes are integer arrays [codebooks, frames], as returned by other codec libraries.
-"""
+"""Convert bare codes, i.e. integer arrays from other codec libraries, to Tokens."""
 
 from __future__ import annotations
 
@@ -22,12 +19,13 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
     """Convert bare codes to Tokens, or return Tokens unchanged.
 
     Args:
-        codec: the codec that produced `given`. It determines the codebook sizes, frame rates and other metadata.
-        given: Tokens, an integer array [K, F], or one array per codebook as in `Tokens.codes`.
-        n_samples: length of the waveform in samples, for bare codes only. None uses every sample that the frames
-            cover.
-        n_codebooks: number of codebooks K in the bare codes. None means all codebooks of the codec. The number is
-            never inferred from the shape.
+        codec: codec that produced the codes.
+        given: Tokens, an integer array [K, F], or one array per codebook.
+        n_samples: length of the waveform in samples, for bare codes only. None means the full length of the frames.
+        n_codebooks: number of codebooks K, for bare codes only. None means all codebooks of the codec.
+
+    Returns:
+        The tokens.
 
     Raises:
         TokensError: `given` is neither Tokens nor codes, or the codes do not match the codec's layout.
@@ -49,7 +47,7 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
 
 
 def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
-    """Return n_codebooks, or the codec's number of codebooks if n_codebooks is None.
+    """Check n_codebooks and return it, or return the codec's number of codebooks if it is None.
 
     Raises:
         ArgumentError: n_codebooks is out of range.
@@ -62,10 +60,10 @@ def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
 
 
 def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
-    """Return streamed codes as an array, after checking that their shape is [F, n_codebooks].
+    """Convert the codes of a stream to an array, and check that its shape is [F, n_codebooks].
 
     Raises:
-        TokensError: the codes do not have this shape. If they seem to be transposed, the message suggests a fix.
+        TokensError: the codes have a different shape.
     """
     array = _array(codes)
     if array.ndim != 2 or array.shape[1] != n_codebooks:
@@ -79,7 +77,7 @@ def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
 
 
 def check_batch(items: Any) -> None:
-    """Raise ArgumentError if one recording is passed instead of a list of recordings."""
+    """Raise ArgumentError if a batch is not a list of recordings."""
     single = isinstance(items, (Tokens, str, bytes, Mapping)) or getattr(items, "ndim", 2) < 2
     listed = isinstance(items, (list, tuple)) and len(items) > 0
     if single or not hasattr(items, "__len__") or (listed and isinstance(items[0], Number)):

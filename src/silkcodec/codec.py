@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # Importing NumPy here would make listing the codecs slow.
     from silkcodec.tokens import Tokens
 
 ENTRY_POINTS = "silkcodec.codecs"
-"""The entry point group in which other packages register codecs, as name = "module:factory"."""
+"""Entry point group in which other packages register codecs."""
 
 BUILT_IN = {
     "silk": "silkcodec.silk:load",
@@ -49,7 +49,7 @@ BUILT_IN = {
     "snac": "silkcodec_torch.baselines.snac:Snac",
     "speex": "silkcodec.baselines.speex:Speex",
 }
-"""The codecs in this package and in silkcodec-torch, as name: "module:factory"."""
+"""Built-in codecs: a "module:factory" string for each name."""
 
 _NEURAL = "./pytorch[baselines]"  # in a checkout, because silkcodec-torch is not on PyPI
 _NEEDS = {  # name -> (required packages, what pip installs to get them)
@@ -69,7 +69,7 @@ class Codec(Protocol):
     Codecs are stateless: the result of a call does not depend on earlier calls.
 
     Attributes:
-        name: the codec's name, as `load` accepts it, for example "silk" or "opus:6k".
+        name: name that `load` accepts, for example "silk" or "opus:6k".
         sample_rate: sample rate in Hz of the audio that `decode` returns.
         codebook_sizes: number of entries in each of the K codebooks.
         frame_rates: frame rate of each codebook in Hz.
@@ -77,8 +77,7 @@ class Codec(Protocol):
     The codecs in this package also have the following members, which are optional for other codecs:
 
         quantizer: "FSQ", "RVQ", "split RVQ", "multi-scale RVQ" or "bit stream".
-        latency_s: algorithmic latency in seconds, which is the frame length plus the look-ahead of the encoder and the
-            decoder; None if unknown.
+        latency_s: algorithmic latency in seconds, or None if it is unknown.
         deterministic: False if `decode` can return different audio for the same tokens.
         decode(codes, n_samples=...): decodes an integer array of codes [K, F] instead of Tokens.
         encode_batch, decode_batch: process many clips in one call.
@@ -87,7 +86,7 @@ class Codec(Protocol):
 
     @property
     def name(self) -> str:
-        """Return the codec's name, as `load` accepts it."""
+        """Return the name that `load` accepts."""
         ...
 
     @property
@@ -106,7 +105,7 @@ class Codec(Protocol):
         ...
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Encode a waveform and return its tokens.
+        """Encode a waveform.
 
         Args:
             wave: samples [T], [T, C] or [C, T], as floats in [-1, 1] or as int8, int16 or int32. Channels are
@@ -115,7 +114,7 @@ class Codec(Protocol):
             n_codebooks: number of codebooks to use, which sets the bit rate. None uses all codebooks.
 
         Returns:
-            The tokens of the recording.
+            The tokens.
 
         Raises:
             AudioError: the waveform is empty, contains NaN or infinity, or has an unsupported shape or type.
@@ -124,10 +123,13 @@ class Codec(Protocol):
         ...
 
     def decode(self, tokens: Tokens) -> NDArray[np.float32]:
-        """Return the decoded waveform, float32 [tokens.n_samples], at `sample_rate` Hz.
+        """Decode tokens to a waveform.
 
         Args:
             tokens: tokens that this codec produced.
+
+        Returns:
+            The samples, float32 [tokens.n_samples], at `sample_rate` Hz.
 
         Raises:
             TokensError: the tokens were not produced by this codec.
@@ -140,10 +142,10 @@ def load(name: Literal["silk"] = "silk", *, threads: int | None = None, provider
 @overload
 def load(name: str | os.PathLike[str], **options: Any) -> Codec: ...
 def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
-    """Load a codec by name. If the codec is unavailable, raise an error instead of falling back to another codec.
+    """Load a codec by name.
 
     Args:
-        name: a name from `codecs()`, optionally followed by a preset ("opus:6k") and a weights source
+        name: a codec name, optionally followed by a preset ("opus:6k") and a weights source
             ("mimi:8@./weights/mimi"). The source is a folder or a Hugging Face repository. Without a source, the
             published weights are loaded. `name` can also be the path of a weights folder written by `silk export`.
         options: keyword arguments for the codec. Silk accepts `threads`, the number of CPU threads (None chooses the
@@ -182,7 +184,7 @@ def load(name: str | os.PathLike[str] = "silk", **options: Any) -> Codec:
 
 
 def _advice(text: str, known: Iterable[str]) -> str:
-    """Suggest what the user may have meant by an unknown name: a Hugging Face repository or a similar codec name."""
+    """Suggest a Hugging Face repository or a similar codec name for an unknown name."""
     import difflib
 
     base = parse(text)[0].lower()
@@ -211,14 +213,10 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
 
 
 def codecs() -> dict[str, str]:
-    """Return a dict that maps the name of each registered codec to "module:factory", sorted by name.
+    """Return all codec names, sorted, as a dict of "module:factory" strings. The modules are not imported.
 
-    The modules are not imported. `load` calls `factory(preset, **options)`, where `preset` is the text after the colon,
-    or None. If the name has a source, the options include `source=`. A factory can list its presets in an attribute
-    `presets`.
-
-    Other packages can register codecs under the entry point group "silkcodec.codecs", but cannot replace a built-in
-    codec. See docs/extending.md for an example.
+    Other packages can register codecs under the entry point group "silkcodec.codecs". See docs/extending.md for an
+    example.
     """
     from importlib.metadata import entry_points  # At module level, this would slow `import silkcodec` by 20 ms.
 
@@ -227,7 +225,7 @@ def codecs() -> dict[str, str]:
 
 
 def is_built_in(name: str) -> bool:
-    """Return whether a codec name refers to a built-in codec and has no weights source.
+    """Return whether a codec is built in and uses its published weights.
 
     Args:
         name: codec name in the form `codec[:preset][@source]`.
@@ -239,10 +237,7 @@ def is_built_in(name: str) -> bool:
 
 
 def presets(name: str) -> tuple[str, ...]:
-    """Return the names of a codec's presets in the order that the codec defines, or () if it has no presets.
-
-    The packages that a codec requires need not be installed. The exception is silkcodec-torch, which defines the
-    presets of the neural baselines.
+    """Return the names of a codec's presets, or () if it has no presets.
 
     Args:
         name: name from `codecs()`, without a preset or a source.
@@ -261,7 +256,7 @@ def presets(name: str) -> tuple[str, ...]:
 
 
 def missing(name: str) -> str | None:
-    """Return the pip command that installs a built-in codec's missing packages, or None if none are missing.
+    """Return the pip command that installs the packages a codec is missing, or None if none are missing.
 
     Args:
         name: codec name in the form `codec[:preset][@source]`.

@@ -28,26 +28,25 @@ class SilkError(Exception):
 
 
 class ArgumentError(SilkError):
-    """Report an invalid argument."""
+    """Raised for an invalid argument."""
 
 
 class AudioError(SilkError):
-    """Report a waveform or an audio file that is missing, empty, invalid or damaged."""
+    """Raised for a waveform or an audio file that is missing, empty, invalid or damaged."""
 
 
 class TokensError(SilkError):
-    """Report codes that have the wrong shape or type, are out of range or do not match the codec."""
+    """Raised for codes that have the wrong shape or type, are out of range or do not match the codec."""
 
 
 class ContainerError(SilkError):
-    """Report a file that is damaged, truncated, not a .silk file, or written by a newer version of Silk.
+    """Raised for a file that is damaged, is not a .silk file, or was written by a newer version of Silk.
 
     Args:
         message: message of the error.
 
     Attributes:
-        offset: position in bytes at which the file becomes invalid; None if there is no such position, for example
-            because the file is missing.
+        offset: position in bytes at which the file becomes invalid, or None if there is no such position.
     """
 
     def __init__(self, message: str, offset: int | None = None) -> None:
@@ -60,11 +59,11 @@ class ContainerError(SilkError):
 
 
 class WeightsError(SilkError):
-    """Report model files that are missing, damaged or incompatible with this version of the package."""
+    """Raised for model files that are missing, damaged or incompatible with this version of the package."""
 
 
 class MissingExtraError(SilkError):
-    """Report an optional dependency that is not installed.
+    """Raised if an optional dependency is not installed.
 
     Args:
         what: the feature that requires the dependency, worded as the start of a sentence, e.g. "The PESQ metric".
@@ -91,7 +90,7 @@ class MissingExtraError(SilkError):
 
 
 def capitalized(name: str) -> str:
-    """Capitalize a name for the start of a message. Quoted paths are returned unchanged.
+    """Capitalize the name of a file or stream, unless it is a quoted path.
 
     Args:
         name: name of a file or stream; see `audio.source_name`.
@@ -106,12 +105,12 @@ def capitalized(name: str) -> str:
 
 
 def import_extra(module: str, what: str, extra: str, distribution: str = "silkcodec") -> Any:
-    """Import and return a module that an extra installs.
+    """Import a module that an extra installs.
 
     Args:
         module: full name of the module.
         what, extra: see `MissingExtraError`.
-        distribution: distribution that the extra belongs to.
+        distribution: distribution that defines the extra.
 
     Returns:
         The imported module.
@@ -128,8 +127,8 @@ def import_extra(module: str, what: str, extra: str, distribution: str = "silkco
 
 
 class OutputError(SilkError):
-    """Report a path that cannot be written, for example because it already exists or the disk is full."""
+    """Raised for a path that cannot be written, for example because it already exists or the disk is full."""
 
 
 class ProviderError(SilkError):
-    """Report an ONNX Runtime execution provider that is not available on this machine."""
+    """Raised if an ONNX Runtime execution provider is not available on this machine."""

@@ -1,7 +1,6 @@
-"""Read audio files and arrays as mono samples, float32 [T] in [-1, 1] at a given rate, and write audio files.
+"""Read and write audio as mono samples, float32 [T] in [-1, 1].
 
-Only this package imports soundfile and soxr. Files are read in blocks, and the samples of files, arrays and microphones
-pass through a streaming `Resampler`. The tokens do not depend on how the input is split into blocks.
+Only this package imports soundfile and soxr. Files are read and resampled in blocks, so memory use is bounded.
 
     file -Reader-> blocks [n] -> encoder          decoder -> blocks [n] -Writer-> file
     array -as_wave-> samples [T]

@@ -26,11 +26,10 @@ MAX_ROWS = 2  # Maximum channels in an array [C, T]. More rows may be a batch, w
 
 
 def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE) -> Wave:
-    """Convert an array of samples to a mono waveform at `to_rate`.
+    """Convert an array of samples to a mono waveform.
 
     Floats must be in [-1, 1]. Samples of type int8, int16 and int32 are divided by the full scale of their type. uint8
-    samples are centered at 128, as in WAV files. int64 samples, such as those in a list of integers, have no known full
-    scale. They are rejected unless all of them are zero.
+    samples are centered at 128. int64 arrays are rejected unless all samples are zero.
 
     Args:
         array: samples [T], [T, C] with up to 64 channels, or [C, T] with 1 or 2 channels. The shorter axis holds the
@@ -73,10 +72,9 @@ def as_block(array: ArrayLike, sample_rate: int, start: int = 0) -> Wave:
     """Convert a block of a stream to mono without resampling.
 
     Args:
-        array: samples [n] or [n, C]. n can be 0. Unlike `as_wave`, this function does not infer the order of the axes,
-            because a block can be as short as one sample.
-        sample_rate: sample rate of the stream in Hz, used for positions in error messages.
-        start: number of samples in the stream before this block, used for positions in error messages.
+        array: samples [n] or [n, C].
+        sample_rate: sample rate of the stream in Hz, for error messages.
+        start: position of the block in the stream in samples, for error messages.
 
     Returns:
         The mono samples, float32 [n].
@@ -118,7 +116,6 @@ def _as_array(array: ArrayLike) -> NDArray[Any]:
 
 
 def _mistake(array: object) -> str | None:
-    """Describe a value that cannot be an array of samples, for an error message. Return None for other values."""
     if array is None:
         return "None"
     if isinstance(array, (str, os.PathLike)):
@@ -154,12 +151,9 @@ def _wrong_shape(samples: NDArray[Any]) -> AudioError:
 
 
 def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
-    """Reject int64 arrays, and int32 arrays that appear to hold 16-bit values, which would become nearly silent.
+    """Reject int32 arrays that seem to contain 16-bit samples, and int64 arrays that are not all zero.
 
-    Arrays of zeros are always accepted. int32 samples that were converted from 24 bits or fewer are multiples of 256,
-    so they are accepted at any level. Every other int32 array must contain an absolute value above `peak`. For a whole
-    recording, `peak` is the highest 24-bit value. For a block of a stream, which may be a pause, it is the highest
-    16-bit value.
+    Samples that were converted from 24 bits are multiples of 256 and are accepted at any level.
     """
     if samples.dtype.kind != "i" or samples.dtype.itemsize < 4 or not samples.any():
         return
@@ -190,13 +184,16 @@ def _to_float(samples: NDArray[Any]) -> Wave:
 
 
 def check_samples(wave: Wave, start: int, sample_rate: int, name: str) -> None:
-    """Raise AudioError if float samples contain NaN, infinity or values far beyond full scale.
+    """Check that samples are finite and not far above full scale.
 
     Args:
         wave: samples, float32 [n].
-        start: number of samples before `wave` in the recording.
+        start: position of the first sample in the recording.
         sample_rate: sample rate in Hz.
-        name: name of the recording for the message.
+        name: name of the recording for error messages.
+
+    Raises:
+        AudioError: a sample is NaN, infinite or far above full scale.
     """
     if len(wave) == 0 or max(-wave.min(), wave.max()) <= MAX_PEAK:  # The comparison is False for NaN.
         return

@@ -1,4 +1,4 @@
-"""Average channels, and detect whether they cancel each other."""
+"""Average channels and detect whether they cancel each other."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _CANCELLED = 0.2  # energy of the mean below which channels count as canceling; 
 
 
 class Downmix:
-    """Average the channels of a stream, and measure how much of their energy remains in the mean."""
+    """Average the channels of a stream, and detect whether they cancel each other."""
 
     def __init__(self) -> None:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0
 
     def mix(self, samples: Wave) -> Wave:
-        """Return the channel mean [n] of a block [n, C], and update the energy sums that `cancels` compares."""
+        """Return the mean [n] of the channels of a block [n, C]."""
         mean = to_mono(samples)
         self.add(samples, mean)
         return mean
 
     def add(self, samples: Wave, mean: Wave) -> None:
-        """Update the energy sums that `cancels` compares with a block, [n, C] or [C, n], and its channel mean [n]."""
+        """Add a block [n, C] or [C, n] and the mean [n] of its channels to the measured energies."""
         if samples.ndim == 2 and min(samples.shape) > 1:
             self._n_values += samples.size
             self._of_channels += _energy(samples)
@@ -32,15 +32,14 @@ class Downmix:
 
     @property
     def cancels(self) -> bool:
-        """Return whether the channel mean has less than a fifth of the energy expected for uncorrelated channels."""
+        """Return whether averaging the channels removed most of the signal."""
         return self._of_channels > _SILENCE * self._n_values and self._of_mean < _CANCELLED * self._of_channels
 
 
 def to_mono(samples: Wave) -> Wave:
-    """Average samples of shape [T] or [T, C] over the channels, and return the mean [T].
+    """Average samples [T, C] over the channels.
 
-    The channels are added one by one, because NumPy's order of summation, and thus the rounding, depends on the memory
-    layout.
+    The channels are added one by one, so that the result does not depend on the memory layout of the array.
     """
     if samples.ndim == 1:
         return samples

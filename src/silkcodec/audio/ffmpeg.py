@@ -1,7 +1,6 @@
-"""Decode formats that libsndfile cannot read, using the ffmpeg command if it is on PATH.
+"""Decode formats that libsndfile cannot read with the ffmpeg command.
 
-This module selects the demuxer from the first bytes of the file and allows ffmpeg to open only this file. An untrusted
-playlist therefore cannot make ffmpeg read other files.
+ffmpeg is allowed to open only the given file, so an untrusted playlist cannot make it read other files.
 """
 
 from __future__ import annotations
@@ -38,28 +37,28 @@ _MISSING_S = 0.5  # Tolerance for the duration in a header, because encoders rou
 
 
 def demuxer(head: bytes) -> str | None:
-    """Return ffmpeg's demuxer name for a file that begins with `head`, or None if the format is unknown."""
+    """Return the name of ffmpeg's demuxer for a file that starts with `head`, or None if the format is unknown."""
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # ADTS
         return "aac"
     return next((name for at, magic, name in _MAGIC if head[at : at + len(magic)] == magic), None)
 
 
 def command() -> str | None:
-    """Return the path of the ffmpeg command, or None if it is not on PATH."""
+    """Return the path of the ffmpeg command, or None if it is not installed."""
     return shutil.which("ffmpeg")
 
 
 class Decoded:
-    """Decode the first audio track of a file with ffmpeg, one block at a time.
+    """Decode the first audio track of a file with ffmpeg.
 
     Args:
         command: path of the ffmpeg command.
-        demuxer: ffmpeg's demuxer name.
+        demuxer: name of ffmpeg's demuxer.
         path: path of the file.
-        name: name of the file for messages.
+        name: name of the file for error messages.
 
     Raises:
-        AudioError: ffmpeg finds no audio, or the file is damaged or truncated. Reading can also raise this error.
+        AudioError: the file contains no audio, is damaged or is truncated. Reading can also raise this error.
     """
 
     format = "FFMPEG"
@@ -96,7 +95,7 @@ class Decoded:
         self.n_frames = round(self._duration_s * self.samplerate)
 
     def seek(self, first: int) -> None:
-        """Move to a sample by decoding and discarding the samples before it."""
+        """Skip the samples before `first` by decoding and discarding them."""
         if first < self._taken:
             self.__exit__()
             self._start()
@@ -105,9 +104,10 @@ class Decoded:
             pass
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into a float32 buffer [n, channels], and return the number of decoded samples per channel.
+        """Decode into a float32 buffer [n, channels].
 
-        The number is 0 at the end of the audio.
+        Returns:
+            The number of decoded samples per channel, or 0 at the end of the file.
         """
         n = self._output.readinto(buffer.data.cast("B")) // (4 * self.channels)
         self._taken += n
@@ -120,7 +120,7 @@ class Decoded:
         return self._process.stdout
 
     def _header(self) -> tuple[int, int]:
-        """Read the WAV header of ffmpeg's output, and return the number of channels and the sample rate."""
+        """Parse the WAV header of ffmpeg's output and return the number of channels and the sample rate."""
         shape = (0, 0)
         if self._output.read(12)[8:] == b"WAVE":
             while len(head := self._output.read(8)) == 8:
@@ -134,7 +134,7 @@ class Decoded:
         raise AudioError(f"Cannot decode {self._name} with ffmpeg: {self._reason()}.")
 
     def _check_end(self) -> None:
-        """Raise AudioError if ffmpeg failed, or if the audio is shorter than the file's header declares."""
+        """Raise AudioError if ffmpeg failed or the audio is shorter than the file's header declares."""
         if self._process.wait() or _DAMAGE.search(self._text()):
             raise AudioError(f"{capitalized(self._name)} is truncated or damaged: {self._reason()}.")
         decoded_s = self._taken / self.samplerate
@@ -145,14 +145,13 @@ class Decoded:
             )
 
     def _text(self) -> str:
-        """Return ffmpeg's log."""
         self._log.seek(0)
         text: str = self._log.read(1 << 20).decode("utf-8", "replace")
         self._log.seek(0, os.SEEK_END)
         return text
 
     def _reason(self) -> str:
-        """Return the first error message in ffmpeg's log, without its prefix and without the path of the file."""
+        """Return the first error message in ffmpeg's log."""
         lines = [line for line in self._text().splitlines() if _PROBLEM.search(line) and not line.startswith(" ")]
         line = re.sub(r"^(\[[^\]]*\] *)+", "", (lines or ["ffmpeg reported no reason"])[0])
         return line.replace(self._path, "the file").strip().rstrip(".")

@@ -1,14 +1,12 @@
 """Compare the length that an audio file's header declares with the actual length of the file.
 
-libsndfile silently accepts truncated files. If the length was unknown when a header was written, the header contains a
-placeholder, and libsndfile may find no samples. This module parses the structure of the file and handles three cases:
+libsndfile accepts truncated files without an error. This module parses the headers itself and handles three cases:
 
-    If the header declares more data than the file contains, the file is truncated, which is an error.
-    If the length is unknown, as in a file that was written to a pipe, libsndfile gets a header with the actual size.
+    Truncated files raise an error.
+    If the header does not contain the length, libsndfile gets a corrected header.
     If the file contains several recordings (chained Ogg, joined MP3), each recording becomes a `Span`.
 
-The placeholders for an unknown length are 0, 0xFFFFFFFF and the values that sox and arecord write: 0x7FFFFxxx,
-0x7F0000xx and 0x80000000.
+Programs write different placeholders for an unknown length: 0, 0xFFFFFFFF, 0x80000000, 0x7FFFFxxx or 0x7F0000xx.
 """
 
 from __future__ import annotations
@@ -31,14 +29,14 @@ _FLAC = b"fLaC\0\0\0\x22"  # magic number and header of the mandatory first bloc
 
 @dataclass
 class _Data:
-    """Describe the position and the declared size of the samples in a file.
+    """The position and size of the samples in a file.
 
     Attributes:
         start: offset of the first sample in bytes.
         declared: size of the samples in bytes, according to the header.
         field: offset of the size field in bytes.
-        form: format of the size field, as a format string of the module `struct`.
-        extra: bytes that the size field counts in addition to the samples.
+        form: format of the size field for the `struct` module.
+        extra: number of other bytes that the size field includes.
     """
 
     start: int
@@ -49,11 +47,11 @@ class _Data:
 
 
 def spans(file: BinaryIO, name: str) -> list[Span]:
-    """Return a `Span` for each recording in a file. Only chained Ogg and joined MP3 files contain several recordings.
+    """Return a `Span` for each recording in a file.
 
     Args:
         file: an open, seekable file. Its position is set to 0.
-        name: name of the file for messages.
+        name: name of the file for error messages.
 
     Raises:
         AudioError: the file is shorter than its header declares.
@@ -69,11 +67,11 @@ def spans(file: BinaryIO, name: str) -> list[Span]:
 
 
 def check_log(sound: Any, name: str) -> None:
-    """Raise AudioError if libsndfile's log reports that a file is truncated. Only some rare formats are checked.
+    """Raise AudioError if libsndfile's log reports that a file is truncated.
 
     Args:
         sound: an open soundfile.SoundFile.
-        name: name of the file for messages.
+        name: name of the file for error messages.
     """
     if sound.format not in ("AVR", "SVX", "MAT4", "MAT5", "MPC2K", "VOC", "WVE"):
         return
@@ -85,7 +83,7 @@ def check_log(sound: Any, name: str) -> None:
 
 
 def has_another_flac(file: BinaryIO) -> bool:
-    """Return whether a file consists of several joined FLAC files. The check may read the whole file."""
+    """Return whether a file consists of several joined FLAC files."""
     file.seek(0)
     before, n_found = b"", 0
     while n_found < 2 and (block := file.read(1 << 20)):
@@ -146,7 +144,7 @@ def _is_unknown(declared: int, form: str) -> bool:
 
 
 def _riff(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples in WAV, RIFX (big-endian WAV) and RF64 files. RF64 stores 64-bit sizes in a separate chunk."""
+    """Find the samples in a WAV, RIFX (big-endian WAV) or RF64 file."""
     magic, riff_bytes = struct.unpack("<4sI", _read(file, 0, 8))
     order = ">" if magic == b"RIFX" else "<"
     long_field = 0
@@ -163,7 +161,7 @@ def _riff(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _form(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples in AIFF, AIFF-C and IFF/8SVX files."""
+    """Find the samples in an AIFF, AIFF-C or IFF/8SVX file."""
     form_bytes = struct.unpack(">I", _read(file, 4, 4))[0]
     for chunk, at, n in _chunks(file, size, 12, ">4sI", padded=2):
         if chunk in (b"SSND", b"BODY"):
@@ -195,7 +193,7 @@ def _au(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _nist(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples in a NIST SPHERE file, which has a text header. Files compressed with Shorten are skipped."""
+    """Find the samples in a NIST SPHERE file, or return None if they are compressed."""
     head = _read(file, 0, 4096)
     start = int(found[1]) if (found := re.match(rb"NIST_1A\s+(\d+)\s", head)) else 0
     fields = {key: value for key, value in re.findall(rb"(?m)^(\w+) -\w+ (\S+)", head[:start])}
@@ -209,7 +207,7 @@ def _nist(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _sds(file: BinaryIO, size: int) -> _Data | None:
-    """Find the samples in a MIDI sample dump, which has packets of 127 bytes and stores 7 bits of a number per byte."""
+    """Find the samples in a MIDI sample dump, which stores 7 bits per byte in packets of 127 bytes."""
     head = _read(file, 0, 13)
     n_bits, n_samples = head[6], head[10] | head[11] << 7 | head[12] << 14
     in_packet = 60 if n_bits <= 14 else 40 if n_bits <= 21 else 30
@@ -217,7 +215,7 @@ def _sds(file: BinaryIO, size: int) -> _Data | None:
 
 
 def _asf(file: BinaryIO, size: int) -> _Data | None:
-    """Find the file size that a WMA file declares. Broadcast WMA files do not declare a size."""
+    """Find the file size in the header of a WMA file."""
     head = _read(file, 0, 1 << 16)
     at = head.find(_ASF_PROPERTIES)
     if at < 0:
@@ -245,7 +243,7 @@ _FINDERS: dict[bytes, Callable[[BinaryIO, int], _Data | None]] = {
 def _chunks(
     file: BinaryIO, size: int, at: int, form: str, *, padded: int = 1, counts_itself: bool = False
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, offset of the content, size of the content in bytes) for each chunk of a file."""
+    """Yield the name, the offset of the content and the size of the content for each chunk of a file."""
     header = struct.calcsize(form)
     for _ in range(_MAX_CHUNKS):
         if at + header > size:

@@ -1,10 +1,4 @@
-"""Recognize audio files by their suffix, and list the suffixes that require ffmpeg.
-
-libsndfile reads files with the suffixes in `NATIVE_SUFFIXES`. ffmpeg, if it is on PATH, reads those with the suffixes
-in `FFMPEG_SUFFIXES`. Code that searches folders or tar files uses `is_sound`, which accepts the suffixes in both lists.
-If ffmpeg is missing, opening a file that requires it raises an error, so a recording is never silently skipped because
-of its format.
-"""
+"""List the suffixes of audio files, and recognize audio files by their suffix."""
 
 from __future__ import annotations
 
@@ -30,7 +24,7 @@ SUFFIXES = NATIVE_SUFFIXES + FFMPEG_SUFFIXES
 
 
 def is_sound(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file name has an audio suffix.
+    """Return whether a file name has the suffix of an audio file.
 
     Args:
         name: file name or path.
@@ -39,7 +33,7 @@ def is_sound(name: str | os.PathLike[str]) -> bool:
 
 
 def is_readable(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file with this name can be read. Some suffixes require ffmpeg on PATH.
+    """Return whether the audio format that a file name's suffix indicates can be read on this machine.
 
     Args:
         name: file name or path.
@@ -48,10 +42,10 @@ def is_readable(name: str | os.PathLike[str]) -> bool:
 
 
 def needs_ffmpeg(name: str) -> AudioError:
-    """Return the error to raise for a file that requires ffmpeg when ffmpeg is not on PATH.
+    """Return an error that tells the user to install ffmpeg.
 
     Args:
-        name: name of the file for the message.
+        name: name of the file that requires ffmpeg.
     """
     return AudioError(
         f"Cannot read {name} without ffmpeg, which is not on PATH. Install ffmpeg (apt install ffmpeg,"

@@ -1,8 +1,6 @@
-"""Measure the level of a recording, and normalize it to the level at which the codec works best.
+"""Measure the level of a recording, and normalize it.
 
-If a recording is below about -45 dBFS or has a constant (DC) offset above 0.05, the codec reduces its intelligibility.
-The level is known only at the end of a recording, so streams are encoded without normalization. Files can be read
-twice, so they can be normalized on request.
+The codec is less accurate for recordings below about -45 dBFS or with a DC offset above 0.05.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ GATE = 0.1
 
 @dataclass(frozen=True)
 class Level:
-    """Represent the level of a recording.
+    """The level of a recording.
 
     Attributes:
         offset: mean of the samples (DC offset).
@@ -63,7 +61,7 @@ class Level:
 
     @property
     def is_quiet(self) -> bool:
-        """Return whether the recording is too quiet for the codec but not silent."""
+        """Return whether the recording is too quiet for the codec. Silence does not count as too quiet."""
         return self.active > SILENCE and self.dbfs < QUIET_DBFS
 
     @property
@@ -73,16 +71,16 @@ class Level:
 
     @property
     def scale(self) -> float:
-        """Return the factor that scales the recording to TARGET_DBFS without exceeding full scale."""
+        """Return the gain that normalizes the recording."""
         if self.active <= SILENCE:
             return 1.0
         return min(10 ** (TARGET_DBFS / 20) / self.active, MAX_PEAK / self.peak, MAX_GAIN)
 
     def apply(self, block: Wave) -> Wave:
-        """Normalize a block of the recording.
+        """Remove the DC offset from a block of the recording, and normalize its level.
 
         Args:
-            block: samples of the recording, float32 [n].
+            block: samples, float32 [n].
 
         Returns:
             The normalized samples, float32 [n].
@@ -91,7 +89,7 @@ class Level:
 
 
 class Meter:
-    """Measure the level of a recording that is passed in blocks. The meter stores 24 bytes per 100 ms of audio."""
+    """Measure the level of a recording block by block."""
 
     def __init__(self) -> None:
         self._sums: list[NDArray[np.float64]] = []  # arrays [n, 3]: each piece's sample count, sum and energy
@@ -103,7 +101,7 @@ class Meter:
         """Add a block of the recording to the measurement.
 
         Args:
-            block: samples of the recording, float32 [n].
+            block: samples, float32 [n].
         """
         if not len(block):
             return
@@ -115,7 +113,7 @@ class Meter:
             self._sums.append(_sums(held[:whole].reshape(-1, PIECE_SAMPLES)))
 
     def level(self) -> Level:
-        """Return the level measured over all blocks so far."""
+        """Return the level of all blocks so far."""
         pieces = [*self._sums, *([_sums(self._rest[None])] if len(self._rest) else [])]
         if not pieces or self._low == self._high:
             return Level(self._low if pieces else 0.0, 0.0, 0.0)
@@ -129,21 +127,21 @@ class Meter:
 
 
 def _sums(pieces: Wave) -> NDArray[np.float64]:
-    """Return the sample count, the sum and the energy of each of n pieces [n, m], as float64 [n, 3]."""
+    """Return the number of samples, their sum and their energy for each row of an array."""
     exact = pieces.astype(np.float64)
     counts = np.full(len(pieces), pieces.shape[1])
     return np.stack([counts, exact.sum(axis=1), (exact**2).sum(axis=1)], axis=1)
 
 
 def normalize(wave: ArrayLike, sample_rate: float) -> tuple[Wave, float]:
-    """Normalize a recording to the level at which the codec works best.
+    """Remove the DC offset of a recording, and scale it to the level at which the codec works best.
 
     Args:
         wave, sample_rate: see `Codec.encode`.
 
     Returns:
-        Two values: the normalized samples without the DC offset, float32 [T'] at 24 kHz, and the gain that restores the
-        original level after decoding.
+        Two values: the normalized samples, float32 [T'] at 24 kHz, and the gain that restores the original level after
+        decoding.
 
     >>> quiet = 0.001 * np.sin(np.arange(24_000) / 10)
     >>> wave, gain = normalize(quiet, 24_000)

@@ -7,8 +7,7 @@
 
     one v/one.flac                                           Kaldi's wav.scp: an id and a path per line
 
-Manifests can be compressed with gzip, e.g. .jsonl.gz. Paths are absolute or relative to the manifest's folder. A
-`Dialect` overrides the column names, the separator and the encoding.
+Manifests can be compressed with gzip, e.g. .jsonl.gz. Paths are absolute or relative to the manifest's folder.
 """
 
 from __future__ import annotations
@@ -38,13 +37,12 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Dialect:
-    """Describe the column names, the separator and the encoding of a manifest.
+    """The column names, separator and encoding of a manifest.
 
     Attributes:
-        columns: (name, column) pairs that map a standard name, such as path, id, start, duration or text, to a column
-            of the table.
+        columns: pairs of a standard column name, such as "path" or "text", and the name used in the table.
         separator: field separator. None means a comma for .csv and a tab for .tsv.
-        encoding: name of the text encoding, as in Python's `open`.
+        encoding: text encoding, e.g. "latin-1".
 
     Raises:
         ArgumentError: the encoding is unknown, or the separator is not one character.
@@ -69,7 +67,7 @@ USUAL = Dialect()
 
 
 class HeaderError(ArgumentError):
-    """Raised if the header of a table cannot be read or lacks a required column."""
+    """Raised if the header of a manifest cannot be read or lacks a required column."""
 
 
 def is_manifest(path: str | os.PathLike[str]) -> bool:
@@ -78,11 +76,10 @@ def is_manifest(path: str | os.PathLike[str]) -> bool:
 
 
 def read(file: str | os.PathLike[str]) -> list[Row]:
-    """Return all rows of a manifest. Empty values are omitted, and values that are not strings are converted to JSON.
+    """Return the rows of a manifest as dictionaries of strings, without empty values.
 
     Raises:
-        ArgumentError: the file cannot be read, is damaged, or has a row without a path. The message gives the line
-            number.
+        ArgumentError: the file cannot be read, is damaged, or has a row without a path.
     """
     rows: list[Row] = []
     for number, columns in records(file):
@@ -96,7 +93,7 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
 
 
 def as_row(columns: dict[str, Any]) -> Row | None:
-    """Return the values of one line as strings, with the path under the key "path", or None if the line has no path."""
+    """Convert the values of a row to strings and store its path as "path". Return None if the row has no path."""
     row = {key: text for key, value in columns.items() if (text := _text(value))}
     path = next((row.pop(key) for key in PATH_KEYS if key in row), None)
     return None if path is None else {"path": path, **row}
@@ -105,9 +102,9 @@ def as_row(columns: dict[str, Any]) -> Row | None:
 def records(
     file: str | os.PathLike[str], dialect: Dialect = USUAL
 ) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield (line number, values keyed by column name) for each line of a manifest. JSON values keep their types.
+    """Yield the line number and the values, keyed by column name, for each row of a manifest.
 
-    If a line is not a valid row, yield an error instead of its values and continue with the next line.
+    For a line that is not a valid row, yield an ArgumentError instead of the values.
 
     Raises:
         ArgumentError: the file cannot be read, is not text in the given encoding, has no path column, or has no rows.
@@ -144,7 +141,7 @@ def _renamed(columns: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
 
 
 def _suffix(file: Path) -> str:
-    """Return the suffix in lower case, ignoring ".gz": ".jsonl" for "x.jsonl.gz"."""
+    """Return the suffix of a file in lower case, ignoring ".gz"."""
     suffix = file.suffix.lower()
     return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
 
@@ -163,7 +160,7 @@ class _Lines(Iterator[str]):
     After an error, iteration can continue with the next line.
 
     Attributes:
-        number: number of the line that was returned last, counted from 1.
+        number: number of the current line, counted from 1.
     """
 
     def __init__(self, handle: TextIO, file: Path) -> None:
@@ -195,9 +192,9 @@ def _each(lines: Iterator[Any]) -> Iterator[Any]:
 
 
 def _table(lines: _Lines, file: Path, dialect: Dialect) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield (line number, values keyed by column name) for each row of a .tsv or .csv table.
+    """Yield the line number and the values, keyed by column name, for each row of a .tsv or .csv table.
 
-    In a .tsv file, quotation marks are ordinary characters, because transcripts often contain them.
+    Quotation marks have no special meaning in .tsv files.
     """
     comma = _suffix(file) == ".csv"
     separator = dialect.separator or ("," if comma else "\t")
@@ -247,7 +244,10 @@ def _objects(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | 
 
 
 def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | ArgumentError]]:
-    """Yield (line number, id and path) for each line of a Kaldi wav.scp, or an error if the line is a command."""
+    """Yield the line number, id and path for each line of a Kaldi wav.scp file.
+
+    For a line that contains a shell command, yield an ArgumentError instead.
+    """
     for line in _each(lines):
         where = f"Line {lines.number} of '{file}'"
         if isinstance(line, Exception):

@@ -1,8 +1,7 @@
-"""Find the recordings in an MPEG audio file (Layer I, II or III), and check that its last frame is complete.
+"""Find the recordings in an MP3 file, and check that they are complete.
 
-Concatenated files contain several recordings, each with its own Xing, Info or VBRI frame, and decoders stop at the
-second of these frames. This module counts the frames of each recording and compares the count with the number that the
-recording's first frame declares.
+A file made by joining MP3 files contains several recordings. Each recording starts with a Xing, Info or VBRI frame,
+which declares its number of frames. Most decoders stop at the second of these frames.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _SEARCH = 1 << 16  # bytes searched for the next frame after bytes that do not b
 
 @dataclass
 class _Part:
-    """Store the offset of a recording, the number of frames that it declares, and the number of frames found."""
+    """A recording in an MP3 file, with its offset, its declared number of frames and its actual number of frames."""
 
     start: int
     declared: int
@@ -39,16 +38,16 @@ class _Part:
 
 
 def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, int]]:
-    """Return the offsets (start, end) of each recording in an MP3 file.
+    """Return the start and end offset of each recording in an MP3 file.
 
     Args:
         file: an open, seekable file.
         size: size of the file in bytes.
         start: offset of the first frame or tag.
-        name: name of the file for messages.
+        name: name of the file for error messages.
 
     Raises:
-        AudioError: the file ends within a frame or has fewer frames than it declares.
+        AudioError: a recording is truncated.
     """
     found: list[_Part] = []
     for at, end, declared, tagged in _frames(file, size, start):
@@ -69,7 +68,7 @@ def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, i
 
 
 def frame_bytes(head: bytes) -> int:
-    """Return the length in bytes of the MPEG frame that starts with `head`, or 0 if `head` does not start a frame."""
+    """Return the length of an MPEG frame in bytes, or 0 if `head` is not the start of a frame."""
     return _frame_bytes(head[1], head[2]) if len(head) >= 4 and head[0] == 0xFF else 0
 
 
@@ -89,10 +88,9 @@ def _frame_bytes(second: int, third: int) -> int:
 
 
 def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int | None, int | None]]:
-    """Yield (start, end, declared number of frames, start of the preceding ID3 tag) for each frame.
+    """Yield the start, the end, the declared frame count and the offset of the preceding ID3 tag for each frame.
 
-    The starts and the end are offsets in bytes. The third value is None if the frame does not declare a number of
-    frames. The last value is None if no tag directly precedes the frame.
+    The last two values are None if the frame does not declare a frame count or does not follow a tag.
     """
     tagged, kind = None, b""
     block, base = b"", at
@@ -115,10 +113,9 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
 
 
 def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
-    """Return the offset of the next ID3v2 tag or of the next two consecutive frames, whichever comes first.
+    """Return the offset of the next ID3v2 tag or pair of consecutive frames, or -1 if there is neither.
 
-    Both frames must be of the given kind (see `_kind`). An empty `kind` matches any two frames of the same kind.
-    The result is -1 if neither a tag nor such frames are found.
+    If `kind` is not empty, only frames of this kind count.
     """
     file.seek(at)
     content = file.read(_SEARCH)
@@ -133,12 +130,12 @@ def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
 
 
 def _kind(head: bytes) -> bytes:
-    """Return the header bits for version, layer and sample rate, which are constant within a recording."""
+    """Return the header bits for version, layer and sample rate."""
     return bytes((head[1] & 0x1E, head[2] & 0x0C))
 
 
 def _declared(head: bytes) -> int | None:
-    """Return the frame count that a Xing, Info or VBRI frame declares, or None for other frames."""
+    """Return the frame count in a Xing, Info or VBRI frame, or None for other frames."""
     if head[36:40] == b"VBRI":
         return int(struct.unpack(">I", head[50:54])[0])
     one = head[1] >> 3 & 3 == 3
@@ -151,7 +148,7 @@ def _declared(head: bytes) -> int | None:
 
 
 def id3_bytes(head: bytes) -> int:
-    """Return the length in bytes of the ID3v2 tag that starts with `head`, or 0 if `head` does not start a tag."""
+    """Return the length of an ID3v2 tag in bytes, or 0 if `head` is not the start of a tag."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     length = 0

@@ -1,8 +1,9 @@
-"""Find the links in an Ogg file, and check that its pages are complete and undamaged (RFC 3533).
+"""Find the recordings in an Ogg file, and check that its pages are complete and undamaged (RFC 3533).
 
-page     "OggS", version, flags, granule position, serial, number, CRC, segment count, segment lengths, segments
-link     the pages from the start of a stream (flag BOS) to its end (flag EOS)
-chain    consecutive links, as in internet radio and in the output of `cat a.ogg b.ogg`
+A chained Ogg file contains several recordings, called links. Internet radio streams and `cat a.ogg b.ogg` produce such
+files. The first page of a link has the flag BOS, and its last page has the flag EOS. A page consists of:
+
+    "OggS", version, flags, granule position, serial, number, CRC, segment count, segment lengths, segments
 """
 
 from __future__ import annotations
@@ -28,16 +29,15 @@ class _Link:
 
 
 def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
-    """Return the offsets (start, end) of each link (separate recording) in an Ogg file.
+    """Return the start and end offset of each recording in an Ogg file.
 
     Args:
         file: an open, seekable file.
         size: size of the file in bytes.
-        name: name of the file for messages.
+        name: name of the file for error messages.
 
     Raises:
-        AudioError: a page is damaged, there are other bytes between the pages, or the file ends before the last page of
-            an audio stream. Decoders would skip damaged pages silently.
+        AudioError: the file is damaged or truncated.
     """
     found: list[_Link] = []
     at = 0
@@ -78,6 +78,6 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
 
 
 def _crc(content: bytes) -> int:
-    """Return Ogg's CRC-32, which differs from zlib's CRC-32 in the bit order of the input bytes and of the result."""
+    """Return the CRC-32 of an Ogg page. It uses a different bit order than zlib's CRC-32."""
     mirrored = zlib.crc32(content.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")

@@ -1,12 +1,4 @@
-"""Open a path, a pipe or a binary file for decoding.
-
-    Native   a recording that libsndfile reads
-    Chain    several recordings that libsndfile reads, in sequence
-    Decoded  a recording that ffmpeg decodes (see ffmpeg.py)
-
-All three classes have `format`, `samplerate`, `channels`, `n_frames` (0 if the length is unknown), `is_estimate`,
-`seek` and `read_into`.
-"""
+"""Open a path, a pipe or a file object for decoding."""
 
 from __future__ import annotations
 
@@ -35,29 +27,29 @@ class Native(soundfile.SoundFile):
     """Read a recording with libsndfile."""
 
     def __init__(self, source: Any, file: Any) -> None:
-        """Open `source`, which is a path or an open file. `file` is an open file with the same content."""
         self.file = file
         self._taken = 0  # current position in samples per channel
         super().__init__(source)
 
     def seekable(self) -> bool:
-        """Return False, so that soundfile does not seek after each read. Some formats do not support seeking."""
+        """Return False, so that soundfile does not seek after each read."""
         return False
 
     @property
     def n_frames(self) -> int:
-        """Return the number of samples per channel according to the header, or 0 if the header does not declare it."""
+        """Return the declared number of samples per channel, or 0 if it is unknown."""
         return 0 if self.frames > _MAX_FRAMES else int(self.frames)
 
     @property
     def is_estimate(self) -> bool:
-        """Return whether `n_frames` is an estimate, as for MP3 files and WAV files with MP3 content."""
+        """Return whether the declared number of samples is an estimate, as in MP3 files."""
         return str(self.subtype).startswith("MPEG")
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into a float32 buffer [n, channels], and return the number of decoded samples per channel.
+        """Decode into a float32 buffer [n, channels].
 
-        The number is 0 at the end of the audio.
+        Returns:
+            The number of decoded samples per channel, or 0 at the end of the file.
         """
         if self.format == "FLAC" and self.n_frames:
             # The decoder would report tags after the last frame as damage.
@@ -68,13 +60,13 @@ class Native(soundfile.SoundFile):
         return n
 
     def seek(self, frames: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a sample, counted from 0, and return the new position."""
+        """Move to a sample and return its position."""
         self._taken = int(super().seek(frames, whence))
         return self._taken
 
 
 class Chain:
-    """Read the recordings in a file one after another.
+    """Read all recordings in a file one after another.
 
     Raises:
         AudioError: the recordings have different sample rates or numbers of channels.
@@ -115,9 +107,10 @@ class Chain:
         self._sound.seek(first)
 
     def read_into(self, buffer: NDArray[np.float32]) -> int:
-        """Decode into a float32 buffer [n, channels], and return the number of decoded samples per channel.
+        """Decode into a float32 buffer [n, channels].
 
-        The number is 0 at the end of the audio.
+        Returns:
+            The number of decoded samples per channel, or 0 at the end of the file.
         """
         while True:
             n = self._sound.read_into(buffer)
@@ -128,12 +121,15 @@ class Chain:
 
 
 def open_sound(source: Any, name: str, files: ExitStack) -> Any:
-    """Open an audio source as a `Native`, `Chain` or `ffmpeg.Decoded`.
+    """Open an audio source for decoding.
 
     Args:
         source: a path, "-" or a binary file.
-        name: name of the source for messages.
+        name: name of the source for error messages.
         files: exit stack that closes the opened files.
+
+    Returns:
+        A `Native`, `Chain` or `ffmpeg.Decoded`. All three have the same methods and attributes.
 
     Raises:
         AudioError: the source is missing, empty, truncated or not audio, or requires ffmpeg, which is not installed.
@@ -165,7 +161,7 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
 
 
 def source_name(source: object) -> str:
-    """Return the name of a source for messages, such as its quoted path or "standard input".
+    """Return the name of an audio source for error messages.
 
     Args:
         source: a path, "-" or a binary file.
@@ -177,7 +173,7 @@ def source_name(source: object) -> str:
 
 
 def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
-    """Return a source's path and a seekable file with its content. The path is None for pipes and file objects."""
+    """Return the path of a source, if it has one, and a seekable file with its content."""
     if not isinstance(source, (str, os.PathLike)):
         return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files)
     if os.fspath(source) == "-":
@@ -199,7 +195,7 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
 
 
 def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
-    """Copy a pipe to a temporary file, and return the file. Most audio formats cannot be read from a pipe.
+    """Copy a pipe to a temporary file.
 
     Args:
         pipe: binary file to copy.
@@ -223,7 +219,7 @@ def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
 
 
 def _copied(file: BinaryIO, files: ExitStack) -> str:
-    """Copy an open file to a temporary file, and return the path of the copy for use by another program."""
+    """Copy an open file to a temporary file and return its path."""
     copy = files.enter_context(tempfile.NamedTemporaryFile())  # noqa: SIM115 - `files` closes it
     file.seek(0)
     try:

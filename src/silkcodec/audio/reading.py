@@ -1,4 +1,4 @@
-"""Read audio files as a stream of mono samples, in bounded memory."""
+"""Read audio files in blocks of mono samples."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ READ_VALUES = 1 << 18  # samples x channels per read: 1 MB
 
 
 class Reader:
-    """Read an audio file as a stream of mono samples at a given rate, in bounded memory.
+    """Read an audio file in blocks of mono samples.
 
     Args:
-        source: a path, "-" for standard input, or a binary file. Pipes are copied to a temporary file first, because
-            most audio formats cannot be read from a pipe. docs/sound-files.md lists the supported files.
+        source: a path, "-" for standard input, or a binary file. Pipes are copied to a temporary file first.
         sample_rate: sample rate of the returned samples in Hz.
         channel: channel to read, counted from 0. None averages all channels.
         start_s, duration_s: start and duration in seconds of the part to read. The part may extend beyond the end of
             the file by at most `PART_SLACK_S`, because durations may be rounded.
 
     Attributes:
-        name: name of the source for messages.
+        name: name of the source for error messages.
         file_rate: sample rate of the file in Hz.
         n_channels: number of channels in the file.
-        duration_s: duration of the file in seconds according to its header. It is an estimate for MP3, and 0 if the
-            header does not declare it, as in a FLAC file that was written to a pipe.
+        duration_s: duration of the file in seconds according to its header. It is an estimate for MP3 files, and 0 if
+            the header does not declare the duration.
 
     Raises:
         AudioError: the file is missing, damaged or not audio, contains NaN or infinity, or does not have the requested
@@ -78,10 +77,13 @@ class Reader:
         self._held: list[Wave] = []  # decoded but not yet returned
 
     def read(self, n_samples: int) -> Wave:
-        """Return the next `n_samples` samples, float32 [n]. At the end of the file, return fewer samples or none.
+        """Read the next samples, float32 [n]. At the end of the file, the result is shorter or empty.
 
         Args:
             n_samples: number of samples to read, at `sample_rate` Hz.
+
+        Returns:
+            The samples.
 
         Raises:
             AudioError: see `Reader`.
@@ -99,10 +101,10 @@ class Reader:
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
     def blocks(self, block_s: float = 10.0) -> Iterator[Wave]:
-        """Yield the rest of the file in blocks of `block_s` seconds, float32 [n]. The last block can be shorter.
+        """Yield the rest of the file in blocks, float32 [n].
 
         Args:
-            block_s: length of a block in seconds.
+            block_s: length of a block in seconds. The last block can be shorter.
 
         Raises:
             AudioError: see `Reader`.
@@ -113,7 +115,7 @@ class Reader:
 
     @property
     def warning(self) -> str | None:
-        """Return a warning if the channels cancel each other in the samples read so far, or None otherwise."""
+        """Return a warning if the channels cancel each other, or None otherwise."""
         if not self._downmix.cancels:
             return None
         return (
@@ -122,7 +124,7 @@ class Reader:
         )
 
     def _fill(self) -> bool:
-        """Decode, resample and buffer the next block. Return False at the end of the file."""
+        """Read the next block. Return False at the end of the file."""
         while not self._ended:
             n = max(1, READ_VALUES // self.n_channels)
             if self._wanted is not None:
@@ -151,10 +153,7 @@ class Reader:
         return False
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
-        """Seek to the start of a part, and return the length of the part in samples at the file's sample rate.
-
-        The length is None if the part extends to the end of the file.
-        """
+        """Seek to the start of the requested part, and return its length in samples, or None if it has no end."""
         if not 0 <= start_s < float("inf"):
             raise AudioError(f"start_s must be at least 0; got {start_s}.")
         if not (duration_s is None or 0 < duration_s < float("inf")):
@@ -203,14 +202,14 @@ class Reader:
 
 
 def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT_RATE) -> Wave:
-    """Read a whole audio file as mono samples.
+    """Read an audio file and convert it to mono.
 
     Args:
         source: a path, "-" for standard input, or a binary file.
         sample_rate: sample rate of the result in Hz.
 
     Returns:
-        The samples, float32 [T] at `sample_rate` Hz.
+        The samples, float32 [T].
 
     Raises:
         AudioError: see `Reader`.
@@ -225,12 +224,15 @@ def read(source: str | os.PathLike[str] | BinaryIO, sample_rate: float = DEFAULT
 def blocks(
     source: str | os.PathLike[str] | BinaryIO, block_s: float = 10.0, sample_rate: float = DEFAULT_RATE
 ) -> Iterator[Wave]:
-    """Yield the mono samples of an audio file in blocks of `block_s` seconds, float32 [n], in bounded memory.
+    """Read an audio file in blocks of mono samples, float32 [n].
 
     Args:
         source: a path, "-" for standard input, or a binary file.
         block_s: length of a block in seconds.
         sample_rate: sample rate of the blocks in Hz.
+
+    Yields:
+        The blocks. The last block can be shorter.
 
     Raises:
         AudioError: see `Reader`.
@@ -242,7 +244,7 @@ def blocks(
 
 
 def duration_s(source: str | os.PathLike[str] | BinaryIO, channel: int | None = None) -> float:
-    """Return an audio file's duration in seconds according to its header; see `Reader.duration_s`.
+    """Return the duration of an audio file in seconds, as declared in its header.
 
     Args:
         source: a path, "-" for standard input, or a binary file.

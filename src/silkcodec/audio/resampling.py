@@ -1,4 +1,4 @@
-"""Resample mono streams. Only this module imports soxr."""
+"""Resample mono streams with soxr."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ MAX_RATE = 1_000_000
 
 
 def check_rate(sample_rate: float) -> int:
-    """Return `sample_rate` as an integer.
+    """Check a sample rate and return it as an integer.
 
     Args:
         sample_rate: sample rate in Hz.
+
+    Returns:
+        The sample rate.
 
     Raises:
         AudioError: the rate is not a whole number of Hz between 1,000 and 1,000,000.
@@ -50,7 +53,6 @@ def check_rate(sample_rate: float) -> int:
 
 
 def _described(value: object) -> str:
-    """Return a short description of a value that is not a number."""
     if isinstance(value, (bool, str, bytes, type(None))):
         return f"{value!r:.60}"
     shape = getattr(value, "shape", None)
@@ -58,7 +60,7 @@ def _described(value: object) -> str:
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
-    """Return the number of samples after resampling, which is at least 1 unless `n_samples` is 0.
+    """Return the number of samples after resampling.
 
     Args:
         n_samples: number of samples before resampling.
@@ -72,8 +74,7 @@ def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
 class Resampler:
     """Resample a mono stream in blocks of any length.
 
-    The concatenated output does not depend on how the input is split into blocks. `resampled_length` returns the length
-    of the output. If the rates are equal, the samples are returned unchanged.
+    The result does not depend on how the stream is split into blocks.
 
     Args:
         from_rate, to_rate: sample rates in Hz of the input and the output.
@@ -92,13 +93,13 @@ class Resampler:
             self._stream = soxr.ResampleStream(self.from_rate, self.to_rate, 1, dtype="float32", quality="HQ")
 
     def feed(self, block: Wave) -> Wave:
-        """Add a block, and return the samples that are ready.
+        """Resample a block.
 
         Args:
             block: samples at `from_rate`, float32 [n].
 
         Returns:
-            The samples at `to_rate`, float32 [m]. m can be 0.
+            The samples at `to_rate` that are ready, float32 [m]. m can be 0.
         """
         self.n_in += len(block)
         if self._stream is None:

@@ -1,7 +1,6 @@
-"""Present a part of an open file as a separate file, optionally with some bytes replaced.
+"""Present a part of an open file as a separate file.
 
-libsndfile reads only one recording per file, so each link of a chained Ogg file is passed to it as a span. If a header
-contains a placeholder instead of the length, a span can also replace the placeholder with the actual length.
+libsndfile reads only one recording per file, so each recording in a chained Ogg file is passed to it as a span.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from typing import Any, BinaryIO
 
 
 class Span(io.RawIOBase):
-    """Read the bytes from `start` to `end` of an open, seekable file. Closing the span does not close the file.
+    """Present a part of an open, seekable file as a separate file.
 
     Args:
-        file: the open file.
+        file: the open file. Closing the span does not close it.
         start: offset of the first byte.
         end: offset after the last byte.
         patches: replacement bytes, keyed by their offset in the file.
@@ -28,19 +27,17 @@ class Span(io.RawIOBase):
 
     @property
     def is_whole_file(self) -> bool:
-        """Return whether the span covers the whole file and has no patches."""
+        """Return whether the span covers the whole file without replacing any bytes."""
         return self._start == 0 and not self._patches and self._size == self._file.seek(0, os.SEEK_END)
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` from the current position, and return the number of bytes read, or 0 at the end."""
+        """Read bytes into `buffer`, and return their number."""
         view = memoryview(buffer).cast("B")
         n = min(len(view), self._size - self._at)
         if n <= 0:  # If a header is damaged, libsndfile may seek far beyond the end.
@@ -56,11 +53,11 @@ class Span(io.RawIOBase):
         return len(content)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position within the span and return it."""
+        """Move to a position in the span and return it."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def tell(self) -> int:
-        """Return the position within the span."""
+        """Return the current position in the span."""
         return self._at

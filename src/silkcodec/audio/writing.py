@@ -1,4 +1,4 @@
-"""Write mono samples to audio files, in bounded memory."""
+"""Write mono samples to audio files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> t
 
     Args:
         path: path whose suffix selects the format.
-        subtype: "PCM_16", "PCM_24" or "FLOAT". None selects the format's default subtype.
+        subtype: "PCM_16", "PCM_24" or "FLOAT". None selects the format's default.
 
     Raises:
         ArgumentError: the suffix is unknown, or the format does not support the subtype.
@@ -60,10 +60,10 @@ def output_format(path: str | os.PathLike[str], subtype: str | None = None) -> t
 
 
 def sample_type_of(name: str) -> str | None:
-    """Return libsndfile's name for a value of --subtype ("16", "24" or "float"), or None for "".
+    """Return libsndfile's subtype for a value of --subtype, or None for "".
 
     Raises:
-        ArgumentError: the sample type is unknown.
+        ArgumentError: the value is not "16", "24", "float" or "".
     """
     known = {"": None, "16": "PCM_16", "24": "PCM_24", "float": "FLOAT"}
     if name not in known:
@@ -72,30 +72,27 @@ def sample_type_of(name: str) -> str | None:
 
 
 class Writer:
-    """Write blocks of mono samples to an audio file, in bounded memory.
+    """Write blocks of mono samples to an audio file.
 
-    Use the writer as a context manager. The file appears at its path when the context ends, and is discarded if an
-    error occurs in the context.
+    Use the writer as a context manager. The file appears at its path when the context exits without an error.
 
     Args:
         target: a path whose suffix selects the format (.wav, .flac, .ogg, .opus, .w64 or .aiff), "-" for WAV on
             standard output, or a binary file for WAV.
         sample_rate: sample rate of the file in Hz.
         overwrite: replace the file if it exists.
-        n_samples: number of samples that will be written, if known. It is used for the header of a WAV file that is
-            written to a pipe.
+        n_samples: number of samples that will be written, if known, for the header of a WAV file written to a pipe.
         subtype: libsndfile's name for the sample type, such as "FLOAT" or "PCM_24". None selects Vorbis for .ogg, Opus
             for .opus, and 16-bit integers for the other formats.
-        rescale: scale the recording down if its peak exceeds full scale. The samples are stored in a temporary file
-            until the peak is known.
+        rescale: scale the recording down if its peak exceeds full scale.
 
     Attributes:
         n_samples: number of samples written so far.
-        peak: highest absolute sample value before scaling, relative to full scale.
-        n_clipped: number of samples that were clipped to full scale; always 0 if the file stores floats.
+        peak: highest absolute sample value before scaling.
+        n_clipped: number of samples that were clipped to full scale.
 
     Raises:
-        OutputError: the file already exists or cannot be written, for example because the disk is full.
+        OutputError: the file already exists or cannot be written.
         ArgumentError: the suffix is unknown, or the format does not support the subtype or the sample rate.
     """
 
@@ -134,7 +131,7 @@ class Writer:
             raise
 
     def write(self, block: Wave) -> None:
-        """Append samples to the file. Values outside [-1, 1] are clipped and counted unless the file stores floats.
+        """Append samples to the file. Samples above full scale are clipped unless the file stores floats.
 
         Args:
             block: mono samples, float32 [n].
@@ -172,7 +169,7 @@ class Writer:
             self._put(np.frombuffer(held, dtype=np.float32) * scale)
 
     def close(self) -> None:
-        """Complete the file and move it to its final path.
+        """Finish the file and move it to its final path.
 
         Raises:
             OutputError: the file cannot be written.
@@ -200,7 +197,7 @@ class Writer:
 
 
 class _Sound:
-    """Write an audio file with libsndfile through a Python file object."""
+    """Write an audio file with libsndfile."""
 
     def __init__(self, file: Any, sample_rate: int, file_format: str, subtype: str) -> None:
         self._file = _Recorder(file)
@@ -238,7 +235,7 @@ class _Sound:
 
 
 def _integers(block: Wave, width: int) -> NDArray[np.int32]:
-    """Convert samples to integers of `width` bytes by rounding and clipping."""
+    """Convert float samples to integers of `width` bytes."""
     scale = 1 << (8 * width - 1)
     return np.clip(np.rint(block * np.float64(scale)), -scale, scale - 1).astype(np.int32)
 
@@ -280,7 +277,7 @@ class _Recorder:
 
 
 class _PipedWav:
-    """Write a WAV file to a stream that cannot seek. If the length is unknown, the header declares the maximum size."""
+    """Write a WAV file to a stream that cannot seek."""
 
     def __init__(self, file: Any, sample_rate: int, n_samples: int | None, subtype: str) -> None:
         self._file = file
@@ -333,12 +330,12 @@ def write(
 
 
 def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
-    """Encode samples to bytes without a file header.
+    """Encode samples without a file header.
 
     Args:
         wave: mono samples, float32 [T].
         sample_rate: sample rate of `wave` in Hz.
-        subtype: libsndfile sample type, for example "GSM610".
+        subtype: libsndfile's name for the encoding, for example "GSM610".
 
     Returns:
         The encoded bytes.
@@ -349,12 +346,12 @@ def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
 
 
 def decode_headerless(content: bytes, sample_rate: int, subtype: str) -> Wave:
-    """Decode headerless bytes to samples. This is the inverse of `encode_headerless`.
+    """Decode the result of `encode_headerless`.
 
     Args:
-        content: bytes from `encode_headerless`.
-        sample_rate: sample rate of the samples in Hz.
-        subtype: libsndfile sample type, for example "GSM610".
+        content: the encoded bytes.
+        sample_rate: sample rate in Hz.
+        subtype: libsndfile's name for the encoding, for example "GSM610".
 
     Returns:
         The mono samples, float32 [T].

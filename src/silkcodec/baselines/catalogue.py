@@ -1,8 +1,6 @@
-"""Implement `silk codecs`, which lists all codecs and presets, their rates, and whether each codec is installed.
+"""List all codecs and presets, with their rates, for `silk codecs`.
 
-The command does not load any codec. It reads measured rates from `rates.json` and checks whether packages are
-installed. Codecs from third-party packages are listed without rates. `rates.json` contains the part of
-bench/codecs.json that does not depend on the machine. `make bench-codecs` writes both files.
+The rates are read from `rates.json`, which `make bench-codecs` writes, so no codec is loaded.
 """
 
 from __future__ import annotations
@@ -23,11 +21,11 @@ Row = dict[str, Any]
 
 
 def measured() -> dict[str, dict[str, Any] | None]:
-    """Return the rates of each built-in codec and preset, keyed by name. Rates that were not measured are None.
+    """Return the measured rates of the built-in codecs and presets, keyed by name.
 
-    `tokens_per_second` and `bits_per_second` are nominal rates, computed from the duration of the frames.
-    `counted_tokens_per_second` is the number of tokens for a recording of `counted_s` seconds, divided by `counted_s`.
-    It includes the padding of the last frame. `listed` is false for presets that the table of `silk codecs` omits.
+    `tokens_per_second` and `bits_per_second` are nominal rates, computed from the duration of a frame.
+    `counted_tokens_per_second` is the number of tokens of a recording, including padding, divided by its duration
+    `counted_s`. `listed` is false for presets that `silk codecs` omits.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
     codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]
@@ -35,7 +33,7 @@ def measured() -> dict[str, dict[str, Any] | None]:
 
 
 def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
-    """Return one table row per key of `measured`, and one per codec that `measured` does not contain.
+    """Return one table row for each codec and preset.
 
     Args:
         measured: rates keyed by codec name, as returned by `measured`.
@@ -55,7 +53,7 @@ def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
 
 
 def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Return the rows to show in the table of `silk codecs`, and the names of the presets that are not shown."""
+    """Return the rows to show in the table of `silk codecs`, and the names of the omitted presets."""
     shown: list[Row] = []
     left_out: list[str] = []
     for _, group in groupby(found, key=lambda row: codec.parse(row["name"])[0]):
@@ -69,7 +67,7 @@ def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
-    """Return the notes to print below the table of `silk codecs`, e.g. about omitted presets and missing packages."""
+    """Return the notes below the table of `silk codecs`, e.g. about omitted presets and missing packages."""
     known = {row["name"]: row for row in found if "tokens_per_second" in row}
     lines = []
     for base, n_presets in Counter(codec.parse(name)[0] for name in left_out).items():
@@ -97,13 +95,13 @@ def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
 
 
 def frame_rates(rates_hz: Sequence[float]) -> str:
-    """Format the frame rate in Hz, or the range of rates in a multi-scale codec, e.g. `11.72..46.88`."""
+    """Format a frame rate in Hz, or a range of frame rates, e.g. `11.72..46.88`."""
     slowest, fastest = min(rates_hz), max(rates_hz)
     return f"{slowest:.4g}" if slowest == fastest else f"{slowest:.4g}..{fastest:.4g}"
 
 
 def codebooks(sizes: Sequence[int]) -> str:
-    """Format codebook sizes, e.g. `8 x 1,024` for 8 codebooks of 1,024 entries, or `18 x 2,097,152 + 64`."""
+    """Format codebook sizes, e.g. `8 x 1,024` or `18 x 2,097,152 + 64`."""
     runs = [(len(list(run)), size) for size, run in groupby(sizes)]
     return " + ".join(f"{n} x {size:,}" if n > 1 else f"{size:,}" for n, size in runs)
 

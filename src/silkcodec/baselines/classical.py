@@ -1,8 +1,7 @@
-"""Provide the base class of the classical codecs (Opus, Speex, Codec2, GSM), which represents packets as tokens.
+"""Provide the base class of the classical codecs (Opus, Speex, Codec2, GSM).
 
-Classical codecs produce packets of bits instead of codes. At a constant bit rate, a packet is split into K symbols of
-equal width, which are the codes of K codebooks at the packet rate. `bits_per_second` is therefore the rate of the
-stream, and `tokens_per_second` is the number of symbols per second. A single symbol has no acoustic meaning.
+Classical codecs produce packets of bits instead of codes. To represent a packet as tokens, it is split into K symbols
+of equal width, one per codebook. A single symbol has no acoustic meaning.
 
     packet of 120 bits   |01101001|11010010| ... |00010111|     opus:6k, every 20 ms
     codebook                  0        1      ...     14         15 codes of 0..255, 50 Hz
@@ -29,15 +28,12 @@ Wave = NDArray[np.float32]
 class PacketCodec:
     """Implement the `Codec` protocol for codecs with packets of constant size.
 
-    Each call to `encode` or `decode` starts a new stream. The output of the codec is delayed by `delay_samples`.
-    `encode` therefore appends silence of this duration, and `decode` removes the delay.
-
     Args:
         name: name with preset, e.g. "opus:6k".
         sample_rate: sample rate in Hz.
         packet_samples: number of samples in a packet.
         packet_bits: number of bits in a packet.
-        delay_samples: delay of the codec's output in samples.
+        delay_samples: delay of the decoded audio in samples. `decode` removes it.
 
     Attributes:
         latency_s: algorithmic latency in seconds, which is one packet plus the delay.
@@ -58,18 +54,18 @@ class PacketCodec:
         self.frame_rates = (sample_rate / packet_samples,) * len(self.codebook_sizes)
 
     def __reduce__(self) -> Any:
-        """Pickle only the constructor arguments of this codec. See `parallel/rebuilt.py`."""
+        """Pickle only the arguments of the constructor."""
         return recipe(self, preset=parse(self.name)[1])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Encode a waveform; see `Codec.encode`. The tokens contain the bits of the packets.
+        """Encode a waveform; see `Codec.encode`.
 
         Raises:
-            AudioError: there are no samples, a sample is NaN or infinite, or the input is not a waveform.
-            ArgumentError: `n_codebooks` is not the number of symbols in a packet. Packets cannot be shortened.
+            AudioError: the waveform is empty, contains NaN or infinity, or has an unsupported shape or type.
+            ArgumentError: `n_codebooks` is not the number of symbols in a packet.
         """
         self.check_n_codebooks(n_codebooks)
         mono = audio.as_wave(wave, sample_rate, self.sample_rate)
@@ -97,12 +93,12 @@ class PacketCodec:
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Decode tokens to a waveform, float32 [n_samples]. The codec's delay is removed.
+        """Decode tokens to a waveform, float32 [n_samples].
 
         Args:
-            tokens: result of `encode`, or bare integer codes [K, F] with one row per codebook, like `Tokens.codes`.
-            n_samples: length of the waveform in samples, only for bare codes. None decodes all packets.
-            n_codebooks: number of codebooks (K), only for bare codes. It must be the number of symbols in a packet.
+            tokens: tokens from `encode`, or an integer array of codes [K, F].
+            n_samples: length of the waveform in samples, for codes only. None decodes all packets.
+            n_codebooks: number of codebooks K, for codes only. It must be the number of symbols in a packet.
 
         Raises:
             TokensError: the tokens come from another codec or preset, or their bits are not valid packets.
@@ -114,7 +110,7 @@ class PacketCodec:
         return wave[self.delay_samples :][: tokens.n_samples].copy()
 
     def encode_packets(self, frames: Wave) -> list[bytes]:
-        """Encode frames, float32 [n, packet_samples], as n packets of `packet_bits` bits, padded to whole bytes."""
+        """Encode frames, float32 [n, packet_samples], to one packet each."""
         raise NotImplementedError
 
     def decode_packets(self, packets: list[bytes]) -> Wave:
@@ -144,11 +140,11 @@ class PacketCodec:
 
 
 class MissingLibraryError(MissingExtraError):
-    """Raised if a shared library that pip cannot install is missing.
+    """Raised if a shared library is missing that pip cannot install.
 
     Args:
         what: subject of the message, e.g. "The codec 'opus'".
-        package: name of the shared library, e.g. "libopus".
+        package: name of the library, e.g. "libopus".
         command: commands that install the library.
     """
 
@@ -162,15 +158,12 @@ class MissingLibraryError(MissingExtraError):
 
 
 def symbol_bits(packet_bits: int) -> int:
-    """Return the largest symbol width, at most 8 bits, that divides the packet size evenly, e.g. 7 for 28 bits."""
+    """Return the largest symbol width, up to 8 bits, that divides the packet size evenly."""
     return next(width for width in range(8, 0, -1) if packet_bits % width == 0)
 
 
 def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
-    """Return the symbols of packets, int64 [n_packets, symbols per packet].
-
-    Bits after `packet_bits` in the last byte of a packet are padding and are ignored.
-    """
+    """Split packets into symbols, int64 [n_packets, symbols per packet]."""
     width = symbol_bits(packet_bits)
     raw = np.frombuffer(b"".join(packets), dtype=np.uint8).reshape(len(packets), -1)
     bits = np.unpackbits(raw, axis=1)[:, :packet_bits].reshape(len(packets), -1, width)  # most significant bit first
@@ -178,10 +171,7 @@ def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
 
 
 def codes_to_packets(codes: Codes, packet_bits: int) -> list[bytes]:
-    """Convert symbols to packets. This is the inverse of `packets_to_codes`.
-
-    Each packet has ceil(packet_bits / 8) bytes and is padded with zero bits.
-    """
+    """Join symbols to packets. This is the inverse of `packets_to_codes`."""
     width = symbol_bits(packet_bits)
     bits = (codes[..., None] >> np.arange(width - 1, -1, -1)) & 1
     packed = np.packbits(bits.reshape(len(codes), packet_bits).astype(np.uint8), axis=1)

@@ -1,17 +1,10 @@
 """Provide Codec2, David Rowe's open vocoder for 700 to 3,200 bit/s, through `pycodec2`.
 
-Codec2 encodes speech at 8 kHz, so frequencies above 4 kHz are lost. The tokens are the bits of a frame, split into
-symbols of equal width with one codebook each. Symbols have 8 bits in the modes whose frames consist of whole bytes
-(3200, 2400, 1600, 1400 and 1200). They have 7 bits in mode 700C (28 bits per frame) and 4 bits in mode 1300 (52 bits
-per frame). `bits_per_second` is therefore the exact rate of the mode.
+Codec2 encodes speech at 8 kHz. The bits of a frame are split into symbols of 8 bits, or 7 bits in mode 700C (28 bits
+per frame) and 4 bits in mode 1300 (52 bits per frame). The decoded audio is delayed by 20 ms (700C: 30 ms).
 
-libcodec2 processes audio in steps of 10 ms. The encoder analyzes a window of 40 ms that is centered 10 ms before the
-start of the step. The decoder interpolates parameters and reaches those of a step at the end of this step. The output
-is therefore delayed by 20 ms in total. In mode 700C, the delay is one step longer (30 ms).
-
-**Decoding is not deterministic.** libcodec2 draws the phases of unvoiced speech from a random number generator that is
-shared by the whole process and cannot be seeded. Encoding is deterministic. Repeated `decode` calls return audio that
-sounds the same but contains different noise.
+**Decoding is not deterministic.** libcodec2 draws the phases of unvoiced speech from a random number generator that
+cannot be seeded. Repeated `decode` calls return audio that sounds the same but contains different noise.
 """
 
 from __future__ import annotations
@@ -32,7 +25,7 @@ INSTALL_LIBRARY = "apt-get install libcodec2-1.0 (Debian), dnf install codec2 (F
 
 @dataclass(frozen=True)
 class Codec2Mode:
-    """Describe a mode by its number in `pycodec2` and the delay of its output in samples at 8 kHz."""
+    """The number of a mode in `pycodec2`, and the delay of its decoded audio in samples at 8 kHz."""
 
     number: int
     delay_samples: int = 160
@@ -52,14 +45,14 @@ PRESETS = tuple(MODES)
 
 
 class Codec2(classical.PacketCodec):
-    """Encode and decode with Codec2 in one of its modes.
+    """Encode and decode with Codec2.
 
     Args:
         preset: mode, one of `PRESETS`. None means "1200".
 
     Raises:
         ArgumentError: the preset is unknown.
-        MissingExtraError: `pycodec2` or the version of libcodec2 that it uses is not installed.
+        MissingExtraError: `pycodec2` or libcodec2 is not installed.
     """
 
     presets = PRESETS
@@ -93,7 +86,7 @@ class Codec2(classical.PacketCodec):
 
 
 def _import_pycodec2() -> Any:
-    """Import `pycodec2`. Its wheels include libcodec2, but a build from source uses the system's library.
+    """Import `pycodec2`.
 
     Raises:
         MissingExtraError: `pycodec2` is not installed.

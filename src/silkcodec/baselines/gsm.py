@@ -1,8 +1,7 @@
 """Provide GSM 06.10 "full rate" (ETSI 1990, 13 kbit/s) through libsndfile.
 
-GSM encodes speech at 8 kHz in packets of 20 ms without look-ahead. libsndfile includes the codec, so `gsm` does not
-need an extra. libsndfile writes packets of 33 bytes whose first four bits are always 0xD. The tokens are the other 260
-bits of a packet, split into 52 symbols of 5 bits.
+GSM encodes speech at 8 kHz in packets of 20 ms. libsndfile writes packets of 33 bytes whose first four bits are always
+0xD. The other 260 bits are split into 52 symbols of 5 bits.
 """
 
 from __future__ import annotations

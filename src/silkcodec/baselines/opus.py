@@ -1,11 +1,7 @@
 """Provide Opus (RFC 6716) through `opuslib` and libopus.
 
-The encoder is set up for speech: application VoIP, packets of 20 ms, full complexity, and a **constant** bit rate. The
-preset is the bit rate, e.g. `opus:6k` produces 15 bytes every 20 ms. The tokens are the bytes of a packet, so `opus:6k`
-has 15 codebooks of 256 entries at 50 Hz. A single byte has no meaning on its own, because packets are range-coded.
-
-The bit rate does not include the overhead of an Ogg container. libopus reports the delay of its output
-(`lookahead`, 6.5 ms), which the base class removes.
+The encoder uses the application VoIP, packets of 20 ms, full complexity and a **constant** bit rate, which is the
+preset. Each byte of a packet is a token, e.g. 15 tokens per packet for `opus:6k`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
 """Provide Speex (Valin, 2002; RFC 5574) through the system's libspeex and `ctypes`.
 
-There is no maintained Python package for Speex, so this module calls the C interface of libspeex (speex.h,
-speex_bits.h), which has not changed since version 1.2beta in 2006. The sample rate is 8 kHz for narrowband and 16 kHz
-for wideband ("-wb"). Both use packets of 20 ms, a **constant** bit rate and complexity 10. The tokens are the bits of a
-packet, split into symbols of equal width with one codebook each. At the two lowest bit rates, packets have 43 and 79
-bits. These are prime numbers, so each symbol has one bit.
-
-libspeex reports the delays of its encoder and decoder. Their sum is 10 ms for narrowband and 13.9 ms for wideband.
+The sample rate is 8 kHz for narrowband and 16 kHz for wideband ("-wb"). Packets have a duration of 20 ms and a
+**constant** size. Their bits are split into symbols of equal width. At the two lowest bit rates, the number of bits is
+prime, so each symbol has one bit.
 """
 
 from __future__ import annotations
@@ -34,7 +30,7 @@ SET_QUALITY, SET_COMPLEXITY, GET_LOOKAHEAD = 4, 16, 39
 
 @dataclass(frozen=True)
 class SpeexMode:
-    """Describe a bit rate by its quality setting, packet size and band."""
+    """The quality setting, packet size and band for a bit rate."""
 
     quality: int
     packet_bits: int
@@ -67,7 +63,7 @@ PRESETS = tuple(MODES)
 
 
 class Bits(ctypes.Structure):
-    """Represent the C structure SpeexBits in speex_bits.h."""
+    """The C structure SpeexBits."""
 
     _fields_ = (
         ("chars", ctypes.c_void_p),
@@ -135,7 +131,7 @@ class Speex(classical.PacketCodec):
 
     @contextmanager
     def _state(self, kind: str) -> Iterator[ctypes.c_void_p]:
-        """Create a libspeex encoder or decoder, and destroy it when the context exits."""
+        """Create an encoder or decoder, and destroy it when the context exits."""
         band = self._library.speex_lib_get_mode(self._mode.band)
         state = ctypes.c_void_p(getattr(self._library, f"speex_{kind}_init")(band))
         try:

@@ -213,7 +213,7 @@ def codecs(as_json: Json = False) -> None:
 
 
 def _check_entropy(entropy: bool) -> None:
-    """Raise MissingExtraError before encoding starts if the extra for --entropy is not installed."""
+    """Raise MissingExtraError if the extra for --entropy is not installed."""
     if entropy:
         from silkcodec.container import payload
 

@@ -1,4 +1,4 @@
-"""Define the commands `compare`, which measures codecs, and `score`, which measures files from other programs."""
+"""Define the commands `compare` and `score`."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _options(
     force: bool,
     root: Path | None,
 ) -> Any:
-    """Return the common options of `compare` and `score` as `evaluate.run.RunOptions`."""
+    """Return the options that `compare` and `score` have in common."""
     from silkcodec.evaluate.run import RunOptions
 
     given = {}
@@ -111,10 +111,10 @@ def _listed(text: str) -> list[str]:
 
 
 def _report(work: Callable[[Any], dict[str, Any]], folder: Path, as_json: bool) -> None:
-    """Run a measurement and show its result.
+    """Run a measurement and print its result.
 
     Raises:
-        SilkError: some measurements failed. The result is shown first.
+        SilkError: some measurements failed.
     """
     from silkcodec.cli import console
     from silkcodec.evaluate.report import failures

@@ -1,6 +1,6 @@
-"""Print results as lines, tables or JSON, and report failures.
+"""Print results and errors in the terminal.
 
-Results go to standard output, and all other messages go to standard error. Rich is imported only when it is needed.
+Results go to standard output, and all other messages go to standard error.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ PIPE_COLUMNS = 120  # width of a table if standard output is not a terminal
 
 
 def fail(error: BaseException, about: str = "") -> None:
-    """Print an error as one line on standard error, with the prefix `about`."""
+    """Print an error on standard error, with the prefix `about`."""
     text = " ".join(str(error).split())
     print(f"silk: {about}{text}", file=sys.stderr)
 
 
 def show_json(value: Any, file: TextIO | None = None) -> None:
-    """Print a value as one line of JSON. The output is flushed, so that each result appears immediately."""
+    """Print a value as one line of JSON."""
     print(json.dumps(value, ensure_ascii=False), file=file or sys.stdout, flush=True)
 
 
 def results_file(jobs: Sequence[Job]) -> TextIO:
-    """Return the stream for results, which is standard error if a job writes its output to standard output."""
+    """Return standard error if an output is written to standard output, and standard output otherwise."""
     from silkcodec.cli.paths import STANDARD
 
     return sys.stderr if any(job.target == STANDARD for job in jobs) else sys.stdout
 
 
 def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress], None]) -> int:
-    """Run all jobs. If a job fails, report the error on standard error and continue with the next job.
+    """Run all jobs. If a job fails, print the error and continue.
 
     Args:
         jobs: pairs of input and output paths.
@@ -57,7 +57,7 @@ def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress]
         The number of failed jobs.
 
     Raises:
-        WeightsError: the weights cannot be loaded, in which case every job would fail.
+        WeightsError: the weights cannot be loaded.
     """
     failed = 0
     with sound_progress([job.source for job in jobs], what) as counted:
@@ -129,7 +129,7 @@ def show_coding(coding: Coding, as_json: bool, jobs: Sequence[Job]) -> None:
 
 
 def show_level(coding: Coding) -> None:
-    """Print a warning if a recording should be normalized because it is too quiet or has a large DC offset."""
+    """Print a warning if a recording should be normalized."""
     if coding.level is None or coding.gain != 1 or not (coding.level.is_quiet or coding.level.is_offset):
         return
     what = f"is quiet ({coding.level.dbfs:.0f} dBFS)" if coding.level.is_quiet else ""
@@ -139,20 +139,20 @@ def show_level(coding: Coding) -> None:
 
 
 def show_clipping(target: str, n_clipped: int | None, peak: float | None) -> None:
-    """Print a warning if samples of a decoded file were clipped to full scale."""
+    """Print a warning if samples of a decoded file were clipped."""
     if n_clipped and peak:
         what = f"{n_clipped:,} samples were clipped by up to {20 * math.log10(peak):.1f} dB"
         fail(SilkError(f"{what}. To avoid this, use --rescale or --subtype float."), f"warning: {target}: ")
 
 
 def show_warning(coding: Coding) -> None:
-    """Print the warning about an encoded recording, if there is one."""
+    """Print the warning about a recording, if there is one."""
     if coding.warning:
         print(f"silk: warning: {coding.warning}", file=sys.stderr)
 
 
 def coding_json(coding: Coding) -> dict[str, Any]:
-    """Return a JSON object that describes the result of coding a file. Its keys include units, e.g. duration_s."""
+    """Convert the result of encoding or decoding a file to a JSON object."""
     counts = ("duration_s", "n_samples", "n_frames", "n_tokens", "tokens_per_second", "bits_per_second", "file_bytes")
     values = {name: getattr(coding, name) for name in ("source", "target", *counts, "wall_s", "x_realtime")}
     if coding.level is not None:
@@ -165,7 +165,7 @@ def coding_json(coding: Coding) -> dict[str, Any]:
 
 
 def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
-    """Return a JSON object that describes the result of `silk roundtrip` for one file."""
+    """Convert the result of `silk roundtrip` for one file to a JSON object."""
     encoding, decoding = trip.encoding, trip.decoding
     return {
         **{key: value for key, value in coding_json(encoding).items() if key not in ("wall_s", "x_realtime")},
@@ -182,7 +182,7 @@ def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
 
 
 def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
-    """Print the table of `silk roundtrip` and the paths of the files that it wrote."""
+    """Print the table of `silk roundtrip` and the paths of its output files."""
     rows = []
     for trip in done:
         encoding, decoding = trip.encoding, trip.decoding
@@ -205,7 +205,7 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
 
 
 def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
-    """Print the table of `silk compare` or `silk score`, omitting metrics that do not fit, and the report paths."""
+    """Print the table of `silk compare` or `silk score`, and the paths of the reports."""
     from silkcodec.evaluate import report
 
     some = [
@@ -250,7 +250,7 @@ def show_contents(source: str, contents: Contents, as_json: bool) -> None:
     """Print the contents of a file for `silk info`.
 
     Raises:
-        ContainerError: the file is damaged. The contents are printed first.
+        ContainerError: the file is damaged.
     """
     header, n_codebooks = contents.header, len(contents.header.codebook_sizes)
     n_samples = contents.n_samples or contents.n_frames * header.frame_samples

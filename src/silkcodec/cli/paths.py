@@ -1,4 +1,4 @@
-"""Find the input files of a command, choose their output paths, and check all paths before work starts."""
+"""Find the input files of a command, and choose their output paths."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STANDARD = "-"  # standard input, standard output
 
 @dataclass(frozen=True)
 class Kind:
-    """Describe a kind of input file.
+    """A kind of input file.
 
     Attributes:
-        name: name of the kind, for messages.
-        suffixes: suffixes of the files to select in a folder.
+        name: name of the kind, for error messages.
+        suffixes: suffixes of the files to find in a folder.
         error: type of error to raise if there are no such files.
     """
 
@@ -37,7 +37,7 @@ SILK = Kind(".silk", (".silk",), ContainerError)
 
 @dataclass(frozen=True)
 class Job:
-    """Hold the paths of an input and its output. "-" means standard input or standard output."""
+    """The paths of an input and its output. "-" means standard input or standard output."""
 
     source: str
     target: str
@@ -99,7 +99,7 @@ def plan(
 
 
 def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
-    """Find the input files for a command that does not write files.
+    """Find the input files of a command that does not write files.
 
     Raises:
         AudioError, ContainerError, ArgumentError: see `plan`.
@@ -108,10 +108,7 @@ def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
 
 
 def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: str) -> list[Job]:
-    """Return one `Job` per input file.
-
-    If several inputs differ only in their suffix, the output names include the suffix, e.g. a.flac.silk and a.wav.silk.
-    """
+    """Choose the output path of each file. Suffixes are kept if file names would be equal otherwise: a.wav.silk."""
     jobs = [Job(source, _target(source, below, output, suffix, found)) for source, below in found]
     n_jobs = Counter(job.target for job in jobs)
     n_suffixes = Counter(target for target, _ in {(job.target, Path(job.source).suffix) for job in jobs})
@@ -130,7 +127,7 @@ def _find(inputs: Sequence[str], kind: Kind) -> list[tuple[str, str | None]]:
 
 
 def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | None]]:
-    """Return (path, output path relative to the output folder) for each file that an argument selects."""
+    """Find the files that an argument selects, and return their paths and their paths relative to the output folder."""
     if typed == STANDARD:
         return [(typed, None)]
     path = Path(typed)
@@ -176,7 +173,7 @@ def _target(
 
 
 def _renamed(path: Path, suffix: str) -> str:
-    """Replace the suffix of an audio or .silk file. Any other suffix is kept as part of the name."""
+    """Replace the suffix of an audio or .silk file, or append `suffix` to any other file name."""
     known = path.suffix.lower() in (*AUDIO.suffixes, *SILK.suffixes)
     return str(path.with_suffix(suffix) if known else path.with_name(path.name + suffix))
 

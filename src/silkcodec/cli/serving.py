@@ -1,4 +1,4 @@
-"""Define the command `serve` and its options, without slow imports."""
+"""Define the command `serve`."""
 
 from __future__ import annotations
 

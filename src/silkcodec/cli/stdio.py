@@ -1,8 +1,6 @@
 """Replace closed standard streams with the null device.
 
-Some daemons and schedulers start programs with closed standard streams. Python sets a closed stream to None, and the
-next file that is opened gets the descriptor of that stream. The output of a C library would then go to this file. After
-the replacement, text written to the stream is discarded, and accessing its `buffer` raises an error.
+Otherwise the next file that is opened would get the descriptor of the closed stream, and would receive its output.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from silkcodec.errors import ArgumentError, OutputError, SilkError
 
 
 class _Closed(io.TextIOWrapper):
-    """Replace a closed stream with the null device. Accessing its `buffer` raises `error`."""
+    """Discard text written to a closed stream, and raise `error` if its `buffer` is used."""
 
     error: SilkError
 
@@ -26,7 +24,7 @@ class _Closed(io.TextIOWrapper):
 
 
 def replace_closed() -> None:
-    """Replace each closed standard stream with the null device. Call this before opening any file."""
+    """Replace closed standard streams with the null device. Call this function before any file is opened."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

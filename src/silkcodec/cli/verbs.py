@@ -1,4 +1,4 @@
-"""Define the command group of `silk`, with sections, error handling and commands from other distributions."""
+"""Define the command group of `silk`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,15 @@ ELSEWHERE = "Added by other distributions"  # section for commands without a `ri
 
 
 class Verbs(TyperGroup):
-    """Provide the commands of `silk` and those that other distributions add; see `commands.py`.
-
-    If a command raises a SilkError, the group prints one line on standard error and exits with code 2. Any other
-    exception is a bug and shows a traceback.
-    """
+    """The command group of `silk`, which includes commands from other distributions."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of all commands."""
         from silkcodec.cli import commands
 
         own = super().list_commands(ctx)
         return [*own, *(name for name in commands.names() if name not in own)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the click command with the given name, or None if it is unknown."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
@@ -49,11 +43,7 @@ class Verbs(TyperGroup):
             raise typer.Exit(130) from None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the commands by section.
-
-        The section of a command is its `rich_help_panel`. Rich is not used, because it would double the run time of
-        `silk --help`.
-        """
+        """List the commands in sections."""
         from silkcodec.cli import commands as added
 
         sections: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTION_ORDER}

@@ -5,10 +5,9 @@
     read("talk.silk", start_s=60, duration_s=5)  read a part of a recording
     read("talk.silk", recover=True)              read a damaged file up to the damage
     info("talk.silk")                            verify a file and describe it without decoding
-    Writer, Reader                               write or read files and pipes frame by frame, in bounded memory
+    Writer, Reader                               write or read files and pipes frame by frame
 
-A file contains 48 bytes per frame (960 bit/s), plus 1-2 % overhead. `entropy=True` makes the file smaller if some FSQ
-levels are more frequent than others. Checksums detect corrupted bytes. Reading a corrupted file raises ContainerError.
+Files have a bit rate of 960 bit/s plus 1-2 % overhead. Checksums detect damage.
 """
 
 from __future__ import annotations
@@ -47,17 +46,17 @@ File = str | os.PathLike[str] | BinaryIO
 
 
 class DamageWarning(UserWarning):
-    """Warn that `read(file, recover=True)` returned only the tokens before the damage."""
+    """Issued if `read(file, recover=True)` reads a damaged file."""
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """Represent the recovered part of a file.
+    """The recovered part of a damaged file.
 
     Attributes:
         tokens: the tokens before the damage, or the whole recording if the file is undamaged.
         damage: error that describes the damage, or None if the file is undamaged.
-        n_samples_lost: number of samples that are missing from `tokens`, or None if the recording's length is unknown.
+        n_samples_lost: number of lost samples, or None if the recording's length is unknown.
     """
 
     tokens: Tokens
@@ -67,7 +66,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Contents:
-    """Describe a file by its header and the headers of its chunks.
+    """A description of a .silk file.
 
     Attributes:
         header: header of the file.
@@ -85,17 +84,17 @@ class Contents:
 
     @property
     def n_frames(self) -> int:
-        """Return the total number of frames in all chunks."""
+        """Return the number of frames."""
         return sum(chunk.n_frames for chunk in self.chunks)
 
     @property
     def payload_bytes(self) -> int:
-        """Return the size of the frames in bytes, without headers. Each raw frame has 48 bytes."""
+        """Return the size of the frames in bytes, without headers."""
         return sum(chunk.n_bytes for chunk in self.chunks)
 
     @property
     def payload_bps(self) -> float:
-        """Return the bit rate of the frames, without headers. It is 960 for raw frames."""
+        """Return the bit rate of the frames, without headers."""
         return self.payload_bytes * 8 * SILK_FRAME_RATE / max(1, self.n_frames)
 
     @property
@@ -112,15 +111,14 @@ def write(
     chunk_frames: int | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Write Silk tokens to a .silk file and return its size in bytes.
+    """Write tokens to a .silk file.
 
     Args:
         tokens: tokens in Silk's layout, with any number of FSQ dimensions per token.
         file: a path or a binary file object. A file is created at the path only if writing succeeds.
-        entropy: range-code the chunks that become smaller this way. Writing and reading such files requires the extra
-            `entropy`.
-        chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`. Readers process whole
-            chunks, and damage makes a whole chunk unreadable.
+        entropy: compress the file with a range coder. This requires the extra `entropy` for writing and reading.
+        chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`. Damage makes a whole
+            chunk unreadable.
         overwrite: replace the file if it exists.
 
     Returns:
@@ -157,21 +155,17 @@ def write(
 
 
 def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s: float | None = None) -> Tokens:
-    """Read Tokens from a .silk file or from a part of it.
+    """Read tokens from a .silk file or from a part of it.
 
-    The reader checks the file up to the end of the part, so it either returns correct tokens or raises an error. Damage
-    after the part has no effect.
-
-    The decoder is stateful, so decoding a part differs slightly from decoding the whole recording and cutting out the
-    part. To avoid the difference, read one additional second before the part and discard it after decoding.
+    Decoding a part differs slightly from decoding the whole recording, because the decoder is stateful. To avoid the
+    difference, read one additional second before the part and discard it after decoding.
 
     Args:
         file: a path or a binary file object, which does not need to be seekable.
-        recover: if the file is damaged, return the part before the damage and issue a DamageWarning. To get the
-            error as a value, use `read_damaged`.
-        start_s: start of the part in seconds. The part begins with the frame that contains this time.
-        duration_s: duration of the part in seconds. The last frame is the one that contains the end of this period.
-            None reads to the end of the file.
+        recover: if the file is damaged, return the part before the damage and issue a DamageWarning.
+        start_s: start of the part in seconds, rounded down to the start of a frame.
+        duration_s: duration of the part in seconds. The end is rounded up to the end of a frame. None reads to the end
+            of the file.
 
     Returns:
         The tokens of the file or of the part.
@@ -192,8 +186,6 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
 def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None = None) -> Recovered:
     """Read a damaged file up to the damage.
 
-    Frames are returned only if the checksum of their chunk and all earlier checksums are correct.
-
     Args:
         file, start_s, duration_s: see `read`.
 
@@ -201,7 +193,7 @@ def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None =
         The recovered tokens, the damage and the number of lost samples.
 
     Raises:
-        ContainerError: the header is damaged, or no frame of the part could be recovered.
+        ContainerError: the header is damaged, or no frame could be recovered.
         MissingExtraError, ArgumentError: see `read`.
     """
     first, last = _part(start_s, duration_s)
@@ -236,7 +228,7 @@ def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None =
 
 
 def info(file: File, *, recover: bool = False) -> Contents:
-    """Verify all checksums in a .silk file and describe its contents, without decoding frames.
+    """Verify the checksums of a .silk file and describe its contents.
 
     Args:
         file: a path or a binary file object.
@@ -264,7 +256,7 @@ def info(file: File, *, recover: bool = False) -> Contents:
 
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
-    """Return the index of the first frame that overlaps a period of time, and the index after the last such frame."""
+    """Convert a period in seconds to the index of its first frame and the index after its last frame."""
     if not (math.isfinite(start_s) and start_s >= 0):
         raise ArgumentError(f"start_s must be at least 0 seconds; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)

@@ -1,26 +1,10 @@
-"""Convert levels to the payload of a chunk and back. Payloads are either raw or range-coded.
+"""Encode FSQ levels to bytes, either packed or range-coded, and decode them.
 
-A raw frame has 48 bytes, which store the number sum(level[i] * 8**i) in little-endian order. Level i is in the bits
-3i to 3i+2.
+`docs/format.md` describes both encodings. The model of the range coder uses only integers, so decoding gives the same
+levels on every machine. It counts the levels in each dimension (`seen`) and in all dimensions (`shared`).
 
-In a range-coded payload, a range coder with an adaptive model encodes the levels frame by frame and dimension by
-dimension. The model is reset at the start of every chunk, so chunks can be decoded independently. All numbers in the
-model are integers:
-
-- `seen` [128, 8] contains counts for each dimension, which start at 1. Encoding a level adds 3 to its count. In the
-  first 16 frames, it also adds 1 to the counts of the adjacent levels, because these are likely to follow.
-- `shared` [8] contains counts for each level over all dimensions, which start at 16. These counts adapt 128 times as
-  fast as `seen`. Their distribution is added to the counts of each dimension with a weight of 48, which helps until a
-  dimension has enough counts of its own.
-
-This update rule was chosen from about a dozen, which were compared on quantized log-mel frames of speech. Storing a
-table of counts in each chunk would cost more than it saves, because a table of 128 x 8 entries is nearly as large as
-25 frames.
-
-Decoding gives the same levels on every machine. `constriction` takes probabilities as floats and, with perfect=False,
-converts them to integers as floor(cumulative * (2**24 - 8) / total) + symbol. This module passes integers whose sum is
-exactly 2**24 - 8. The scale is then exactly 1, all partial sums are integers far below 2**53, and nothing is rounded.
-`tests/container/test_container.py` checks this with a range decoder that uses only Python integers.
+`constriction` converts probabilities to integers as floor(cumulative * (2**24 - 8) / total) + symbol. This module
+passes integers whose sum is exactly 2**24 - 8, so nothing is rounded.
 """
 
 from __future__ import annotations
@@ -49,7 +33,7 @@ Table = NDArray[np.int64]
 
 
 class CodedPayloadError(ValueError):
-    """Raised if a payload has a correct checksum but cannot be the output of `encode`."""
+    """Raised if range-coded bytes are invalid."""
 
 
 def pack(levels: Levels) -> bytes:
@@ -59,17 +43,16 @@ def pack(levels: Levels) -> bytes:
 
 
 def unpack(payload: bytes) -> Levels:
-    """Unpack 48 * F bytes into levels [F, 128]. Every byte sequence is valid."""
+    """Unpack 48 * F bytes into levels [F, 128]."""
     frames = np.frombuffer(payload, np.uint8).reshape(-1, RAW_FRAME_BYTES)
     bits = np.unpackbits(frames, axis=1, bitorder="little").reshape(len(frames), LATENT_WIDTH, 3)
     return (bits << _BITS).sum(axis=2, dtype=np.uint8)
 
 
 def encode(levels: Levels) -> bytes:
-    """Encode levels [F, 128] to range-coded bytes. The number of bytes is a multiple of 4 and at least F.
+    """Encode levels [F, 128] with a range coder.
 
-    Shorter payloads are padded with zeros, which do not affect decoding. The padding allows a reader to reject a forged
-    chunk, such as a thousand frames in four bytes, before it allocates memory.
+    The result has at least F bytes, so that a reader can reject forged frame counts before it allocates memory.
 
     Raises:
         MissingExtraError: constriction is not installed.
@@ -85,10 +68,10 @@ def encode(levels: Levels) -> bytes:
 
 
 def decode(payload: bytes, n_frames: int) -> Levels:
-    """Decode range-coded bytes to levels [F, 128]. This is the inverse of `encode`.
+    """Decode range-coded bytes to levels [F, 128].
 
     Raises:
-        CodedPayloadError: the payload is invalid.
+        CodedPayloadError: the bytes are invalid.
         MissingExtraError: constriction is not installed.
     """
     if len(payload) % 4 or len(payload) < n_frames:
@@ -108,7 +91,7 @@ def decode(payload: bytes, n_frames: int) -> Levels:
 
 
 class _Model:
-    """Estimate the probability of each level in each dimension of the next frame with integer arithmetic."""
+    """Estimate the probability of each level in each dimension of the next frame."""
 
     def __init__(self) -> None:
         self.seen = np.ones((LATENT_WIDTH, N_LEVELS), np.int64)
@@ -116,11 +99,7 @@ class _Model:
         self.n_frames = 0
 
     def table(self) -> Table:
-        """Return the probability of each level in each dimension in units of 2^-24, int64 [128, 8].
-
-        Each probability is at least 1, and each row sums to 2^24. Intermediate products stay below 2^57, because a
-        chunk has at most 4,096 frames.
-        """
+        """Return the probability of each level in each dimension in units of 2^-24, int64 [128, 8]."""
         mixed = self.seen * self.shared.sum() + _SHARED_WEIGHT * self.shared
         table = 1 + mixed * (_TOTAL - N_LEVELS) // mixed.sum(axis=1, keepdims=True)
         table[:, -1] += _TOTAL - table.sum(axis=1)  # the remainder of the divisions, 0..7
@@ -131,7 +110,7 @@ class _Model:
         return (self.table() - 1).astype(np.float64)
 
     def learn(self, frame: NDArray[np.uint8]) -> None:
-        """Update the counts with the levels of a frame, [128]."""
+        """Count the levels [128] of a frame."""
         self.seen += (_EARLY_STEP if self.n_frames < _EARLY_FRAMES else _STEP)[frame]
         self.shared += np.bincount(frame, minlength=N_LEVELS)
         self.n_frames += 1

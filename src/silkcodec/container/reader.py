@@ -1,8 +1,7 @@
 """Read .silk files from a path, a file object or a pipe, one chunk at a time.
 
-The reader verifies each chunk's checksum before using the chunk, and it rejects chunks of more than 200 kB. A forged
-size in a header therefore cannot make the reader allocate much memory. To find a part of a recording, the reader checks
-all chunks before this part. This is fast, because an hour of speech takes only 432 kB.
+The checksum of a chunk is verified before the chunk is used. Chunks of more than 200 kB are rejected, so a forged size
+cannot make the reader allocate much memory.
 """
 
 from __future__ import annotations
@@ -40,14 +39,11 @@ PIECE_FRAMES = 25
 
 
 class Reader:
-    """Read one recording from a .silk file, one chunk at a time.
+    """Read a .silk file one chunk at a time.
 
         with Reader("talk.silk") as reader:
             for codes in reader.frames():  # int64 [F, K]
                 play(decoder.feed(codes))
-
-    The reader checks each chunk and returns its frames as soon as the chunk is complete. On a pipe, the reader does not
-    wait for later bytes.
 
     Args:
         file: a path or a binary file object. File objects are not closed.
@@ -55,11 +51,10 @@ class Reader:
     Attributes:
         header: header of the file.
         n_frames: number of frames read so far.
-        n_samples: length of the recording in samples, or None until the end chunk has been read.
+        n_samples: length of the recording in samples, or None until the end of the file has been read.
 
     Raises:
-        ContainerError: the file is missing, is not a .silk file, or is damaged. Reading can also raise this error; the
-            frames returned before the error are correct.
+        ContainerError: the file is missing, is not a .silk file, or is damaged. Reading can also raise this error.
     """
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -73,7 +68,7 @@ class Reader:
             raise
 
     def frames(self, first: int = 0, last: int | None = None) -> Iterator[Codes]:
-        """Yield the codes of the frames from `first` to `last` (exclusive), int64 [F, K].
+        """Yield the codes of consecutive frames, int64 [F, K].
 
         Args:
             first: index of the first frame.
@@ -86,10 +81,7 @@ class Reader:
             yield levels_to_codes(levels, self.header.dims_per_token)
 
     def levels(self, first: int = 0, last: int | None = None) -> Iterator[NDArray[np.uint8]]:
-        """Yield the levels of the frames from `first` to `last` (exclusive), uint8 [F, 128].
-
-        Each array has at most PIECE_FRAMES frames. The reader also checks all chunks before `first`. In a seekable
-        file, it stops one chunk after `last`. A pipe is read to its end.
+        """Yield the FSQ levels of consecutive frames, uint8 [F, 128].
 
         Args:
             first: index of the first frame.
@@ -113,7 +105,7 @@ class Reader:
                 yield levels[start : min(int(end), start + PIECE_FRAMES)]
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the headers of the chunks. The chunks are checked, but the frames are not decoded.
+        """Yield the headers of the chunks without decoding the frames.
 
         Raises:
             ContainerError: the file is damaged.
@@ -122,12 +114,10 @@ class Reader:
             yield chunk
 
     def expect_end_of_file(self) -> None:
-        """Check that no bytes follow the end chunk. For a pipe, wait until the pipe is closed.
-
-        If reading stopped before the end chunk, do nothing.
+        """Check that the file ends after the recording. For a pipe, wait until it is closed.
 
         Raises:
-            ContainerError: more bytes follow the end chunk.
+            ContainerError: more bytes follow the recording.
         """
         end = self._input.offset
         if self.n_samples is not None and self._input.read(1):
@@ -135,12 +125,12 @@ class Reader:
 
     @property
     def n_bytes(self) -> int:
-        """Return the number of bytes read so far or, after reading a part of a seekable file, the size of the file."""
+        """Return the number of bytes read or skipped so far."""
         return self._input.offset
 
     @property
     def name(self) -> str:
-        """Return the quoted path or the name of the file for error messages."""
+        """Return the name of the file for error messages."""
         return self._input.name
 
     def close(self) -> None:
@@ -169,7 +159,7 @@ class Reader:
         return parse_header(self.name, prefix + rest), CRC.unpack(rest[-CRC.size :])[0]
 
     def _chunks(self) -> Iterator[tuple[Chunk, bytes]]:
-        """Yield each chunk of frames and its payload after verifying the checksum."""
+        """Yield each chunk and its payload after verifying the checksum."""
         while self.n_samples is None:
             offset = self._input.offset
             head = self._input.read(CHUNK.size)
@@ -232,7 +222,7 @@ class Reader:
 
 
 class _Input:
-    """Read bytes sequentially from a path, a file object or a pipe, and count them."""
+    """Read bytes from a path, a file object or a pipe, and count them."""
 
     def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         self.offset = 0
@@ -252,7 +242,7 @@ class _Input:
         self.seekable = self._file.seekable()
 
     def read(self, n: int) -> bytes:
-        """Return the next n bytes, or fewer at the end of the file."""
+        """Read n bytes, or fewer at the end of the file."""
         pieces, missing = [], n
         while missing:
             try:

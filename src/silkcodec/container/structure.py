@@ -2,8 +2,8 @@
 
     | header | chunk | chunk | ... | end chunk |
 
-Integers are little-endian. The checksum of each chunk continues the checksum of the previous chunk or of the header, so
-chunks that are missing, repeated or from another file are detected.
+The checksum of each chunk continues the checksum of the previous chunk or of the header, so missing and repeated
+chunks are detected.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SKYPE = b"#!SILK_V3"  # start of a file in Skype's SILK codec; WeChat and QQ wri
 
 @dataclass(frozen=True)
 class Header:
-    """Represent the header of a .silk file.
+    """The header of a .silk file.
 
     Attributes:
         codec: codec name and weights hash, such as "silk@0a1b2c3d4e5f".
@@ -78,7 +78,7 @@ class Header:
 
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
-        """Return the codebook sizes that result from `dims_per_token`."""
+        """Return the number of entries in each codebook."""
         return codebook_sizes(self.dims_per_token)
 
     @property
@@ -87,10 +87,10 @@ class Header:
         return None if self.n_samples is None else n_frames(self.n_samples)
 
     def to_bytes(self) -> bytes:
-        """Serialize the header with its checksum.
+        """Serialize the header.
 
         Returns:
-            The header as bytes.
+            The header and its checksum.
 
         Raises:
             ArgumentError: a field is out of range.
@@ -109,11 +109,11 @@ class Header:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Describe a chunk of frames.
+    """A chunk of frames in a .silk file.
 
     Attributes:
         offset: offset of the chunk in the file, in bytes.
-        coded: whether the payload is range-coded. Raw payloads have 48 bytes per frame.
+        coded: whether the payload is range-coded.
         first_frame: index of the first frame in the recording.
         n_frames: number of frames.
         n_bytes: size of the payload in bytes, without the chunk header.
@@ -133,7 +133,7 @@ def _checked_gain(gain: float) -> float:
 
 
 def check_n_samples(n_samples: int) -> int:
-    """Return `n_samples` as an integer.
+    """Check the length of a recording and return it as an integer.
 
     Raises:
         ArgumentError: a file cannot store this value.
@@ -144,13 +144,13 @@ def check_n_samples(n_samples: int) -> int:
 
 
 def chunk_bytes(kind: bytes, frames: int, payload: bytes, crc_before: int) -> tuple[bytes, int]:
-    """Serialize a chunk, and return its bytes and its checksum, which the next chunk's checksum continues."""
+    """Serialize a chunk, and return its bytes and its checksum."""
     crc = chunk_crc(kind, frames, payload, crc_before)
     return CHUNK.pack(kind, frames, len(payload), crc) + payload, crc
 
 
 def chunk_crc(kind: bytes, frames: int, payload: bytes, crc_before: int) -> int:
-    """Return a chunk's CRC-32, which continues the previous CRC and covers the chunk's header and payload."""
+    """Return the CRC-32 of a chunk, which continues the CRC-32 of the previous chunk."""
     return zlib.crc32(payload, zlib.crc32(CHUNK.pack(kind, frames, len(payload), 0)[:-4], crc_before))
 
 
@@ -158,11 +158,11 @@ def check_magic(name: str, prefix: bytes) -> None:
     """Check that a file starts with the magic number of .silk files.
 
     Args:
-        name: name of the file for messages.
+        name: name of the file for error messages.
         prefix: first bytes of the file.
 
     Raises:
-        ContainerError: the file is in another format. The message names the format if it is well known.
+        ContainerError: the file has a different format.
     """
     start = prefix[: len(MAGIC)]
     if not start:
@@ -183,10 +183,10 @@ def check_magic(name: str, prefix: bytes) -> None:
 
 
 def parse_header(name: str, data: bytes) -> Header:
-    """Parse a complete header.
+    """Parse the header of a .silk file.
 
     Args:
-        name: name of the file for messages.
+        name: name of the file for error messages.
         data: bytes of the header, including its checksum.
 
     Raises:
@@ -225,7 +225,7 @@ def parse_header(name: str, data: bytes) -> Header:
 
 
 def is_possible_chunk(kind: bytes, frames: int, n_bytes: int) -> bool:
-    """Return whether the values in a chunk header are valid. Call this before reading the payload."""
+    """Return whether the values in a chunk header are valid."""
     raw_bytes = frames * RAW_FRAME_BYTES
     fits = {
         RAW: 1 <= frames <= MAX_CHUNK_FRAMES and n_bytes == raw_bytes,

@@ -1,4 +1,4 @@
-"""Write .silk files frame by frame, either atomically to a path or incrementally to a pipe."""
+"""Write .silk files frame by frame."""
 
 from __future__ import annotations
 
@@ -33,10 +33,7 @@ CODED_CHUNK_FRAMES = 75  # 30 s, because the model is reset in every chunk and t
 
 
 class Writer:
-    """Write one recording to a .silk file, frame by frame.
-
-    If `file` is a path, the writer writes to a hidden file next to it, and `finish` renames this file to the path. If
-    `file` is a file object, such as a pipe, the writer writes chunk by chunk and does not close the object.
+    """Write a .silk file frame by frame.
 
         with Writer("talk.silk", codec="silk@0a1b2c3d4e5f") as writer:
             for block in blocks:
@@ -45,12 +42,12 @@ class Writer:
             writer.finish(n_samples)
 
     Args:
-        file: a path or a binary file object.
+        file: a path, at which the file appears after `finish`, or a binary file object, such as a pipe.
         codec: codec name and weights hash, as in `Tokens.codec`.
-        dims_per_token: number of FSQ dimensions per code, 1 to 20. Readers return codes with this grouping.
+        dims_per_token: number of FSQ dimensions per code, 1 to 20.
         n_samples: length of the recording in samples. If None, pass the length to `finish`.
-        gain: see `Header`. A gain other than 1 requires version 2 of the format.
-        entropy: range-code the chunks that become smaller this way.
+        gain: see `Header`.
+        entropy: compress the file with a range coder.
         chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`.
         overwrite: replace the file if it exists.
 
@@ -99,7 +96,7 @@ class Writer:
         """Append frames given as codes.
 
         Args:
-            codes: integers [F, K], grouped as `dims_per_token` specifies. F can be 0.
+            codes: integers [F, K], with `dims_per_token` FSQ dimensions per code. F can be 0.
 
         Raises:
             TokensError: the codes are out of range or have the wrong shape. In this case, nothing is written.
@@ -147,7 +144,7 @@ class Writer:
             self._file.flush()
 
     def finish(self, n_samples: int | None = None) -> None:
-        """Write the remaining frames and the end chunk, and move the hidden file to its final path.
+        """Finish the file and move it to its path.
 
         Args:
             n_samples: length of the recording in samples. None uses the value passed to the constructor.
@@ -175,7 +172,7 @@ class Writer:
         self._finished = True
 
     def abort(self) -> None:
-        """Stop writing and discard the file. A file object keeps the bytes written so far, without an end chunk."""
+        """Stop writing and discard the file."""
         self._discard(OutputError("Writing the .silk file was aborted."))
 
     def __enter__(self) -> Writer:
@@ -227,7 +224,7 @@ class Writer:
 
     @contextmanager
     def _abort_on_error(self) -> Iterator[None]:
-        """Discard the incomplete file after an error, even if the writer is not used in a `with` block."""
+        """Discard the incomplete file if an error occurs."""
         try:
             yield
         except OSError as error:

@@ -1,9 +1,6 @@
-"""Read Hugging Face datasets from Arrow files that `Dataset.save_to_disk` wrote, and from Parquet files.
+"""Read Hugging Face datasets from Parquet files and from the Arrow files of `Dataset.save_to_disk`.
 
-Both kinds of files have an Audio column, which is a struct with the fields `bytes` and `path`.
-
-This module maps the files into memory with pyarrow and does not need `datasets`. It validates each Arrow file
-completely before it uses any offset in the file.
+The files have an Audio column, which is a struct with the fields `bytes` and `path`.
 """
 
 from __future__ import annotations
@@ -24,12 +21,12 @@ STATE, SPLITS = "state.json", "dataset_dict.json"  # index files of a single dat
 
 
 def require(what: str) -> Any:
-    """Import and return pyarrow. If it is not installed, raise MissingExtraError. Its message starts with `what`."""
+    """Import pyarrow, or raise MissingExtraError with a message that starts with `what`."""
     return import_extra("pyarrow", what, "corpus")
 
 
 def is_dataset(folder: Path) -> bool:
-    """Return whether a folder contains a dataset that Hugging Face's `save_to_disk` wrote."""
+    """Return whether a folder contains a dataset from Hugging Face's `save_to_disk`."""
     return (folder / STATE).is_file() or (folder / SPLITS).is_file()
 
 
@@ -39,7 +36,7 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
     Args:
         folder: folder of the dataset.
         label: prefix for the paths of the recordings, "" or "name/".
-        root: see `Item`.
+        root: number of the input.
         allow_outside: allow audio files outside the folder.
 
     Raises:
@@ -88,7 +85,7 @@ def _item(
 
 
 def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside: bool) -> list[str]:
-    """Return the split or file names that a dataset's JSON file lists. Raises ArgumentError if it cannot be read."""
+    """Return the names of splits or files from a JSON file of a dataset. Raises ArgumentError if it cannot be read."""
     file = os.path.join(folder, name)
     try:
         file, _ = find(name, folder, allow_outside, file)
@@ -106,7 +103,7 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
 
 @lru_cache(maxsize=2)
 def record_batches(file: str) -> list[Any]:
-    """Return the record batches of an Arrow file. The file is memory-mapped, so data is loaded when it is accessed."""
+    """Return the record batches of an Arrow file, which is mapped into memory."""
     pyarrow = require("A Hugging Face dataset")
     try:
         with pyarrow.ipc.open_stream(pyarrow.memory_map(file)) as reader:
@@ -123,9 +120,9 @@ def record_batches(file: str) -> list[Any]:
 
 
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
-    """Yield each row of an Arrow record batch as a dict of its text and number columns.
+    """Yield each row of a record batch as a dict of its text and numbers.
 
-    The additional key "sound" holds a dict {"has_bytes", "path"} that describes the Audio column.
+    The key "sound" holds a dict {"has_bytes", "path"}, which describes the audio.
     """
     column = _audio_column(batch.schema)
     if column is None:
@@ -156,7 +153,7 @@ def _plain(value: Any) -> Any:
 
 
 def _audio_column(schema: Any) -> str | None:
-    """Return the name of the first struct column with the fields `bytes` and `path`, or None if there is none."""
+    """Return the name of the Audio column, or None if there is none."""
     for name, kind in zip(schema.names, schema.types, strict=True):
         if hasattr(kind, "num_fields") and {kind.field(i).name for i in range(kind.num_fields)} >= {"bytes", "path"}:
             return str(name)
@@ -172,10 +169,7 @@ def has_audio(file: str) -> bool:
 def parquet_items(
     file: str, place: str, shown: str, root: int, folder: str, allow_outside: bool
 ) -> Iterator[Item | Refused]:
-    """Yield the recordings of a Parquet file without reading the audio bytes.
-
-    A row without audio bytes is therefore rejected only during encoding. The column statistics are not read either,
-    because some damaged statistics crash pyarrow.
+    """Yield the recordings of a Parquet file without reading the audio.
 
     Args:
         file: path of the file to open.
@@ -212,7 +206,7 @@ def parquet_items(
 
 
 def parquet(file: str) -> Any:
-    """Open a Parquet file and map it into memory. Call this function in a `with readable(...)` block."""
+    """Open a Parquet file and map it into memory."""
     require("A Parquet dataset")
     from pyarrow import parquet  # type: ignore[import-untyped]
 
@@ -221,14 +215,14 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Raise ArgumentError instead of the errors that a damaged Parquet file causes in the `with` block.
+    """Convert errors caused by a damaged Parquet file in the `with` block to ArgumentError.
 
     Args:
         message: start of the error message.
 
     Raises:
         ArgumentError: a damaged file caused an error in the `with` block.
-        MissingExtraError: the package pyarrow is not installed.
+        MissingExtraError: pyarrow is not installed.
     """
     arrow = require("A Parquet dataset").ArrowException
     try:
@@ -244,7 +238,7 @@ def _readable(file: str) -> AbstractContextManager[None]:
 
 @lru_cache(maxsize=1)
 def _group_sounds(file: str, group: int) -> Any:
-    """Return and cache the audio bytes of all rows in a Parquet row group. Rows are usually read in sequence."""
+    """Read the audio bytes of all rows in a row group of a Parquet file."""
     with _readable(file):
         opened = parquet(file)
         audio = _audio_column(opened.schema_arrow)
@@ -252,9 +246,15 @@ def _group_sounds(file: str, group: int) -> Any:
 
 
 def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
-    """Return the audio bytes of a row. Raises Refusal if the row has none.
+    """Return the audio bytes of a row.
 
-    `at` contains the number of the record batch (Arrow) or row group (Parquet), and the number of the row in it.
+    Args:
+        file: path of the Arrow or Parquet file.
+        at: number of the record batch or row group, and number of the row in it.
+        kind: "arrow" or "parquet".
+
+    Raises:
+        Refusal: the row has no audio bytes.
     """
     if kind == "parquet":
         sounds = _group_sounds(file, at[0])

@@ -1,4 +1,4 @@
-"""Check that a corpus is complete and undamaged (`silk tokenize --check`). The check does not write any files."""
+"""Check that a corpus is complete and undamaged (`silk tokenize --check`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from silkcodec.errors import ArgumentError
 
 
 def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Check that all planned shards of a corpus exist and match the ledger and the checksums of their rows.
+    """Check that all shards of a corpus exist and are undamaged.
 
     Args:
         folder: folder of the corpus.

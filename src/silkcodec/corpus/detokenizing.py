@@ -1,4 +1,4 @@
-"""Decode rows of a token corpus to audio files with `detokenize`."""
+"""Decode rows of a token corpus to audio files."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def detokenize(
     subtype: str | None = None,
     rescale: bool = False,
 ) -> list[tuple[Row, str, audio.Writer]]:
-    """Decode the rows with the given ids or numbers to audio files.
+    """Decode rows of a corpus to audio files.
 
     Args:
         folder: folder of the corpus.
-        output: path of an audio file for one row, or path of a folder for several rows. In a folder, each row's file is
-            named ID.wav, with "_" in place of characters that are unsafe in file names.
+        output: path of an audio file for one row, or of a folder for several rows. In a folder, files are named
+            ID.wav, with "_" in place of characters that are unsafe in file names.
         ids, numbers: ids and numbers of the rows to decode.
-        codec: codec name, as accepted by `load`; None: the codec in the corpus's plan, which must be built in.
+        codec: codec name. None uses the codec of the corpus, which must be built in.
         overwrite: replace existing files.
         partial: accept an unfinished corpus.
         subtype, rescale: options for the audio files; see `audio.Writer`.
 
     Returns:
-        A list of (row, path of its audio file, closed writer). The writer's `n_clipped` counts clipped samples.
+        A list of (row, path of its audio file, closed writer).
 
     Raises:
-        ArgumentError: a row does not exist, or `codec` is None and the codec in the plan is not built in.
+        ArgumentError: a row does not exist, or `codec` is None and the codec of the corpus is not built in.
         OutputError: a file cannot be written.
-        TokensError: the corpus was encoded with weights that differ from those of the codec.
+        TokensError: the weights of the codec differ from those that encoded the corpus.
     """
     corpus = Corpus(folder, partial=partial, verify=True)
     rows = list(corpus.find(ids).values()) if ids else []
@@ -80,5 +80,5 @@ def detokenize(
 
 
 def _file_name(id: str) -> str:
-    """Convert an id to a file name that has no path separators and is not hidden."""
+    """Replace the characters in an id that are unsafe in a file name."""
     return re.sub(r"[^\w.,=+~#@-]", "_", id)[:200].lstrip(".") or "_"

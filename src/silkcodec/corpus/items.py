@@ -1,7 +1,4 @@
-"""Describe the recordings to tokenize. An `Item` locates a recording, or a part of a recording, without reading it.
-
-An item takes a few hundred bytes of memory. The plan of a corpus (plan.py) stores its items as JSON.
-"""
+"""Describe the recordings to tokenize."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ class Refusal(SilkError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Locate a recording, or a part of a recording.
+    """The location of a recording, or of a part of a recording.
 
     Attributes:
         id: id of the recording, which is unique in the corpus.
@@ -57,13 +54,13 @@ class Item:
         place: path of the file to open, relative to the folder of the input. It can be absolute only with
             --allow-outside.
         kind: "file" for an audio file; "tar", "arrow" or "parquet" for bytes within a file of that kind.
-        at: for "tar", the offset and size in bytes; for "arrow" and "parquet", the number of the batch or row group
-            and the number of the row in it.
-        start_s, duration_s: start and duration of the selected part in seconds. If the duration is None, the part
-            extends to the end of the recording.
-        channel: channel to use, counted from 0; None: the mean of all channels.
-        meta: JSON object of metadata: text, speaker, language, ...
-        stamp: file size in bytes and modification time in ns when the plan was made; None: the file was not accessible.
+        at: offset and size in bytes for "tar"; number of the batch or row group, and number of the row in it, for
+            "arrow" and "parquet".
+        start_s, duration_s: start and duration of the part in seconds. If the duration is None, the part extends to the
+            end of the recording.
+        channel: channel to use, counted from 0. None averages all channels.
+        meta: metadata, such as text and speaker, as a JSON object.
+        stamp: size in bytes and modification time in ns of the file when the plan was made, or None if unknown.
     """
 
     id: str
@@ -79,20 +76,20 @@ class Item:
     stamp: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the item as a JSON object without the fields that have their default values."""
+        """Return the item as a JSON object, without default values."""
         usual = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in asdict(self).items() if value != usual[key]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Item:
-        """Create an item from a JSON object. This is the inverse of `to_json`."""
+        """Create an item from the result of `to_json`."""
         pairs = {key: tuple(values[key]) for key in ("at", "stamp") if values.get(key) is not None}
         return cls(**{**values, **pairs})
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Describe a rejected recording. Each line of quarantine.jsonl contains one such description."""
+    """A rejected recording, as listed in quarantine.jsonl."""
 
     id: str
     path: str
@@ -100,12 +97,11 @@ class Refused:
     message: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the description as a JSON object."""
         return asdict(self)
 
 
 def refused(id: str, path: str, refusal: Refusal) -> Refused:
-    """Create a `Refused` from a `Refusal`. Long texts are shortened, and unprintable characters are escaped."""
+    """Convert a `Refusal` to a `Refused`. Long texts are shortened, and unprintable characters are escaped."""
     safe = [_safe(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
     return Refused(safe[0], safe[1], refusal.reason, safe[2])
 
@@ -115,7 +111,7 @@ def _safe(text: str) -> str:
 
 
 def check_names(item: Item) -> None:
-    """Raise Refusal if an item's id or path is empty, is too long, or contains unprintable characters."""
+    """Raise Refusal if the id or the path of an item is empty, too long or not printable."""
     for what, text in (("id", item.id), ("path", item.path)):
         if not text or len(text) > MAX_NAME or not text.isprintable():
             shown = f"{len(text)} characters" if len(text) > MAX_NAME else repr(text)
@@ -123,7 +119,7 @@ def check_names(item: Item) -> None:
 
 
 class UniqueIds:
-    """Make ids unique: the second "a" becomes "a~2". Only a hash of each id is kept in memory."""
+    """Make ids unique by renaming duplicates: the second "a" becomes "a~2"."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
@@ -141,7 +137,7 @@ class UniqueIds:
 
 
 def seconds(value: object, what: str) -> float | None:
-    """Return a start time or duration in seconds, or None if it is empty. Raises Refusal if it is invalid."""
+    """Parse a start time or duration in seconds. Return None if it is empty, and raise Refusal if it is invalid."""
     if value is None or value == "":
         return None
     try:
@@ -154,7 +150,7 @@ def seconds(value: object, what: str) -> float | None:
 
 
 def meta(columns: Mapping[str, object]) -> str | None:
-    """Return metadata as JSON text with sorted keys, or None if there is none. Raises Refusal if it is too long."""
+    """Convert metadata to JSON, or return None if there is none. Raises Refusal if it is too long."""
     if not columns:
         return None
     text = json.dumps(columns, ensure_ascii=False, sort_keys=True)
@@ -164,9 +160,7 @@ def meta(columns: Mapping[str, object]) -> str | None:
 
 
 def below(place: str, folder: str, allow_outside: bool) -> str:
-    """Make a path from a manifest or dataset relative to the input's folder, with "/" as the separator.
-
-    This function checks only the text of the path. It does not access the file.
+    """Make a path relative to the folder of its input. The file is not accessed.
 
     Raises:
         Refusal: the path contains a null character, or it is outside the folder and `allow_outside` is False.
@@ -186,12 +180,10 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
 
 
 def locate(item: Item, folder: str, allow_outside: bool) -> str:
-    """Return the path of an item's file, with links resolved. The file must not have changed since the plan was made.
-
-    Call this function immediately before opening the file and again after reading it.
+    """Return the path of an item's file, with links resolved.
 
     Raises:
-        Refusal: the file has changed since the plan was made, or `find` raises Refusal.
+        Refusal: the file is missing, was changed after the plan was made, or is not allowed; see `find`.
     """
     real, stamp = find(item.place, folder, allow_outside, item.path)
     if item.stamp is not None and stamp != item.stamp:
@@ -200,7 +192,7 @@ def locate(item: Item, folder: str, allow_outside: bool) -> str:
 
 
 def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str, tuple[int, int]]:
-    """Follow links to a regular file, and return its path and stamp.
+    """Follow links to a regular file.
 
     Args:
         place: path relative to `folder`.
@@ -209,7 +201,7 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
         shown: name of the file in error messages.
 
     Returns:
-        Two values: the path, and the stamp, which is the file's size in bytes and its modification time in ns.
+        Two values: the path, and a pair of the file's size in bytes and its modification time in ns.
 
     Raises:
         Refusal: the file is missing or not a regular file, or a link points outside the folder and `allow_outside` is

@@ -1,10 +1,6 @@
-"""Record the result for each shard of a corpus in the ledger, a file of JSON lines.
+"""Record the finished shards of a corpus in the ledger, a file with one JSON object per line.
 
-Only the main process of a run writes to the ledger. It adds a shard's line after the shard's file is on the disk. A
-shard is complete if it has a ledger line and its file matches the SHA-256 in that line. If an interruption left an
-incomplete line, the next run removes the line and encodes the shard again.
-
-At the end of every run, quarantine.jsonl and report.json are written from the plan and the ledger.
+A shard is complete if it has a line in the ledger and its file matches the SHA-256 in that line.
 """
 
 from __future__ import annotations
@@ -25,7 +21,7 @@ Record = dict[str, Any]
 
 
 class Ledger:
-    """Open an output folder's ledger for appending.
+    """Open the ledger in an output folder for appending.
 
     Args:
         folder: output folder.
@@ -54,7 +50,7 @@ class Ledger:
         self.records = {shard: record for shard, record in last.items() if problem(folder, record) is None}
 
     def add(self, record: Record) -> None:
-        """Append a shard's record to the ledger, and sync the file to the disk. Raises OutputError if this fails."""
+        """Append a record and flush the file to the disk. Raises OutputError if this fails."""
         line = json.dumps({"plan": self._plan[:16], **record}, ensure_ascii=False).encode() + b"\n"
         try:
             at = self._file.seek(0, os.SEEK_END)
@@ -87,7 +83,7 @@ def _lines(content: bytes, plan: str) -> Iterator[Record]:
 
 
 def read(folder: Path, plan: str) -> dict[int, Record]:
-    """Return the records in a folder's ledger, keyed by shard number. The shard files are not checked.
+    """Return the records in the ledger of a folder, keyed by shard number.
 
     Raises:
         OutputError: the ledger cannot be read.
@@ -100,7 +96,7 @@ def read(folder: Path, plan: str) -> dict[int, Record]:
 
 
 def problem(folder: Path, record: Record) -> str | None:
-    """Return what is wrong with a shard's file, or None if its size and SHA-256 match its record."""
+    """Describe how the file of a shard differs from its record, or return None if both match."""
     try:
         with open(folder / record["file"], "rb") as file:
             n_bytes = os.fstat(file.fileno()).st_size
@@ -117,7 +113,7 @@ def problem(folder: Path, record: Record) -> str | None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock an output folder against other runs during the `with` block. The lock is also released after a crash.
+    """Lock an output folder against other runs during the `with` block.
 
     Raises:
         OutputError: another run is using the folder, or the lock file cannot be written.

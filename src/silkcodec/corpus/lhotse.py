@@ -1,10 +1,7 @@
-"""Read cuts and recordings from Lhotse manifests (`CutSet.to_file`, `RecordingSet.to_file`) without using Lhotse.
+"""Read Lhotse manifests of cuts and recordings without using Lhotse.
 
-A MonoCut or MultiCut is a part of a file. A recording is a whole file.
-
-Cuts that need Lhotse are rejected: mixed cuts, padded cuts, and cuts with transforms such as a change of speed. Cuts
-whose audio is a URL, a shell command, or bytes in the manifest are also rejected. Commands in a manifest are never run.
-https://lhotse.readthedocs.io/en/latest/cuts.html
+A cut is a part of a file, and a recording is a whole file. Cuts with mixing, padding or transforms are rejected. Shell
+commands in a manifest are never run. See https://lhotse.readthedocs.io/en/latest/cuts.html.
 """
 
 from __future__ import annotations
@@ -18,15 +15,15 @@ SUPERVISION_COLUMNS = ("text", "speaker", "language", "gender")
 
 
 def is_cut(row: Mapping[str, Any]) -> bool:
-    """Return whether a line of a manifest is a Lhotse cut of any type."""
+    """Return whether a line of a manifest is a Lhotse cut."""
     return str(row.get("type", "")).endswith("Cut") and "id" in row
 
 
 def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """Return three values: the path of a cut's audio file, the `Item` fields that select the cut, and its metadata.
+    """Return the path of a cut's audio file, the `Item` fields that select the cut, and its metadata.
 
     Raises:
-        Refusal: the cut cannot be used without Lhotse, or is damaged.
+        Refusal: the cut is damaged, or cannot be used without Lhotse.
     """
     kind = cut.get("type")
     if kind not in ("MonoCut", "MultiCut"):
@@ -49,12 +46,12 @@ def part(cut: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, str]]:
 
 
 def is_recording(row: Mapping[str, Any]) -> bool:
-    """Return whether a line of a manifest is a recording from a Lhotse RecordingSet."""
+    """Return whether a line of a manifest is a Lhotse recording."""
     return isinstance(row.get("sources"), list) and "id" in row and "sampling_rate" in row
 
 
 def whole(recording: Mapping[str, Any]) -> str:
-    """Return the path of a recording that is a single file without transforms. Raises Refusal for other recordings."""
+    """Return the path of a Lhotse recording. Raises Refusal if the recording is not a single file."""
     _check_transforms(recording)
     sources = recording["sources"]
     channels = sources[0].get("channels") if len(sources) == 1 and isinstance(sources[0], dict) else None
@@ -64,10 +61,7 @@ def whole(recording: Mapping[str, Any]) -> str:
 
 
 def _check_transforms(recording: Mapping[str, Any]) -> None:
-    """Raise Refusal if a recording has transforms other than resampling.
-
-    Resampling is allowed, because the codec resamples every recording anyway.
-    """
+    """Raise Refusal if a recording has transforms other than resampling."""
     transforms = recording.get("transforms") or []
     known = isinstance(transforms, list) and all(isinstance(one, dict) for one in transforms)
     if not known or any(one.get("name") != "Resample" for one in transforms):
@@ -75,7 +69,7 @@ def _check_transforms(recording: Mapping[str, Any]) -> None:
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:
-    """Return two values: the path of the file with a cut's channels, and the channel to use (None: all channels)."""
+    """Return the path of the file that contains a cut's channels, and the channel to use, or None for all channels."""
     wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
     for source in sources if isinstance(sources, list) else []:
         held = source.get("channels") if isinstance(source, dict) else None
@@ -92,10 +86,7 @@ def _source(sources: object, channel: object) -> tuple[str, int | None]:
 
 
 def _known(supervisions: object) -> dict[str, str]:
-    """Return the metadata from the supervisions (labeled segments) of a Lhotse cut.
-
-    The texts of the segments are joined. Other fields are included only if they are the same in all segments.
-    """
+    """Return the metadata of a cut. The texts of its segments are joined."""
     rows: Sequence[Any] = supervisions if isinstance(supervisions, list) else []
     known: dict[str, str] = {}
     for column in SUPERVISION_COLUMNS:

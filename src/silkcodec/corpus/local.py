@@ -1,8 +1,6 @@
-"""Encode shards on one machine, in processes with one codec and one thread each.
+"""Encode shards in worker processes on one machine.
 
-If a process crashes (e.g. because memory runs out), a new process encodes its shard again. A process reports the
-number of each recording before it reads the recording. The last reported number identifies the recording that caused a
-crash. A recording that causes three crashes is rejected, and the rest of its shard is encoded.
+If a worker crashes, a new worker encodes its shard again. A recording that causes three crashes is rejected.
 """
 
 from __future__ import annotations
@@ -26,7 +24,14 @@ Starts = Callable[[int], None]
 
 
 def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts) -> Iterator[Record]:
-    """Encode the shards whose numbers are in `todo`, and yield their ledger records in order of completion.
+    """Encode shards in worker processes, and yield their ledger records in order of completion.
+
+    Args:
+        job: settings for the workers.
+        plan: plan of the corpus.
+        todo: numbers of the shards to encode.
+        n_workers: number of processes.
+        starts: progress callback.
 
     Raises:
         SilkError: a worker failed, and no single recording is the cause.
@@ -80,12 +85,12 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
 
 
 class _ShardWorker:
-    """Control a worker process that encodes shards.
+    """A worker process that encodes shards.
 
     Attributes:
         ready: whether the process has loaded the codec.
-        shard: shard that the process is encoding; None: the process is idle.
-        item: number of the recording that the process is encoding, counted within the shard.
+        shard: shard that the process is encoding, or None if it is idle.
+        item: number of the current recording in the shard.
     """
 
     def __init__(self, job: ShardJob) -> None:
@@ -96,12 +101,12 @@ class _ShardWorker:
         self.answers = self._process.connection
 
     def start(self, shard: Shard, crashed: dict[int, str]) -> None:
-        """Send a shard to the worker process."""
+        """Send a shard to the process."""
         self.shard, self.item = shard, 0
         self._process.send((shard, crashed))
 
     def answer(self) -> int | Record | bool:
-        """Return the worker's next message: the number of a started recording, a shard's record, or True once ready.
+        """Return the next message of the process: True once ready, the number of a started recording, or a record.
 
         Raises:
             WorkerExited: the process has exited.
@@ -116,12 +121,11 @@ class _ShardWorker:
         return answer
 
     def end(self) -> None:
-        """End the worker process."""
         self._process.end(idle=self.shard is None)
 
 
 def _serve(tasks: Connection, job: ShardJob) -> None:
-    """Encode shards in a worker process until its parent closes the connection or exits."""
+    """Encode shards in a worker process until the main process closes the connection or exits."""
     signal.signal(signal.SIGTERM, _terminate)
     one_thread()
     codec = load_codec(job.codec, job.settings.provider)
@@ -137,6 +141,6 @@ def _terminate(*_: Any) -> None:
 
 
 def one_thread() -> None:
-    """Limit baseline codecs to one thread, so that tokens are reproducible. Call this before importing a codec."""
+    """Limit baseline codecs to one thread. Call this function before a codec is imported."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

@@ -1,11 +1,9 @@
-"""Assign the recordings of a corpus to shards. This plan is fixed before any recording is encoded.
+"""Assign the recordings of a corpus to shards before encoding starts.
 
     OUT/plan.jsonl   {"items": [...]} for each shard, and {"refused": {...}} for each rejected recording
-    OUT/plan.json    settings, numbers of recordings and shards, SHA-256 of the settings and plan.jsonl; written last
+    OUT/plan.json    settings, numbers of recordings and shards, and a SHA-256 of the plan; written last
 
-If the folder already has a plan, a run makes a new plan from the inputs and compares the two hashes. It raises an error
-if the recordings, the codec, the weights or the settings differ. A `Plan` object holds only the offsets of the shards
-and reads their recordings from the disk.
+A resumed run makes the plan again, and raises an error if the recordings, the codec or the settings have changed.
 """
 
 from __future__ import annotations
@@ -29,10 +27,10 @@ KIND, FORMAT = "silk corpus plan", 2  # Format 1 has no file stamps, so its runs
 
 @dataclass(frozen=True)
 class Facts:
-    """Hold the codec properties that a corpus depends on.
+    """The properties of a codec that affect a corpus.
 
     Attributes:
-        codec: codec name and hash of the weights, as stored in the tokens, e.g. "silk@0a1b2c3d4e5f".
+        codec: codec name and hash of the weights, e.g. "silk@0a1b2c3d4e5f".
         sample_rate: sample rate in Hz.
         codebook_sizes: size of each codebook.
         frame_rates: frame rate of each codebook in Hz.
@@ -48,16 +46,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """Hold the settings that, together with the recordings, determine the bytes of the shards.
+    """The settings of a corpus.
 
     Attributes:
         file_format: "parquet" or "webdataset".
         facts: properties of the codec.
         shard_items: number of recordings per shard.
-        max_segment_s: maximum duration of a row in seconds. A longer recording becomes several rows, which are encoded
-            separately. None: one row per recording.
+        max_segment_s: maximum duration of a row in seconds. Longer recordings are split into several rows. None stores
+            each recording in one row.
         max_hours: maximum duration of a recording in hours.
-        provider: "cpu" or "cuda". The tokens can differ between the two, because CPUs and GPUs round differently.
+        provider: "cpu" or "cuda".
         allow_outside: whether inputs may refer to files outside their folders.
     """
 
@@ -72,23 +70,23 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class Shard:
-    """Hold the recordings of one shard, which a worker encodes to one output file."""
+    """The number and the recordings of a shard."""
 
     index: int
     items: tuple[Item, ...]
 
 
 class Plan:
-    """Read the plan of a corpus from the disk.
+    """The plan of a corpus.
 
     Attributes:
-        hash: SHA-256 of the settings and plan.jsonl.
+        hash: SHA-256 of the plan.
         n_items, n_refused: number of accepted and of rejected recordings.
         n_renamed: number of duplicate ids, which were renamed.
         counts: number of recordings in each shard.
 
     Raises:
-        OutputError: plan.jsonl does not match the hash.
+        OutputError: plan.jsonl was changed.
     """
 
     def __init__(self, folder: Path, header: Mapping[str, Any], settings: CorpusSettings) -> None:
@@ -110,18 +108,18 @@ class Plan:
 
     @property
     def n_shards(self) -> int:
-        """Return the number of shards in the plan."""
+        """Return the number of shards."""
         return len(self._offsets)
 
     def shard(self, index: int) -> Shard:
-        """Return the shard with number `index`, read from the disk."""
+        """Read a shard from the plan."""
         with open(self._body, "rb") as file:
             file.seek(self._offsets[index])
             values = json.loads(file.readline())
         return Shard(index, tuple(Item.from_json(item) for item in values["items"]))
 
     def refused(self) -> Iterator[Refused]:
-        """Yield the recordings that were rejected while the plan was made."""
+        """Yield the recordings that were rejected when the plan was made."""
         with open(self._body, encoding="utf-8") as file:
             for line in file:
                 if line.startswith('{"refused":'):
@@ -129,13 +127,16 @@ class Plan:
 
 
 def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings, extra: Mapping[str, Any]) -> Plan:
-    """Create the plan of an output folder, or return the folder's existing plan if it is identical to the new one.
+    """Create the plan of an output folder, or check that its existing plan is still valid.
 
     Args:
         folder: output folder.
         found: all recordings, including the rejected ones.
         settings: settings of the corpus.
-        extra: additional fields for plan.json. They do not affect the plan's hash.
+        extra: additional fields to store in plan.json.
+
+    Returns:
+        The plan.
 
     Raises:
         ArgumentError: the inputs contain no usable recording.
@@ -201,7 +202,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
 
 
 def read_header(folder: Path) -> dict[str, Any] | None:
-    """Return the content of a folder's plan.json, or None if it does not exist. Raises OutputError if it is damaged."""
+    """Read plan.json, or return None if it does not exist. Raises OutputError if it is damaged."""
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         if header["kind"] == KIND and header["format"] in (1, FORMAT) and isinstance(header["settings"]["facts"], dict):
@@ -214,7 +215,7 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 
 
 def count_shards(folder: Path) -> int:
-    """Return the number of shards in a folder's plan. Raises OutputError if plan.jsonl cannot be read."""
+    """Count the shards in plan.jsonl. Raises OutputError if it cannot be read."""
     try:
         with open(folder / BODY, "rb") as file:
             return sum(line.startswith(b'{"items":') for line in file)
@@ -223,7 +224,7 @@ def count_shards(folder: Path) -> int:
 
 
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
-    """Raise OutputError if the settings differ from those of the existing plan. The inputs are not read."""
+    """Raise OutputError if the settings differ from those of the existing plan."""
     now = json.loads(_line(asdict(settings)))
     then = begun["settings"]
     pairs = [(key, then["facts"].get(key), value) for key, value in now["facts"].items()]
@@ -237,7 +238,7 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
 
 
 def _first_change(old: Path, new: Path) -> str | None:
-    """Return a phrase that names the first recording that differs between two plans, or None if it is unknown."""
+    """Describe the first difference between two plans, or return None if it is unknown."""
     with open(old, "rb") as then, open(new, "rb") as now:
         for before, after in zip(then, now, strict=False):
             if before == after:
@@ -256,7 +257,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
-    """Return the output folder, and create it if necessary. Raises OutputError if it contains anything but a corpus."""
+    """Create the output folder if necessary. Raises OutputError if it contains anything but a corpus."""
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"The output must be a folder; '{folder}' is a file.")

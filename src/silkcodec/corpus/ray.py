@@ -1,11 +1,7 @@
-"""Encode shards on a cluster with Ray actors. Each actor loads the codec and calls `tokenize_shard`.
+"""Encode shards on a cluster with Ray actors.
 
-This engine uses actors instead of a Ray Data pipeline. The plan defines the shards, and the ledger lists the finished
-ones. Messages contain neither audio nor tokens, so Ray has no data to split, buffer or spill. All machines must have
-access to the inputs and the output under the same paths, e.g. on a network file system. If an actor crashes, a new
-actor encodes its shard again.
-
-Only this module imports ray.
+All machines must have access to the inputs and the output under the same paths, e.g. on a network file system. If an
+actor crashes, a new actor encodes its shard again.
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum, which is enough because 
 
 
 class _Tokenizer:
-    """Load a codec once and encode shards with it, as a Ray actor."""
+    """A Ray actor that loads a codec and encodes shards."""
 
     def __init__(self, job: ShardJob) -> None:
         one_thread()
@@ -33,7 +29,7 @@ class _Tokenizer:
         self._job = job
 
     def tokenize(self, shard: Shard) -> Record | SilkError:
-        """Encode a shard and return its record. A SilkError is returned, because Ray would wrap a raised one."""
+        """Encode a shard and return its record, or return a SilkError, because Ray would wrap a raised one."""
         try:
             return tokenize_shard(self._codec, shard, self._job)
         except SilkError as error:
@@ -41,7 +37,7 @@ class _Tokenizer:
 
 
 def require() -> Any:
-    """Import and return ray with its usage statistics disabled. Raises MissingExtraError if ray is not installed."""
+    """Import ray, and disable its usage statistics. Raises MissingExtraError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default, which avoids a warning
     return import_extra("ray", "The engine 'ray'", "ray")
@@ -50,16 +46,16 @@ def require() -> Any:
 def tokenize(
     job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, starts: Starts, *, address: str | None, gpus: float
 ) -> Iterator[Record]:
-    """Encode the shards whose numbers are in `todo`, and yield their ledger records in order of completion.
+    """Encode shards on a cluster, and yield their ledger records in order of completion.
 
     Args:
         job: settings for the workers.
         plan: plan of the corpus.
         todo: numbers of the shards to encode.
         n_workers: number of actors.
-        starts: callback that receives the number of recordings in each finished shard.
-        address: address of a cluster; "auto": the cluster that runs on this machine; None: start Ray for this run.
-        gpus: number of GPUs per actor, with --provider cuda.
+        starts: progress callback.
+        address: address of a cluster, or "auto" for a cluster on this machine. None starts Ray for this run.
+        gpus: number of GPUs per actor.
 
     Raises:
         SilkError: a worker failed, or three workers crashed while encoding the same shard.
@@ -134,7 +130,7 @@ def _run(
 
 
 def _check_start(error: BaseException) -> None:
-    """If an actor could not start, raise the error that prevented it from starting. Retrying would not help."""
+    """Raise the error that prevented an actor from starting, if this is the cause of `error`."""
     cause = error.__cause__
     if isinstance(cause, SilkError):
         raise cause

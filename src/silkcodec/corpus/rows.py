@@ -1,17 +1,13 @@
 """Define the rows of a corpus and their two file formats. A row stores the tokens of a recording and their origin.
 
-Parquet: one file per shard. `schema` returns the Arrow schema, which docs/corpus.md describes. The schema's metadata
-stores the values that all rows share (e.g. the codebook sizes) as JSON, under the key "silkcodec".
+Parquet: one file per shard. docs/corpus.md describes the columns. The metadata key "silkcodec" stores the values that
+all rows share, e.g. the codebook sizes, as JSON.
 
-WebDataset: one tar per shard. Each row consists of NAME.json and NAME.codes.npy, which stores the codes, int32 or int64
-[K, F]. A row from a multi-scale codec has one array per codebook: NAME.codes.0.npy, NAME.codes.1.npy, ... NAME is a
-number, so ids never become file names.
+WebDataset: one tar per shard. Each row consists of NUMBER.json and NUMBER.codes.npy with the codes [K, F]. For
+multi-scale codecs, each codebook has its own file: NUMBER.codes.0.npy, NUMBER.codes.1.npy, ...
 
-In both formats, the same rows always produce the same bytes.
-
-Shards have a format version. New shards have version 2, in which row checksums cover all fields, Parquet pages have
-checksums, and the footer of a Parquet file stores the number of rows. Version 1 can still be read. Its row checksums
-cover only the tokens.
+In both formats, the same rows always produce the same bytes. In format version 1, checksums cover only the tokens. In
+version 2, they cover all fields.
 """
 
 from __future__ import annotations
@@ -41,15 +37,15 @@ SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
 
 @dataclass(frozen=True)
 class Row:
-    """Hold the tokens of a recording, or of a part of a recording.
+    """The tokens of a recording, or of a part of a recording.
 
     Attributes:
         id: id of the row, which is unique in the corpus.
         path: path of the recording, relative to its input.
         start: start of the row's audio in the recording, in seconds.
         tokens: tokens of the row; see `Tokens`.
-        meta: metadata of the recording: text, speaker, ...
-        checksum: checksum that was stored with the row. The function `checksum` recomputes it.
+        meta: metadata of the recording, such as text and speaker.
+        checksum: stored checksum of the row.
     """
 
     id: str
@@ -61,18 +57,17 @@ class Row:
 
 
 def sealed(id: str, path: str, start: float, tokens: Tokens, meta: Mapping[str, Any]) -> Row:
-    """Create a row and compute its checksum."""
+    """Create a row with its checksum."""
     row = Row(id, path, start, tokens, meta, "")
     return replace(row, checksum=checksum(row))
 
 
 def checksum(row: Row, version: int = FORMAT) -> str:
-    """Return the first 16 hex digits of the SHA-256 of a row's fields.
+    """Compute the checksum of a row: the first 16 hex digits of a SHA-256.
 
     Args:
         row: row to hash.
-        version: format version of the shard. In version 1, the checksum covers only the codec, sample rate, length and
-            codes.
+        version: format version of the shard.
     """
     tokens = row.tokens
     digest = hashlib.sha256(f"{tokens.codec} {tokens.sample_rate} {tokens.n_samples}".encode())
@@ -87,7 +82,7 @@ def checksum(row: Row, version: int = FORMAT) -> str:
 
 
 def code_type(codebook_sizes: Sequence[int]) -> str:
-    """Return "int32" if every code fits into this type, and otherwise "int64"."""
+    """Return the smallest integer type that can store all codes, "int32" or "int64"."""
     return "int32" if max(codebook_sizes) <= 2**31 else "int64"
 
 
@@ -120,7 +115,7 @@ def _shared(facts: Facts) -> dict[str, Any]:
 
 
 class ParquetWriter:
-    """Write rows to a Parquet file, holding at most one row group in memory.
+    """Write rows to a Parquet file.
 
     Args:
         file: binary file, open for writing.
@@ -149,7 +144,7 @@ class ParquetWriter:
         self._n_tokens = 0
 
     def add(self, row: Row) -> None:
-        """Add a row. A row group is written as soon as it is full."""
+        """Add a row."""
         self._rows.append(row)
         self._n_rows += 1
         self._n_tokens += row.tokens.n_tokens
@@ -189,7 +184,12 @@ class ParquetWriter:
 
 
 class TarWriter:
-    """Write rows to a WebDataset tar, one at a time. For the arguments, see `ParquetWriter`."""
+    """Write rows to a WebDataset tar.
+
+    Args:
+        file: binary file, open for writing.
+        facts: properties of the codec.
+    """
 
     def __init__(self, file: Any, facts: Facts) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - see close()
@@ -198,7 +198,7 @@ class TarWriter:
         self._n_rows = 0
 
     def add(self, row: Row) -> None:
-        """Append a row to the tar."""
+        """Add a row."""
         values = {
             "id": row.id,
             "path": row.path,
@@ -225,7 +225,7 @@ class TarWriter:
         self._tar.addfile(member, io.BytesIO(content))
 
     def close(self) -> None:
-        """Write the end-of-archive blocks of the tar."""
+        """Write the end of the tar."""
         self._tar.close()
 
 

@@ -1,12 +1,8 @@
-"""Encode a shard of a corpus with `tokenize_shard`. The output bytes do not depend on the engine (local or Ray).
+"""Encode the recordings of a shard, and write their tokens to a file.
 
     items of the plan -> audio.Reader -> codec -> rows -> a hidden file, fsync, rename -> tokens-00003-of-00010.parquet
 
-A shard gets its final name only after all its bytes are on the disk. Its `Record` is then added to the ledger. If a
-shard has no line in the ledger, the next run encodes it again and overwrites any existing file. An interruption
-therefore loses only the shards in progress.
-
-Every worker uses one thread. Several threads would change the order of summation, which occasionally changes a token.
+Every worker uses one thread, because several threads can round differently and change a token.
 """
 
 from __future__ import annotations
@@ -46,7 +42,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Hold the settings that a worker needs in addition to the shard.
+    """The settings that a worker needs to encode shards.
 
     Attributes:
         settings: settings of the corpus.
@@ -66,7 +62,7 @@ class ShardJob:
 
 
 def load_codec(name: str, provider: str) -> Codec:
-    """Load the codec of a worker, and limit Silk to one thread. Raises the same errors as `load`."""
+    """Load a codec, and limit Silk to one thread. Raises the same errors as `load`."""
     base = parse(name)[0]
     if base == "silk" or base not in codecs():  # A folder of weights always contains a Silk model.
         silk = load(name, threads=1, provider=provider)
@@ -77,10 +73,7 @@ def load_codec(name: str, provider: str) -> Codec:
 
 
 def facts_of(codec: Codec) -> Facts:
-    """Return the codec properties that a corpus depends on.
-
-    If the codec has no attribute `codec_id`, encode half a second of silence and take the id from the tokens.
-    """
+    """Return the properties of a codec that affect a corpus."""
     identity = getattr(codec, "codec_id", None)
     if identity is None:
         identity = codec.encode(np.zeros(codec.sample_rate // 2, np.float32), codec.sample_rate).codec
@@ -89,7 +82,7 @@ def facts_of(codec: Codec) -> Facts:
 
 
 def check_worker(codec: Codec, job: ShardJob) -> None:
-    """Check that a worker's codec is the one in the plan, and that the worker can read the output folder.
+    """Check that a worker has the codec of the plan, and that it can read the output folder.
 
     Raises:
         WeightsError: the codec differs from that in the plan.
@@ -120,21 +113,19 @@ def tokenize_shard(
     crashed: Mapping[int, str] | None = None,
     starts: Callable[[int], None] = lambda number: None,
 ) -> Record:
-    """Encode a shard's recordings, and write its file.
+    """Encode the recordings of a shard and write its file.
 
     Args:
         codec: codec from `load_codec`.
         shard: shard to encode.
         job: settings for the worker.
-        crashed: items that crashed a worker, as {item number: description of the crash}. They are rejected without
-            another attempt.
-        starts: callback that receives the number of each item before the item is read.
+        crashed: descriptions of earlier crashes, keyed by the number of the recording. These recordings are rejected.
+        starts: callback that receives the number of each recording before it is read.
 
     Returns:
         A dict. "shard", "file", "sha256" and "bytes" describe the file. "items", "rows", "samples" (at the codec's
         rate), "tokens" and "bits" are totals for the shard. "quarantined" is a list with a dict for each excluded
-        recording. "wall_s", "cpu_s" and "peak_mb" describe the resource use of this process. Only these three can
-        differ between runs.
+        recording. "wall_s", "cpu_s" and "peak_mb" describe the resource use of this process.
 
     Raises:
         OutputError: the file cannot be written, e.g. because the disk is full.
@@ -181,7 +172,7 @@ def tokenize_shard(
 
 
 def _encoded(codec: Codec, item: Item, job: ShardJob) -> Iterator[Row]:
-    """Encode a recording, and yield its rows.
+    """Encode a recording and yield its rows.
 
     Raises:
         Refusal: the recording cannot be used.
@@ -224,7 +215,7 @@ def _opened(item: Item, job: ShardJob, files: ExitStack) -> audio.Reader:
 
 
 def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[tuple[float, Tokens]]:
-    """Yield (start in seconds, tokens) for each row of an item. The start is relative to the start of the item."""
+    """Yield the start in seconds and the tokens for each row of a recording."""
     rate = settings.facts.sample_rate
     limit = settings.max_hours * 3600
     declared_s = reader.duration_s - item.start_s if item.duration_s is None else item.duration_s
@@ -249,10 +240,7 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSett
 
 
 def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[Any]:
-    """Yield the audio of an item in blocks, and raise Refusal if it is longer than the maximum duration.
-
-    The samples are counted, because a header can be wrong, and a small compressed file can contain hours of silence.
-    """
+    """Yield the audio of a recording in blocks, and raise Refusal if it is too long."""
     left = settings.max_hours * 3600 * settings.facts.sample_rate
     for block in reader.blocks(BLOCK_S):
         left -= len(block)
@@ -301,14 +289,14 @@ class _Hashed:
         return self.n_bytes
 
     def flush(self) -> None:
-        """Do nothing, because `replacing` flushes the file at the end."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Do nothing, because `replacing` closes the file at the end."""
+        """Do nothing."""
 
 
 def absolute_codec(name: str) -> str:
-    """Make a folder path in a codec name absolute, so that the name is valid in any working directory."""
+    """Convert a folder path in a codec name to an absolute path."""
     codec, at, source = name.partition("@")
     if source and os.path.isdir(os.path.expanduser(source)):
         return f"{codec}{at}{os.path.abspath(os.path.expanduser(source))}"

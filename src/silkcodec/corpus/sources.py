@@ -1,4 +1,4 @@
-"""List the recordings in the inputs, one at a time, in a deterministic order.
+"""List the recordings in the inputs of `silk tokenize`.
 
     folder             audio files and tars at any depth, sorted by path, without hidden files or linked folders;
                        with metadata from metadata.csv or metadata.jsonl (Hugging Face's AudioFolder)
@@ -8,8 +8,7 @@
     .tar               WebDataset; see tars.py
     audio file         the file itself
 
-To list recordings, this module opens only manifests, tars, Arrow and Parquet files. It checks paths only as strings.
-Before a file is opened, `items.locate` follows links and checks where they lead.
+This module checks paths only as strings. `items.locate` resolves links before a file is opened.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ NOT_META = ("path", "id", "start", "offset", "duration")  # manifest columns tha
 
 @dataclass(frozen=True)
 class Root:
-    """Describe an input of `silk tokenize`.
+    """An input of `silk tokenize`.
 
     Attributes:
         kind: "folder", "dataset", "manifest", "tar", "parquet" or "file".
-        folder: absolute path of the folder to which the paths of recordings are relative.
-        name: name of the file in `folder`; "" if the input is a folder.
-        label: prefix for the ids and paths: "name/" for a folder if there are several inputs, otherwise "".
+        folder: absolute path of the folder that contains the recordings.
+        name: name of the file in `folder`, or "" if the input is a folder.
+        label: prefix for the ids and paths, which is "name/" for a folder if there are several inputs, otherwise "".
         skip: path of the output folder, which is skipped if it is inside the input.
         file: path of a manifest, which can be outside `folder`.
         dialect: dialect of a manifest; see `manifest.Dialect`.
@@ -65,7 +64,7 @@ def roots(
     Args:
         inputs: paths of the inputs.
         output: output folder, which can be inside an input folder.
-        below: base folder for the paths in manifests; None: the folder of each manifest.
+        below: base folder for the paths in manifests. None uses the folder of each manifest.
         dialect: dialect of the manifests.
 
     Raises:
@@ -108,7 +107,7 @@ def roots(
 
 
 def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused]:
-    """Yield all recordings in the inputs. Their ids are not necessarily unique.
+    """Yield all recordings in the inputs. Ids can occur more than once.
 
     Raises:
         ArgumentError: a manifest, tar or dataset cannot be read.
@@ -128,7 +127,7 @@ def items(found: Sequence[Root], allow_outside: bool) -> Iterator[Item | Refused
 
 
 def _stamp(root: Root, item: Item, allow_outside: bool) -> tuple[int, int] | None:
-    """Return the size and modification time of an item's file, or None if they cannot be read."""
+    """Return the size and modification time of an item's file, or None if they are unknown."""
     try:
         return find(item.place, root.folder, allow_outside, item.path)[1]
     except Refusal:
@@ -166,7 +165,7 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
 
 
 class _Known:
-    """Collect the metadata of recordings from the metadata files of a Hugging Face AudioFolder.
+    """Collect metadata from the metadata files of a Hugging Face AudioFolder.
 
     https://huggingface.co/docs/datasets/audio_dataset#audiofolder
     """
@@ -177,7 +176,7 @@ class _Known:
         self._refused: list[Refused] = []
 
     def add(self, place: str) -> None:
-        """Read a metadata file. A file without a file_name column is ignored."""
+        """Read a metadata file. Files without a file_name column are ignored."""
         shown = self._root.label + place
         found: list[tuple[str, manifest.Row]] = []
         bad: list[Refused] = []
@@ -209,7 +208,7 @@ class _Known:
                 self._refused.append(refused(where, where, refusal))
 
     def item(self, item: Item) -> Item | Refused:
-        """Return a copy of an item with its metadata added, or a `Refused` if the metadata is invalid."""
+        """Add the metadata to an item, or return a `Refused` if it is invalid."""
         _, columns = self._rows.pop(item.place, ("", {}))
         try:
             return replace(item, meta=meta(columns))
@@ -217,7 +216,7 @@ class _Known:
             return refused(item.id, item.path, refusal)
 
     def left(self) -> Iterator[Refused]:
-        """Yield a `Refused` for each metadata row that cannot be read or has no matching file."""
+        """Yield a `Refused` for each metadata row that is invalid or has no matching file."""
         yield from self._refused
         for place, (where, _) in self._rows.items():
             yield refused(where, self._root.label + place, Refusal("missing", f"File not found: '{place}' ({where})."))
@@ -240,7 +239,7 @@ def _tar(root: Root, number: int, place: str, allow_outside: bool) -> Iterator[I
 def _parquet(root: Root, number: int, place: str, allow_outside: bool, alone: bool) -> Iterator[Item | Refused]:
     """Yield the recordings in a Parquet file.
 
-    Skip a file without an Audio column, or raise ArgumentError if the file itself is an input (`alone`).
+    A file without an Audio column is skipped, or raises ArgumentError if `alone` is true.
     """
     shown = root.label + place
     try:
@@ -284,7 +283,7 @@ def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | R
 
 
 def _part(row: manifest.Row) -> dict[str, Any]:
-    """Return the start and duration that a manifest row selects. In NeMo manifests, the start is called "offset"."""
+    """Return the start and duration in a row of a manifest."""
     start = seconds(row.get("start", row.get("offset")), "start")
     return {"start_s": start or 0.0, "duration_s": seconds(row.get("duration"), "duration")}
 

@@ -1,10 +1,9 @@
-"""Locate the recordings in WebDataset tars without extracting them. Member names are never used as paths.
+"""List the recordings in WebDataset tars without extracting them.
 
     speech.tar     a/1.flac  a/1.json  a/1.txt  a/2.flac ...        members; a sample's key ends at the first dot
 
-Listing a tar reads only the headers and the metadata members. Workers later read the recordings by offset and size, in
-any order. Compressed tars do not allow this, so they are rejected. Compression would save little space, because most
-audio files are compressed already.
+Only headers and metadata are read. Workers later read the recordings by offset and size, so compressed tars are
+rejected.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ MAX_HEADER = 1 << 20  # Limits each read by tarfile, because a header can declar
 
 @dataclass
 class _Sample:
-    """Hold consecutive tar members with the same key, which form a WebDataset sample."""
+    """The members of a tar that form a WebDataset sample."""
 
     key: str
     sounds: list[tuple[str, int, int]] = field(default_factory=list)  # name, offset, size
@@ -79,14 +78,14 @@ def _of(sample: _Sample, place: str, shown: str, root: int) -> Iterator[Item | R
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split a member name into key and suffix as WebDataset does, e.g. "a/b.left.flac" into "a/b" and "left.flac"."""
+    """Split a member name into key and suffix, e.g. "a/b.left.flac" into "a/b" and "left.flac"."""
     folder, slash, base = name.rpartition("/")
     stem, _, suffix = base.partition(".")
     return folder + slash + stem, suffix.lower()
 
 
 def _columns(suffix: str, content: bytes) -> dict[str, str]:
-    """Return the metadata in a .txt or .json member of a sample, or an empty dict if there is none."""
+    """Parse the metadata in a .txt or .json member of a sample."""
     text = content.decode("utf-8", "replace").strip()
     if suffix == "txt":
         return {"text": text} if text else {}
@@ -100,10 +99,7 @@ def _columns(suffix: str, content: bytes) -> dict[str, str]:
 
 
 def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Refused]:
-    """Yield (name, offset, size, content) for each member of a tar, and finally a `Refused` if the tar is damaged.
-
-    The size is -1 if the member is not a regular file. The content is empty, except for .txt and .json members.
-    """
+    """Yield the name, offset, size and text of each member of a tar, and finally a `Refused` if the tar is damaged."""
     last = "its beginning"
     try:
         opened = open(file, "rb")  # noqa: SIM115 - the next line's `with` closes it
@@ -147,7 +143,7 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
 
 
 class _Cautious(io.RawIOBase):
-    """Wrap a tar file, and raise an error for reads of more than MAX_HEADER bytes."""
+    """Limit each read from a file to MAX_HEADER bytes."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -165,7 +161,7 @@ class _Cautious(io.RawIOBase):
 
 
 class Window(Span):
-    """Present a tar member as a file that `audio.Reader` can read. Closing the window closes the tar.
+    """Present a member of a tar as a file.
 
     Args:
         file: path of the tar.
@@ -179,6 +175,6 @@ class Window(Span):
         self.name = name
 
     def close(self) -> None:
-        """Close the window and the tar."""
+        """Close the tar."""
         self._raw.close()
         super().close()

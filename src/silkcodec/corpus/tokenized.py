@@ -29,18 +29,14 @@ NAME = re.compile(r"tokens-(\d+)-of-(\d+)\.(parquet|tar)")
 
 
 class Corpus:
-    """Access the rows in a folder of shards. `read` returns an instance of this class.
-
-    Iteration keeps one row group in memory. A corpus supports `corpus[i]` and `len(corpus)`, so it can be used as a
-    map-style dataset in PyTorch. A DataLoader can shuffle it and distribute it to workers. In shuffled order, each
-    access reads a whole row group.
+    """The rows of a corpus. Supports iteration, `corpus[i]` and `len(corpus)`, like a map-style dataset in PyTorch.
 
     Args:
         folder: folder of the shards.
         part, parts: read only every `parts`-th shard, starting with shard `part`. In distributed training, pass the
             rank and the world size.
         partial: accept an unfinished corpus, and read its existing shards.
-        verify: check every row against its checksum. False is slightly faster.
+        verify: check the checksum of every row.
 
     Raises:
         ArgumentError: the folder contains no shards, a shard is missing, or a shard or row is damaged.
@@ -88,10 +84,10 @@ class Corpus:
         raise ArgumentError(f"'{file}' is damaged: it has fewer rows than its footer declares.")
 
     def find(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Return the rows with the given ids, keyed by id. A segmented recording has one id per segment: "a#0", "a#1".
+        """Return the rows with the given ids, keyed by id.
 
         Args:
-            ids: ids of rows.
+            ids: ids of rows. If a recording was split into segments, the ids of its rows are "a#0", "a#1", ...
 
         Raises:
             ArgumentError: an id is not in the corpus.
@@ -147,7 +143,7 @@ def read(folder: str | os.PathLike[str], **options: Any) -> Corpus:
 
 
 def shard_rows(file: str) -> Iterator[Row]:
-    """Yield the rows of a shard after verifying their checksums. Raises ArgumentError if a row is damaged."""
+    """Yield the rows of a shard. Raises ArgumentError if a row is damaged."""
     for group in _groups(file):
         yield from _group(file, group, True)
 
@@ -160,7 +156,7 @@ def _group(file: str, group: int, verify: bool) -> Iterator[Row]:
 
 
 def codec_of(folder: str | os.PathLike[str]) -> str | None:
-    """Return the codec name in a corpus's plan, as accepted by `load`, or None if the folder has no plan."""
+    """Return the name of the codec that encoded a corpus, or None if the folder has no plan."""
     from silkcodec.corpus.plan import read_header
 
     header = read_header(Path(folder))
@@ -184,7 +180,7 @@ def _shards(folder: Path, partial: bool) -> list[str]:
 
 
 def _parquet(file: str) -> Any:
-    """Open a Parquet shard, and check that its footer declares the correct number of rows.
+    """Open a Parquet shard, and check its number of rows.
 
     Raises:
         ArgumentError: the shard is damaged.
@@ -208,7 +204,7 @@ def _shared(opened: Any) -> dict[str, Any]:
 
 
 def _version(shared: dict[str, Any]) -> int:
-    """Return a shard's format version. Raises ValueError if this version of Silk does not support it."""
+    """Return the format version of a shard. Raises ValueError if it is not supported."""
     version = shared["format"]
     if isinstance(version, bool) or version not in range(1, FORMAT + 1):
         raise ValueError(f"its format version must be between 1 and {FORMAT}; got {str(version)[:20]}")
@@ -228,7 +224,7 @@ def _group_rows(file: str) -> list[int]:
 
 
 def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
-    """Yield (format version, row) for each row in a row group of a Parquet shard."""
+    """Yield the format version and the row for each row in a row group of a Parquet shard."""
     opened = _parquet(file)
     with _readable(file):
         shared = _shared(opened)
@@ -244,7 +240,7 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
 
 
 def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
-    """Yield (format version, row) for each row in a tar shard. Member names are never used as paths."""
+    """Yield the format version and the row for each row in a tar shard."""
     try:
         with open(file, "rb") as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
             shared: dict[str, Any] = {}
@@ -267,10 +263,7 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
 
 
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) for each member of a tar. Raises TarError if the tar is truncated or damaged.
-
-    The module `tarfile` mistakes some damaged headers for the end of the tar. This function detects them.
-    """
+    """Yield the name and the content of each member of a tar. Raises TarError if the tar is truncated or damaged."""
     while (member := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.
         content = tar.extractfile(member).read()  # type: ignore[union-attr]

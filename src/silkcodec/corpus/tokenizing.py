@@ -1,4 +1,4 @@
-"""Encode recordings into a corpus of tokens with `tokenize`. To resume an interrupted run, run the same command again.
+"""Encode recordings into a corpus of tokens. An interrupted run is resumed by running it again.
 
 OUT/plan.json plan.jsonl      recordings in each shard (plan.py)
 OUT/tokens-00003-of-00010...  shards (shard.py, rows.py)
@@ -43,19 +43,19 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """Hold the options of `tokenize`.
+    """The options of `tokenize`.
 
     Attributes:
         codec: codec name, as accepted by `load`.
         file_format: "parquet" or "webdataset".
         engine: "local" or "ray".
-        workers: number of processes, each with one thread; None: one per core of this machine.
+        workers: number of processes, each with one thread. None starts one per core.
         shard_items, max_segment_s, provider, allow_outside: see `plan.CorpusSettings`.
-        max_hours: maximum duration of a recording in hours; None: 10, or 1 if the codec needs a whole recording in
-            memory.
-        address: address of a Ray cluster, or "auto"; None: start Ray on this machine.
+        max_hours: maximum duration of a recording in hours. None means 10, or 1 for codecs that need a whole recording
+            in memory.
+        address: address of a Ray cluster, or "auto". None starts Ray on this machine.
         gpus: number of GPUs per Ray worker.
-        root: base folder for the paths in manifests; None: the folder of each manifest.
+        root: base folder for the paths in manifests. None uses the folder of each manifest.
         columns: column names in the manifests, e.g. "path=wav_filename".
         separator, encoding: format of the manifests; see `manifest.Dialect`.
     """
@@ -84,12 +84,12 @@ def tokenize(
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Encode all recordings in the inputs, and write shards of tokens to a folder. Existing shards are kept.
+    """Encode recordings and write their tokens to a folder. Existing shards are kept.
 
     Args:
-        inputs: folders, manifests, tars, datasets or audio files; see sources.py.
+        inputs: folders, manifests, tars, datasets or audio files.
         output: folder that does not exist, is empty, or contains an interrupted run.
-        options: options for the run; None: the defaults.
+        options: options for the run. None uses the defaults.
         progress: progress callback; see `Progress`.
 
     Returns:
@@ -172,7 +172,7 @@ def _check(options: Options) -> None:
 
 
 def _clean(folder: Path) -> None:
-    """Remove the incomplete files of interrupted runs. Call this function only while holding the folder's lock."""
+    """Remove the incomplete files of interrupted runs."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
