@@ -1,19 +1,17 @@
-"""Compute Silk's log-mel spectrogram with NumPy. This module is the reference implementation.
+"""Compute Silk's log-mel spectrogram with NumPy.
 
-Encoding does not use this module, because the exported encoder graph contains the same computation (`nn/mel.py`). The
-module is used to test the graph and to draw spectrograms.
+This is the reference implementation, used for tests and for drawing spectrograms. The exported encoder graph contains
+the same computation.
 
 Column *j* covers 240 samples (10 ms). It is computed from the samples ``[240 j - 304, 240 j + 720)`` with a periodic
-Hann window of 1024 samples. The window ends `LOOKAHEAD` = 480 samples (20 ms) after the column, so the last column of a
-frame also uses the first 20 ms of the next frame:
+Hann window of 1024 samples, so the last column of a frame also uses the first 20 ms of the next frame:
 
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     columns    0   1   2   ...                 38   39
     window 39                       [-------- 1024 ---------]
 
-The spectrum is a magnitude spectrum, not a power spectrum. The mel scale is Slaney's, which is linear below 1 kHz and
-logarithmic above. The filters are triangles of height 1 between 0 and 12 kHz. Mel magnitudes below 1e-5 are raised to
-1e-5 before the natural logarithm is taken.
+The spectrum is a magnitude spectrum. The mel scale is Slaney's. The filters are triangles of height 1 between 0 and
+12 kHz. Mel magnitudes below 1e-5 are raised to 1e-5 before the natural logarithm is taken.
 """
 
 from __future__ import annotations
@@ -91,7 +89,7 @@ def hann(n: int = N_FFT) -> NDArray[np.float32]:
 
 
 def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the log-mel spectrogram of a complete recording, which is padded with zeros to whole 400 ms frames.
+    """Return the log-mel spectrogram of a recording, padded with zeros to whole 400 ms frames.
 
     Args:
         wave: mono samples at 24 kHz, float32 [T].

@@ -1,9 +1,4 @@
-"""Write files atomically: a file appears under its final name only when it is complete.
-
-Silk writes its files with `replacing`, which writes to a hidden file next to the target and renames it at the end. The
-target is therefore never incomplete, even if the process is killed, the disk is full or an error occurs. In these
-cases, the target keeps its old content or is not created.
-"""
+"""Write files atomically: a file appears at its path only when it is complete."""
 
 from __future__ import annotations
 
@@ -21,9 +16,7 @@ from silkcodec.errors import OutputError
 
 
 def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Check that a file can be written, without creating it. Call this before starting a long computation.
-
-    Missing parent folders are not an error, because `replacing` creates them.
+    """Check that a file can be written, without creating it.
 
     Returns:
         The path as a `Path`.
@@ -53,17 +46,17 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
-    """Open a binary file that appears under its final name only if the `with` block ends without an error.
+    """Open a binary file that appears at its path only if the `with` block ends without an error.
 
-    Missing parent folders are created. Devices such as /dev/null are opened directly, because they cannot be replaced.
+    Missing parent folders are created. Devices such as /dev/null are opened directly.
 
     Args:
         path: path of the file.
         overwrite: replace the file if it exists.
-        durable: sync the content and the file name to disk, so that both survive a power failure.
+        durable: flush the file to the disk, so that it survives a power failure.
 
     Raises:
-        OutputError: `check_output` fails, or the file cannot be written, for example because the disk is full.
+        OutputError: the file already exists or cannot be written, for example because the disk is full.
     """
     path = check_output(path, overwrite=overwrite)
     try:
@@ -99,7 +92,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync a folder's entries to disk. Do nothing on Windows, which cannot open folders."""
+    """Flush the entries of a folder to the disk, except on Windows."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -109,7 +102,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def standard_output() -> BinaryIO:
-    """Return standard output as a binary file. A failed write, for example to a closed pipe, raises OutputError.
+    """Return standard output as a binary file. Failed writes raise OutputError.
 
     Raises:
         OutputError: standard output is a terminal.
@@ -122,11 +115,7 @@ def standard_output() -> BinaryIO:
 
 
 class _Guarded(io.RawIOBase):
-    """Wrap a file so that failed writes raise OutputError. Callers can then distinguish them from failed reads.
-
-    The wrapper buffers small writes, such as frames of 48 bytes. Unlike `io.BufferedWriter`, it does not retry a failed
-    write when it is closed.
-    """
+    """Wrap a file, so that failed writes raise OutputError and are not retried when the file is closed."""
 
     BUFFER = 1 << 16  # bytes
 
@@ -136,7 +125,7 @@ class _Guarded(io.RawIOBase):
         self._pending = bytearray()
 
     def write(self, data: Any) -> int:
-        """Write or buffer all of `data`, a bytes-like object, and return its length in bytes."""
+        """Write or buffer `data`, and return its length in bytes."""
         view = memoryview(data).cast("B")
         self._pending += view
         if len(self._pending) >= self.BUFFER:
@@ -157,38 +146,34 @@ class _Guarded(io.RawIOBase):
             raise _cannot_write(self._name, error) from error
 
     def read(self, size: int = -1) -> bytes:
-        """Read back bytes that were written. Some audio writers need this to update the header of a file."""
+        """Read bytes that were written before. Some audio writers need this to update the header of a file."""
         self.flush()
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position in the file, and return the new position."""
+        """Move to a position in the file and return it."""
         self.flush()
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the position in the file, including buffered bytes."""
+        """Return the current position, including buffered bytes."""
         return self._file.tell() + len(self._pending)
 
     def truncate(self, size: int | None = None) -> int:
-        """Truncate the file to `size` bytes and return the new size."""
         self.flush()
         return self._file.truncate(size)
 
     def readable(self) -> bool:
-        """Return whether written bytes can be read back."""
         return self._file.readable()
 
     def writable(self) -> bool:
-        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Return whether the position can be moved: True for files, False for most devices."""
         return self._file.seekable()
 
     def close(self) -> None:
-        """Close the wrapper without flushing, so that a failed write is not retried. `replacing` flushes it first."""
+        """Close the file without writing the buffered bytes."""
         self._pending.clear()
         super().close()
 

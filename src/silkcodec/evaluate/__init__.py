@@ -1,4 +1,4 @@
-"""Measure the quality of codecs: metrics, clips, resumable runs, and reports.
+"""Measure and compare the quality of codecs.
 
     clips.py        files, folders or manifests -> list of Clip
     metrics/        reference and codec output -> metric values
@@ -19,6 +19,5 @@
     report.py       result -> Markdown report
     html/           result -> HTML report
 
-This module imports nothing, because the metrics require the extra `[eval]`. `import silkcodec.evaluate` must work
-without the extra.
+This module imports nothing, so that it can be imported without the extra `[eval]`.
 """

@@ -1,19 +1,12 @@
-"""Align the output of a codec with its reference in time before metrics are computed.
+"""Estimate and remove the delay of a codec's output before metrics are computed.
 
-The codecs in this package return audio without delay, but other programs may delay their output. Metrics that compare
-short windows, e.g. of 25 ms, would then measure the delay instead of the quality. Vocoders and neural codecs do not
-preserve phase, so the correlation of the waveforms can peak one pitch period away from the true delay. This error can
-reach 24 ms. Alignment therefore also uses energy envelopes:
+1. Find the delay that maximizes the correlation of the energy envelopes in 20 bands, with a resolution of 1 ms.
+2. If the correlation of the waveforms is at least 0.5 within 3 ms of that delay, use the delay at which it is highest.
+   Its resolution is one sample.
+3. Otherwise, use the delay from step 1, or 0 if this lowers the correlation of the envelopes by less than 0.003.
 
-1. Find the lag that maximizes the correlation of the envelopes in 20 bands. Its resolution is 1 ms.
-2. If the correlation of the waveforms peaks within 3 ms of that lag and is at least 0.5 at the peak, use the lag of the
-   peak. Its resolution is one sample, so codecs that preserve the waveform are aligned exactly.
-3. Otherwise, use the lag from step 1. If it raises the correlation of the envelopes by less than 0.003 compared with a
-   lag of 0, use 0.
-
-The threshold of 0.003 is based on measurements of Silk and Codec2, whose delays are known. Without a delay, the best
-lag raised the correlation by up to 0.001, by chance. Removing a delay of 5 ms raised it by 0.0003 to 0.01, and removing
-a delay of 10 ms raised it by at least 0.007. Small delays may therefore remain if a codec does not preserve phase.
+Correlating only the waveforms is not reliable, because vocoders and neural codecs do not preserve phase: the estimated
+delay can be wrong by one pitch period. The threshold of 0.003 is based on measurements of Silk and Codec2.
 """
 
 from __future__ import annotations
@@ -38,7 +31,7 @@ ENVELOPE_BANDS = 20  # bands of 200 Hz from 200 Hz to 4.2 kHz, a range that even
 
 @dataclass(frozen=True)
 class Delay:
-    """Describe the delay of a codec's output relative to its reference.
+    """The delay of a codec's output relative to its reference.
 
     Attributes:
         n_samples: delay in samples, positive if the output is late and negative if it is early.
@@ -53,7 +46,7 @@ class Delay:
 
 
 def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: float = MAX_DELAY_S) -> Delay:
-    """Return the delay of a codec's output relative to its reference.
+    """Estimate the delay of a codec's output relative to its reference.
 
     Args:
         reference: samples of the reference, float32 [T1].
@@ -81,7 +74,7 @@ def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: flo
 
 
 def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
-    """Return the delay that maximizes the correlation of the two waveforms, with a resolution of one sample."""
+    """Return the delay that maximizes the correlation of two waveforms."""
     scale = float(np.linalg.norm(reference)) * float(np.linalg.norm(output))
     waveform = _cross_correlation(reference[:, None], output[:, None], n_lags) / max(scale, 1e-30)
     best = int(np.argmax(waveform))
@@ -89,10 +82,7 @@ def _waveform_delay(reference: Wave, output: Wave, n_lags: int) -> Delay:
 
 
 def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
-    """Remove a delay from `output`, and cut or zero-pad the result to `n_samples` samples.
-
-    If the delay is negative, the output is shifted to a later time.
-    """
+    """Remove a delay from `output`, and cut or zero-pad the result to `n_samples` samples."""
     moved = np.zeros(n_samples, dtype=np.float32)
     source = output[max(delay_samples, 0) :]
     start = min(max(-delay_samples, 0), n_samples)
@@ -102,10 +92,7 @@ def shifted(output: Wave, delay_samples: int, n_samples: int) -> Wave:
 
 
 def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags: int) -> NDArray[np.float64]:
-    """Return the cross-correlation of two arrays for lags from -n_lags to n_lags, float64 [2 n_lags + 1].
-
-    Each value is the sum of a[n, column] * b[n + lag, column] over n and column.
-    """
+    """Return the cross-correlation of two arrays, summed over their columns, for lags from -n_lags to n_lags."""
     size = 1 << int(max(len(a), len(b)) + n_lags).bit_length()  # large enough that no searched lag wraps around
     product = np.zeros(size // 2 + 1, dtype=np.complex128)
     for column in range(a.shape[1]):  # one column at a time to save memory
@@ -115,7 +102,7 @@ def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags:
 
 
 def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
-    """Return the magnitude envelopes of a waveform in 20 bands, compressed and centered, float32 [milliseconds, 20]."""
+    """Return the compressed magnitude of a waveform in 20 bands, float32 [milliseconds, 20], without its mean."""
     hop, window = round(ENVELOPE_HOP_S * sample_rate), round(ENVELOPE_WINDOW_S * sample_rate)
     padded = np.pad(wave, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: len(wave) // hop + 1]

@@ -1,4 +1,4 @@
-"""Find clips in files, folders and manifests (see `silkcodec.audio.manifest`).
+"""Find clips in files, folders and manifests.
 
 A filter after the path of a manifest selects some of its rows, e.g. `INDEX.tsv:language=zh*,source=a|b`.
 """
@@ -21,16 +21,14 @@ UNKNOWN_SPEAKERS = {"", "unknown", "unnamed", "n/a", "?"}
 
 @dataclass(frozen=True)
 class Clip:
-    """Describe one recording on which codecs are measured.
+    """A recording on which codecs are measured.
 
     Attributes:
         path: path of the audio file.
-        name: path relative to the input folder, the manifest's folder, or the common folder of all input files. Unlike
-            `path`, it is the same on every machine.
-        columns: values in the clip's manifest row, keyed by column name, e.g. "language", "speaker" or "text". If a
-            split is selected, the columns "speaker_seen" and "language_seen" are added. Their value is "seen" if the
-            speaker or language also occurs in another split, "unknown" if the row does not name the speaker or
-            language, and otherwise "unseen".
+        name: path relative to the input folder, the manifest's folder, or the common folder of all input files.
+        columns: values in the clip's manifest row, keyed by column name. If a split is selected, the columns
+            "speaker_seen" and "language_seen" are added. Their value is "seen" if the speaker or language also occurs
+            in another split, "unknown" if the row does not name it, and otherwise "unseen".
     """
 
     path: Path
@@ -46,16 +44,16 @@ def find_clips(
     seed: int = 0,
     root: str | os.PathLike[str] | None = None,
 ) -> list[Clip]:
-    """Return all clips in the given files, folders and manifests, sorted by name. Folders are searched recursively.
+    """Return all clips in files, folders and manifests, sorted by name. Folders are searched recursively.
 
     Args:
-        inputs: paths of files, folders and manifests. If a split or filter is given for a folder that contains an
-            INDEX.tsv, this manifest is read. A filter follows the path after a colon: `PATH:column=value,...`. A
-            value can contain wildcards, e.g. `zh*`, and alternatives, e.g. `a|b`. Rows must match all conditions.
-        split: value of the manifest column `split`; rows with other values are ignored. None: all rows.
-        limit: maximum number of clips. If there are more, a random sample is returned. None: no limit.
-        seed: random seed for `limit`. The same seed and clips give the same sample.
-        root: folder that the paths in manifests are relative to; None: the manifest's folder.
+        inputs: paths of files, folders and manifests. A filter follows the path of a manifest after a colon:
+            `PATH:column=value,...`. Values can contain wildcards, e.g. `zh*`, and alternatives, e.g. `a|b`. If a split
+            or filter is given for a folder, the INDEX.tsv in this folder is read.
+        split: value of the manifest column `split`. None selects all rows.
+        limit: maximum number of clips. If there are more, a random sample is returned.
+        seed: random seed for `limit`.
+        root: folder that the paths in manifests are relative to. None means the manifest's folder.
 
     Raises:
         ArgumentError: `inputs` is empty, a split or filter is given for an input that is not a manifest, no row
@@ -104,7 +102,7 @@ def find_clips(
 
 
 def filter_of(text: str) -> str:
-    """Return the filter at the end of an input path, with its colon, e.g. `:language=zh*`, or "" if there is none."""
+    """Return the filter at the end of an input path, e.g. `:language=zh*`, or "" if there is none."""
     _, colon, conditions = text.rpartition(":")
     return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
 
@@ -164,11 +162,7 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
 
 
 def _mark_seen(chosen: list[dict[str, str]], rest: list[dict[str, str]]) -> None:
-    """Add the columns speaker_seen and language_seen to the rows in `chosen`.
-
-    A speaker or language is "seen" if it also occurs in `rest`. Languages are compared by their first subtag, so pt_BR
-    is "seen" if pt occurs. Speakers are compared by name only, even if their sources differ.
-    """
+    """Add the columns speaker_seen and language_seen to the rows in `chosen`, by comparison with the rows in `rest`."""
     speakers = {row.get("speaker") or "" for row in rest}
     languages = {_language(row) for row in rest}
     for row in chosen:

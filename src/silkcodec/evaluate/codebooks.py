@@ -1,12 +1,7 @@
-"""Measure how a codec uses its codebooks: the number of used codes, the perplexity and the entropy over all clips.
+"""Measure how a codec uses its codebooks: the number of used codes, the perplexity and the entropy.
 
-The result row of each clip stores one histogram of codes per codebook, so later runs need not encode the clip again. A
-histogram contains only codes that occur, because a codebook of 8^7 entries would otherwise need 2 million counts.
-
-The entropy is the order-0 entropy, estimated from the frequencies of single codes. The estimate cannot exceed
-log2(n_tokens), where n_tokens is the number of measured tokens. The estimate is too low if a codebook is large compared
-with this number. If each code packs several FSQ dimensions, as in Silk (8^7 entries), the statistics of single
-dimensions are more informative; see `statistics`.
+The entropy is estimated from the frequencies of single codes. If a codebook is large compared with the number of
+measured tokens, the estimate is too low. For Silk, the statistics of single FSQ dimensions are more reliable.
 """
 
 from __future__ import annotations
@@ -26,7 +21,7 @@ Counts = tuple[NDArray[np.int64], NDArray[np.int64]]  # codes that occur [U], an
 
 
 def histogram(tokens: Tokens) -> str:
-    """Return the code histograms of all codebooks as one compressed string, which `unpack` decodes."""
+    """Count the codes in each codebook, and return the counts as a compressed string."""
     counted = [np.unique(codes, return_counts=True) for codes in tokens.codes]
     numbers = [np.array([len(codes) for codes, _ in counted])]
     for codes, counts in counted:  # Sorted codes have small differences, which compress well.
@@ -36,7 +31,7 @@ def histogram(tokens: Tokens) -> str:
 
 
 def unpack(text: str, n_codebooks: int) -> list[Counts]:
-    """Return the histogram of each codebook, given a string from `histogram`."""
+    """Decode a string from `histogram` to one histogram per codebook."""
     numbers = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<i8").astype(np.int64)
     found, start = [], n_codebooks
     for n_used in numbers[:n_codebooks]:
@@ -47,7 +42,7 @@ def unpack(text: str, n_codebooks: int) -> list[Counts]:
 
 
 def merged(histograms: Sequence[Counts]) -> Counts:
-    """Return the sum of several histograms of one codebook."""
+    """Add several histograms of one codebook."""
     codes, place = np.unique(np.concatenate([codes for codes, _ in histograms]), return_inverse=True)
     counts = np.zeros(len(codes), np.int64)
     np.add.at(counts, place, np.concatenate([counts for _, counts in histograms]))
@@ -61,25 +56,19 @@ def entropy_bits(counts: NDArray[np.int64]) -> float:
 
 
 def perplexity(codes: NDArray[np.integer[Any]]) -> float:
-    """Return the perplexity of `codes`, int [n], which all belong to one codebook.
-
-    The perplexity is the number of equally frequent codes that would have the same entropy.
-    """
+    """Return the perplexity of codes [n]: the number of equally frequent codes that would have the same entropy."""
     return 2.0 ** entropy_bits(np.unique(codes, return_counts=True)[1])
 
 
 def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the codebook statistics of one codec, computed from the result rows of its clips.
-
-    Rows whose codebook sizes or frame rates differ from those of the first row are skipped.
+    """Compute the codebook statistics of a codec from the rows of its clips.
 
     Returns:
         A dictionary with these keys:
 
         - codebooks: a dictionary {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits} for each codebook.
         - entropy_bits_per_second: entropy times frame rate, summed over codebooks.
-        - dimensions: statistics of the FSQ dimensions, as lists with one value per dimension. This key is present only
-          for Silk.
+        - dimensions: lists with one value per FSQ dimension. This key is present only for Silk.
     """
     first = rows[0]
     sizes, rates = first["codebook_sizes"], first["frame_rates"]
@@ -107,11 +96,7 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _dimensions(totals: Sequence[Counts], dims_per_token: int, frame_rate: float) -> dict[str, Any]:
-    """Return the statistics of Silk's 128 FSQ dimensions, unpacked from the histograms of Silk's codes.
-
-    The sum of the entropies is an upper bound on the entropy of a frame. Unlike the entropy estimated from whole codes,
-    it has little bias, because few frames are enough to estimate the frequencies of 8 levels.
-    """
+    """Compute the statistics of Silk's FSQ dimensions from the histograms of its codes."""
     level_counts = np.zeros((len(totals) * dims_per_token, N_LEVELS), np.int64)
     for k, (codes, counts) in enumerate(totals):
         for place in range(dims_per_token):  # A level is three bits of the code, because 8 = 2^3.

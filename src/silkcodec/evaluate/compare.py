@@ -1,8 +1,4 @@
-"""Implement `silk compare`: encode and decode the same clips with several codecs and measure the output.
-
-Each codec is first loaded in a separate process (description.py). If a codec cannot be used, the result gives the
-reason and the run continues with the remaining codecs.
-"""
+"""Implement `silk compare`: encode and decode the same clips with several codecs, and measure the output."""
 
 from __future__ import annotations
 
@@ -35,19 +31,18 @@ def compare(
 
     Args:
         inputs: audio files, folders, or manifests.
-        codecs: names that `silkcodec.load` accepts, or "original" for the clips themselves. The first codec is
-            compared with each of the others.
+        codecs: codec names, or "original" for the clips themselves. The first codec is compared with all others.
         folder: output folder for the result, the reports and rows.jsonl. If None, nothing is written.
         options: see `RunOptions`.
-        isolate: whether to run the codecs in worker processes and measure their peak memory. A crash then affects only
-            one measurement. If False, all codecs run in this process and `options.jobs` is ignored.
+        isolate: whether to run the codecs in worker processes, so that a crash affects only one measurement. If False,
+            `options.jobs` is ignored and peak memory is not measured.
         progress: callback that receives the number of finished rows, the total, and the name of the latest clip.
 
     Returns:
         The content of `results.json`: settings, rates, means with intervals, differences, groups and missing values.
 
     Raises:
-        ArgumentError: an argument is invalid. Arguments are checked before the first measurement.
+        ArgumentError: an argument is invalid.
         AudioError: an input does not exist, or none of the clips can be read.
         OutputError: `folder` cannot be written or already contains a result.
         SilkError: none of the codecs can be used.
@@ -73,7 +68,7 @@ def compare(
 
 
 def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: bool) -> dict[str, Described]:
-    """Return a description of each codec, keyed by name. Raise an error if a preset is unknown or all codecs fail."""
+    """Describe each codec. Raises an error if a preset is unknown or no codec can be used."""
     threads = max(1, available_cores() // options.processes)
 
     def described_one(name: str) -> Described:
@@ -91,7 +86,7 @@ def _described(names: Sequence[str], clip: Path, options: RunOptions, isolate: b
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Check the codec names before anything is loaded. Presets can only be checked by loading the codec."""
+    """Check the codec names before any codec is loaded."""
     if not all(names) or not set(names) - {ORIGINAL}:
         raise ArgumentError(f"Pass at least one codec, e.g. --codecs silk,opus:6k; got '{','.join(names)}'.")
     known = codec_names()
@@ -103,7 +98,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Return each codec's name in the result. The path of a local folder is shortened to its last component."""
+    """Return the name of each codec in the result. Paths of folders are shortened to their last component."""
     short = {}
     for name in names:
         head, at, source = name.rpartition("@")

@@ -2,8 +2,7 @@
 
     python -m silkcodec.evaluate.description CODEC CLIP ANSWER.json
 
-The command loads the codec, encodes and decodes the first minute of the clip, and writes the fields of `Described` to
-ANSWER.json. The peak memory is that of the whole process, including Python and the libraries that the codec uses.
+The command loads the codec, encodes and decodes the first minute of the clip, and writes a description to ANSWER.json.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ TIMEOUT_S = 900.0
 
 @dataclass(frozen=True)
 class Described:
-    """Describe a codec.
+    """A description of a codec.
 
     Attributes:
         failed: reason why the codec cannot be used; empty if it can be used.
         refused: whether `failed` reports an unknown name or preset.
         codec_id: name of the codec and hash of its weights, as stored in its tokens.
-        layout: name, codebook sizes and frame rates as JSON. The layout distinguishes presets that share weights.
-        quantizer: kind of quantizer, e.g. "RVQ"; None if the codec does not report it.
-        latency_ms: algorithmic latency in milliseconds; None if the codec cannot stream or does not report it.
-        peak_memory_mb: peak memory of the process in MB; None if not measured.
+        layout: name, codebook sizes and frame rates as JSON.
+        quantizer: kind of quantizer, e.g. "RVQ", or None if unknown.
+        latency_ms: algorithmic latency in milliseconds, or None if unknown.
+        peak_memory_mb: peak memory of the process in MB, or None if not measured.
     """
 
     failed: str = ""
@@ -52,19 +51,19 @@ class Described:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return the fields of this description that a result includes."""
+        """Return the fields to include in a result."""
         if self.failed:
             return {"failed": self.failed}
         return {key: getattr(self, key) for key in ("quantizer", "latency_ms", "peak_memory_mb")}
 
 
 def describe(name: str) -> Described:
-    """Load a codec in this process and return its description."""
+    """Load a codec in this process and describe it."""
     return _described(name)[0]
 
 
 def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
-    """Describe a codec in a new process and measure its peak memory. A crash is reported in the field `failed`."""
+    """Describe a codec in a new process and measure its peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         command = [sys.executable, "-m", "silkcodec.evaluate.description", name, os.path.abspath(clip), str(answer)]
@@ -80,10 +79,7 @@ def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
 
 
 def _described(name: str) -> tuple[Described, Codec | None]:
-    """Load a codec and return two values: its description, and the codec (None if it cannot be used).
-
-    The codec encodes 0.1 s of silence, because the resulting tokens contain a hash of its weights.
-    """
+    """Load a codec, and return its description and the codec, or None if it cannot be used."""
     refused = True
     try:
         codec = load(name)
@@ -104,11 +100,7 @@ def _described(name: str) -> tuple[Described, Codec | None]:
 
 
 def main(name: str, clip: str, answer: str) -> None:
-    """Write the description of a codec to the file `answer`.
-
-    The description is written before the clip is encoded, in case the codec crashes, and again afterwards with the peak
-    memory.
-    """
+    """Write the description of a codec to the file `answer`, first without and then with the peak memory."""
     described, codec = _described(name)
     _write(described, answer)
     if codec is None:

@@ -1,9 +1,7 @@
-"""Store the audio of a few clips for the report: the reference and the output of each codec.
+"""Store the audio of a few clips for the report.
 
-    FOLDER/audio/<clip>/reference.flac   the first 10 s of the clip at 24 kHz
-    FOLDER/audio/<clip>/<codec>.flac     the same section of the codec's output, aligned with the reference
-
-Later runs reuse these files, for example when a codec or a metric is added.
+FOLDER/audio/<clip>/reference.flac   the first 10 s of the clip at 24 kHz
+FOLDER/audio/<clip>/<codec>.flac     the same section of the codec's output, aligned with the reference
 """
 
 from __future__ import annotations
@@ -27,13 +25,12 @@ Wave = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Listening:
-    """Hold the audio of one clip for the players of a report.
+    """The audio of one clip for the players of a report.
 
     Attributes:
         clip: name of the clip; see `Clip.name`.
         sample_rate: sample rate in Hz.
-        waves: waveforms keyed by name, float32 [T] each: "reference", followed by the codecs in the order of the
-            report. The waveforms are aligned, have the same length, and keep their original levels.
+        waves: aligned waveforms of equal length, float32 [T] each, keyed by "reference" or codec name.
     """
 
     clip: str
@@ -42,7 +39,7 @@ class Listening:
 
 
 def clip_folder(folder: Path, clip: str) -> Path:
-    """Return the folder for the audio of a clip, given the folder of the run and the name of the clip."""
+    """Return the folder for the audio of a clip."""
     return folder.joinpath("audio", *map(_file_name, PurePosixPath(clip).parts))
 
 
@@ -52,7 +49,7 @@ def audio_file(folder: Path, codec: str) -> Path:
 
 
 def keep(folder: Path, codec: str, wave: Wave) -> None:
-    """Write the first 10 s of a waveform, float32 [T] at 24 kHz, to a codec's file in the folder of a clip.
+    """Write the first 10 s of a codec's output, float32 [T] at 24 kHz, to the folder of a clip.
 
     Raises:
         OutputError: the file cannot be written.
@@ -62,11 +59,11 @@ def keep(folder: Path, codec: str, wave: Wave) -> None:
 
 
 def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
-    """Return the stored audio of clips.
+    """Read the stored audio of clips.
 
     Args:
         folder: folder of the run.
-        chosen: names of the codecs whose output is read, keyed by clip name. Clips without codecs are skipped.
+        chosen: names of the codecs to read, keyed by clip name.
 
     Raises:
         AudioError: a file cannot be read.
@@ -81,6 +78,6 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
 
 
 def _file_name(name: str) -> str:
-    """Convert a name to a file name that is valid on every file system. A changed name is made unique by a digest."""
+    """Convert a name to a unique file name that is valid on every file system."""
     plain = re.sub(r"[^\w.-]", "_", name)[:100]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:6]}"

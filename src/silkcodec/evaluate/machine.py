@@ -1,7 +1,6 @@
 """Describe the machine and its load during a measurement, because measured times depend on both.
 
-This module does not import large libraries, because on Linux the peak memory reported for a child process includes that
-of its parent.
+This module does not import large libraries, because they would increase the measured peak memory.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def conditions() -> dict[str, Any]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of Python, silkcodec and the given packages. Packages that are not installed are skipped."""
+    """Return the versions of Python, silkcodec and the given packages."""
     found = {"python": platform.python_version(), "silkcodec": silkcodec.__version__}
     for name in packages:
         with suppress(PackageNotFoundError):
@@ -40,10 +39,9 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def clocks() -> Clocks:
-    """Return three times in seconds: the wall time, the CPU time of all processes, and the CPU time of this process.
+    """Return the wall time, the CPU time of all processes and the CPU time of this process in seconds.
 
-    The CPU time of all processes is None on systems other than Linux. The CPU time of this process includes that of its
-    children.
+    The CPU time of all processes is None on systems other than Linux.
     """
     own = os.times()
     ours_s = own.user + own.system + own.children_user + own.children_system
@@ -58,7 +56,7 @@ def clocks() -> Clocks:
 
 
 def others_cores(before: Clocks, after: Clocks) -> float | None:
-    """Return the mean number of cores used by other processes between two calls to `clocks`, or None if unknown."""
+    """Return the mean number of cores that other processes used between two calls to `clocks`, or None if unknown."""
     if before[1] is None or after[1] is None:
         return None
     return max(0.0, (after[1] - before[1]) - (after[2] - before[2])) / max(after[0] - before[0], 1e-9)

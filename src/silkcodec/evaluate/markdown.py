@@ -10,12 +10,12 @@ ARROWS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "original": "→ ori
 
 
 def number(value: float | None, n_digits: int) -> str:
-    """Return a number with `n_digits` digits after the decimal point, or a dash for None."""
+    """Format a number with `n_digits` digits after the decimal point, or return a dash for None."""
     return "-" if value is None else f"{value:.{n_digits}f}"
 
 
 def interval(entry: Mapping[str, Any], n_digits: int) -> str:
-    """Return a mean with its 95 % interval, e.g. `2.02 [1.95, 2.10]`, or a dash if there is no mean."""
+    """Format a mean with its 95 % interval, e.g. `2.02 [1.95, 2.10]`, or return a dash if there is no mean."""
     if entry["mean"] is None:
         return "-"
     low, high = number(entry["low"], n_digits), number(entry["high"], n_digits)
@@ -23,20 +23,20 @@ def interval(entry: Mapping[str, Any], n_digits: int) -> str:
 
 
 def digits(metric: str) -> int:
-    """Return the number of digits to show after the decimal point for a metric, given its name."""
+    """Return the number of digits to show after the decimal point for a metric."""
     if metric.endswith("_cents"):
         return 0
     return 1 if metric.endswith(("_db", "_percent")) else 3 if "stoi" in metric else 2
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool | Sequence[bool] = True) -> str:
-    """Return a Markdown table.
+    """Format a Markdown table.
 
     Args:
         header: titles of the columns.
         rows: cells of each row.
-        numeric: whether columns are right-aligned. A single value applies to all columns except the first, which is
-            left-aligned. A sequence contains one value per column.
+        numeric: whether columns are right-aligned, either one value per column or a single value for all columns
+            except the first, which is then left-aligned.
     """
     right = [False, *[numeric] * (len(header) - 1)] if isinstance(numeric, bool) else numeric
     rule = ["---:" if is_right else "---" for is_right in right]

@@ -1,4 +1,4 @@
-"""Measure one codec on one clip and return the result as a row (a dict).
+"""Measure one codec on one clip, and return the result as a row (a dict).
 
     clip -audio.read-> reference [T] at 24 kHz -codec-> tokens -codec-> output -align-> Pair -metrics-> row
 
@@ -28,7 +28,7 @@ WARM_UP_S = 0.5
 
 @dataclass(frozen=True)
 class Task:
-    """Describe one measurement.
+    """A measurement of one codec on one clip.
 
     Attributes:
         clip: clip that serves as the reference.
@@ -36,7 +36,7 @@ class Task:
         source: codec name to pass to `load`, or path of an audio file with the output.
         key: key of the resulting row; see `stored_rows.row_key`.
         metrics: names of the metrics to measure.
-        audio: folder in which to store the reference and the output for listening. If None, they are not stored.
+        audio: folder in which to store the audio for listening. If None, no audio is stored.
     """
 
     clip: Clip
@@ -48,12 +48,12 @@ class Task:
 
 
 class Measurer:
-    """Run measurement tasks. Consecutive tasks for a clip share its waveform and cached values, e.g. its transcript.
+    """Run measurement tasks.
 
     Args:
         metric_names: names of the metrics; see `metrics.find_metrics`.
         models: models of the metrics; see `metrics.find_metrics`.
-        threads: number of CPU threads for Silk; None: Silk's default.
+        threads: number of CPU threads for Silk. None uses Silk's default.
     """
 
     def __init__(self, metric_names: Sequence[str], models: Mapping[str, str], threads: int | None = None) -> None:
@@ -66,7 +66,7 @@ class Measurer:
         self._shared: dict[str, Any] = {}
 
     def __call__(self, task: Task) -> Row:
-        """Run a task and return its row. Errors raised by the codec and the metrics are recorded in the row."""
+        """Run a task and return its row, which also records errors of the codec and the metrics."""
         row: Row = {"key": task.key, "clip": task.clip.name, "codec": task.codec, "columns": task.clip.columns}
         try:
             self._open(task.clip)
@@ -89,7 +89,7 @@ class Measurer:
             self._clip = clip
 
     def _made(self, task: Task) -> tuple[Row, metrics.Wave]:
-        """Return two values: the row's fields that do not depend on metrics, and the output, float32 [T2] at 24 kHz."""
+        """Return the fields of the row that do not depend on metrics, and the output, float32 [T2] at 24 kHz."""
         if isinstance(task.source, Path):
             return {}, audio.read(task.source, RATE)
         codec = self._codec(task.source)
@@ -113,10 +113,7 @@ class Measurer:
         return facts, audio.as_wave(decoded, codec.sample_rate, RATE)
 
     def _codec(self, name: str) -> Codec:
-        """Return the codec with the given name.
-
-        Each codec is loaded once and warmed up, because the first run of a network includes setup time.
-        """
+        """Return a loaded codec. Codecs are run once after loading, because the first run of a network is slow."""
         if name not in self._codecs:
             base = name.partition(":")[0].partition("@")[0]
             is_silk = base not in set(codec_names()) - {"silk"}  # only Silk takes `threads`
@@ -162,5 +159,5 @@ class Measurer:
 
 
 def failure(reason: str) -> Row:
-    """Return the row fields that record a failed measurement: the status and the reason."""
+    """Return the row fields that record a failed measurement."""
     return {"status": "failed", "error": " ".join(reason.split())}

@@ -55,7 +55,7 @@ def failures(result: Result) -> list[str]:
 
 
 def to_markdown(result: Result) -> str:
-    """Return the complete report of a result as Markdown."""
+    """Format a result as a Markdown report."""
     compared = result["kind"] == "silk compare"
     parts = [_heading(result), "\n".join(f"- **{sentence}**" for sentence in failures(result))]
     if compared:
@@ -72,14 +72,14 @@ def to_markdown(result: Result) -> str:
 
 
 def frame_rates(codec: Mapping[str, Any]) -> str:
-    """Format the frame rate of a codec. For a multi-scale codec, return the range of its rates, e.g. `12.0..47.0`."""
+    """Format the frame rate of a codec, or the range of its frame rates, e.g. `12.0..47.0`."""
     slowest = codec.get("frame_rate_hz")
     fastest = max((book["frame_rate_hz"] for book in codec.get("codebooks") or ()), default=slowest)
     return number(slowest, 1) if slowest == fastest else f"{number(slowest, 1)}..{number(fastest, 1)}"
 
 
 def measured(result: Result) -> list[str]:
-    """Return the names of the metrics that were measured, in the order in which the report shows them."""
+    """Return the names of the measured metrics in the order of the report."""
     return [name for name, metric in result["metrics"].items() if "missing" not in metric]
 
 
@@ -90,7 +90,7 @@ def metric_heading(metric: Mapping[str, Any]) -> str:
 
 
 def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
-    """Split metric names into groups of similar size, each of which fits into one table."""
+    """Split metrics into groups of similar size that each fit into one table."""
     n = -(-len(names) // MAX_METRICS_PER_TABLE)
     return [names[part * len(names) // n : (part + 1) * len(names) // n] for part in range(n)]
 
@@ -98,7 +98,7 @@ def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
 def metric_tables(
     result: Result, first: Sequence[str], rows: Sequence[tuple[Sequence[str], Mapping[str, Any]]]
 ) -> list[str]:
-    """Return tables with one column per metric, at most six metrics in each table.
+    """Format tables with one column per metric and at most six metrics each.
 
     Args:
         result: a result of `compare` or `score`.
@@ -284,7 +284,7 @@ def _cost(result: Result) -> str:
 
 
 def reasons(result: Result) -> list[tuple[list[str], list[str], list[str], str]]:
-    """Group missing values by reason. Each returned tuple contains codecs, metrics, clips, and their common reason."""
+    """Group missing values by reason, and return the codecs, the metrics, the clips and the reason of each group."""
     clips: dict[tuple[str, str, str], set[str]] = {}
     for entry in result["left_out"]:
         clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])

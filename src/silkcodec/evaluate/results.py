@@ -22,7 +22,7 @@ def head(kind: str, result_format: int) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Return a JSON value with all floats rounded to six significant digits."""
+    """Round all floats in a JSON value to six significant digits."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
@@ -31,10 +31,7 @@ def rounded(value: Any) -> Any:
 
 
 def to_json(result: Any) -> str:
-    """Return a result as JSON with one record per line.
-
-    If a list contains objects or lists, each item is on its own line. Each member of an object is on its own line,
-    unless the object contains only scalars.
+    """Format a result as JSON with one record per line.
 
     >>> result = {"kind": "k", "means": {"silk": {"n": 2, "mean": 0.5}}, "rows": [{"a": [1, 2]}, {"a": []}]}
     >>> print(to_json(result), end="")

@@ -1,6 +1,4 @@
-"""Measure every candidate (a codec or a folder with its output) on every clip, and write the result and the reports.
-
-`compare.py` and `score.py` define the candidates. Both write:
+"""Measure candidates (codecs or folders with their output) on clips, and write the result and the reports.
 
     FOLDER/rows.jsonl     measurements of each codec on each clip; see stored_rows.py
     FOLDER/audio/         a few clips to listen to; see listening.py
@@ -8,8 +6,7 @@
     FOLDER/report.md      the result as Markdown
     FOLDER/report.html    the result as an HTML page
 
-A run measures only what is missing from rows.jsonl, so an interrupted run can resume. If weights change, or a codec or
-metric is added, only the affected values are measured. If a codec fails, the failure is reported and the run continues.
+A run measures only what is missing from rows.jsonl, so an interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -51,19 +48,19 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Hold the options shared by `compare` and `score`.
+    """The options shared by `compare` and `score`.
 
     Attributes:
-        metric_names: names from `metrics.METRICS`; None: all. Unavailable metrics are reported and skipped.
+        metric_names: names from `metrics.METRICS`. None selects all. Unavailable metrics are reported and skipped.
         models: model names or paths, keyed by model key, e.g. {"whisper": "base"}; see `metrics.find_metrics`.
         split: split of the manifest to measure; see `clips.find_clips`.
         limit: maximum number of clips; see `clips.find_clips`.
         seed: random seed for `limit` and the bootstrap.
-        by: manifest columns to group the means by; None: speaker_seen and language_seen if present.
-        jobs: number of processes; None: one per core. Use 1 to measure speed.
-        listen: number of clips whose audio is stored and included in the report. The first clips by name are used.
+        by: manifest columns to group the means by. None selects speaker_seen and language_seen if present.
+        jobs: number of processes. None starts one per core. Use 1 to measure speed.
+        listen: number of clips whose audio is included in the report.
         overwrite: whether to replace an earlier result and its reports. Stored rows and audio are reused in any case.
-        root: folder that paths in manifests are relative to; None: the manifest's folder.
+        root: folder that paths in manifests are relative to. None means the manifest's folder.
     """
 
     metric_names: Sequence[str] | None = None
@@ -85,12 +82,12 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Represent a codec, or a folder with the output of a codec, in a comparison.
+    """A codec, or a folder with the output of a codec, in a comparison.
 
     Attributes:
         name: name in the result.
         source: codec name to pass to `load`, or the output files keyed by clip name.
-        identity: identifier and layout of the codec; empty for files, which are identified by their content.
+        identity: identifier and layout of the codec; empty for files.
         facts: additional fields of the candidate in the result.
     """
 
@@ -100,11 +97,11 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
-        """Return a task that measures this candidate on a clip. It contains no metrics; the caller adds them.
+        """Return a task that measures this candidate on a clip, without any metrics.
 
         Args:
             clip: the reference clip.
-            content: `content_hash` of the clip.
+            content: hash of the clip's content.
             audio: folder in which to store the audio for listening. If None, no audio is stored.
         """
         if isinstance(self.source, str):
@@ -122,7 +119,7 @@ def conclude(
     folder: str | os.PathLike[str] | None,
     options: RunOptions,
 ) -> Result:
-    """Summarize a run, write the result and its reports to a folder, and return the result.
+    """Summarize a run, and write the result and its reports to a folder.
 
     Args:
         kind: "silk compare" or "silk score".
@@ -164,7 +161,7 @@ def conclude(
 
 
 def write(result: Result, folder: Path, examples: list[listening.Listening], *, overwrite: bool = False) -> None:
-    """Write a result and its reports. report.html is written only if Jinja2 is installed.
+    """Write a result and its reports. report.html requires Jinja2 and is skipped if it is not installed.
 
     Args:
         result: result of a run.
@@ -194,7 +191,7 @@ def _described(metric: metrics.Metric) -> dict[str, Any]:
 def prepare(
     inputs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str] | None, options: RunOptions
 ) -> tuple[list[metrics.Metric], list[Clip]]:
-    """Check the options and the output folder of a run, and return its metrics and its clips.
+    """Check the options and the output folder of a run, and find its metrics and clips.
 
     Args:
         inputs: audio files, folders or manifests.
@@ -240,7 +237,7 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """Measure all candidates on all clips, and reuse the rows that earlier runs stored.
+    """Measure all candidates on all clips, except for rows that earlier runs stored.
 
     Args:
         clips: the reference clips.
@@ -293,7 +290,7 @@ def carry_out(
 
 
 def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isolate: bool) -> Iterator[Row]:
-    """Run tasks, add the number of processes to each row, and yield the row as soon as it is measured."""
+    """Run tasks and yield their rows, with the number of processes added."""
     groups = [list(group) for _, group in groupby(tasks, key=lambda task: task.clip.name)]
     jobs = min(options.processes, len(groups)) if isolate else 1
     rows = (
@@ -306,14 +303,14 @@ def _work(tasks: Sequence[Task], names: Sequence[str], options: RunOptions, isol
 
 
 def _is_kept(file: RowsFile, task: Task) -> bool:
-    """Return whether the audio of a task is already stored and matches the task's codec and clip."""
+    """Return whether the audio of a task is already stored."""
     assert task.audio is not None
     files = [listening.audio_file(task.audio, name) for name in (listening.REFERENCE, task.codec)]
     return file.audio.get((task.clip.name, task.codec)) == task.key and all(map(Path.exists, files))
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error that is raised when a clip's header is read, or None if the header can be read.
+    """Return the error raised when the header of a clip is read, or None if it can be read.
 
     Args:
         clip: clip to check.

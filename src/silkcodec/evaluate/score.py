@@ -2,9 +2,8 @@
 
     silk score speech/ ours=out/ours theirs=out/theirs -o scores
 
-A reconstruction matches the reference that has the same path within its folder, ignoring the suffix: out/ours/ann/1.wav
-matches speech/ann/1.flac. If no paths match and file names are unique in each folder, files are matched by name. Sample
-rates, lengths and delays can differ, because each reconstruction is resampled and aligned before it is measured.
+A reconstruction matches the reference that has the same path in its folder, ignoring the suffix: out/ours/ann/1.wav
+matches speech/ann/1.flac. If no paths match and file names are unique in each folder, files are matched by name.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def score(
         progress: callback that receives the number of finished rows, the total, and the name of the last clip.
 
     Returns:
-        The content of `results.json`. The format is that of a `compare.compare` result without rates and codebooks.
+        The content of `results.json`, as from `compare.compare`, but without rates and codebooks.
 
     Raises:
         ArgumentError: a clip or a reconstruction has no counterpart, or two entries of `degraded` have the same name.
@@ -69,13 +68,16 @@ def score(
 
 
 def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool) -> dict[str, Path]:
-    """Return the paths of the clips' reconstructions, keyed by clip name.
+    """Find the reconstruction of each clip.
 
     Args:
         clips: the reference clips.
         place: folder with reconstructions, or a file if there is only one clip.
         reference: path of the references.
         chosen: whether `clips` contains only some of the references. If so, reconstructions of other clips are ignored.
+
+    Returns:
+        The paths of the reconstructions, keyed by clip name.
 
     Raises:
         ArgumentError: a clip or a reconstruction has no counterpart, or two files differ only in their suffix.
@@ -108,7 +110,7 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
 
 
 def _named(degraded: Sequence[str]) -> dict[str, Path]:
-    """Parse arguments of the form PATH or NAME=PATH, and return the paths keyed by name."""
+    """Parse arguments of the form PATH or NAME=PATH to paths keyed by name."""
     named: dict[str, Path] = {}
     for text in degraded:
         name, equals, path = text.partition("=")

@@ -1,8 +1,7 @@
 """Compute means and their 95 % confidence intervals.
 
-The intervals are percentile bootstrap intervals (Efron, 1979) from 2,000 resamples of the clips, drawn with
-replacement. They show only how much the mean depends on the choice of clips. They treat clips of the same speaker as
-independent.
+The intervals are percentile bootstrap intervals (Efron, 1979) from 2,000 resamples of the clips. Clips of the same
+speaker are treated as independent.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ def bootstrap(
     n_draws: int = N_DRAWS,
     weights: Sequence[float] | Floats | None = None,
 ) -> dict[str, Any]:
-    """Return the mean of values with its 95 % bootstrap interval.
+    """Compute the mean of values and its 95 % bootstrap interval.
 
     Args:
         values: values to average, [n].
-        seed: random seed for drawing the resamples.
+        seed: random seed.
         n_draws: number of resamples.
-        weights: weights of the values, [n]; None: equal weights.
+        weights: weights of the values, [n]. None weights all values equally.
 
     Returns:
         A dictionary with the keys "mean", "low", "high" and "n". The first three values are None if n or the sum of the
@@ -50,7 +49,7 @@ def bootstrap(
 
 
 def percentiles(means: Floats) -> dict[str, float]:
-    """Return the bounds of the 95 % interval as {"low": ..., "high": ...}, given the means of the resamples."""
+    """Return the 95 % interval {"low": ..., "high": ...} from the means of the resamples."""
     low, high = np.percentile(means, [2.5, 97.5])
     return {"low": float(low), "high": float(high)}
 

@@ -1,11 +1,8 @@
-"""Store the rows of a run in `rows.jsonl`, so that the run can resume and later runs can reuse the rows.
+"""Store the rows of a run in `rows.jsonl`, so that later runs can reuse them.
 
-Each line contains measurements of one codec on one clip. The key of a line is a hash of the codec (name, weights,
-layout) and the clip (name, content). Lines with the same key form one row, because a metric that is measured later is
-appended as a new line. For each metric with a model, `measured_with` records the model and the clip's manifest columns.
-If either changes, the metric is measured again.
-
-A line with the status "audio" records that audio was stored for the row with the same key.
+Each line contains measurements of one codec on one clip. Its key is a hash of the codec and the clip. Lines with the
+same key form one row, because metrics that are measured later are appended as new lines. A line with the status "audio"
+records that the audio for the row was stored.
 """
 
 from __future__ import annotations
@@ -32,7 +29,7 @@ def row_key(clip: Clip, content: str, identity: str) -> str:
     """Return the key of a row as 16 hex digits.
 
     Args:
-        clip: the reference clip. Only its name is used.
+        clip: the reference clip.
         content: `content_hash` of the clip.
         identity: identifier and layout of the codec, or the `content_hash` of its output file.
     """
@@ -49,33 +46,26 @@ def content_hash(path: Path) -> str:
 
 
 def metric_identity(metric: Metric, clip: Clip) -> str:
-    """Return a string that changes when the stored value of a metric for a clip becomes invalid.
-
-    The string consists of the metric's name, its model and a hash of the clip's manifest columns. For metrics without a
-    model and without clip weights, it consists only of the name.
-    """
+    """Return a string that changes if a stored value of a metric becomes invalid, e.g. because its model changed."""
     if metric.model_key is None and not metric.weighted_by:
         return metric.name
     return f"{metric.name} {metric.model or 'default'} {_digest(sorted(clip.columns.items()))}"
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:
-    """Return whether a row contains this metric, computed with the same metric model and manifest columns as now."""
+    """Return whether a row contains a valid value of a metric."""
     return row is not None and row["measured_with"].get(metric.name) == metric_identity(metric, clip)
 
 
 def only(row: Row, names: Sequence[str]) -> Row:
-    """Return a copy of a row with only the given metrics."""
+    """Copy a row with only the given metrics."""
     if row["status"] != "ok":
         return row
     return row | {part: {name: value for name, value in row[part].items() if name in names} for part in PER_METRIC}
 
 
 def joined(old: Row | None, new: Row) -> Row:
-    """Merge two rows with the same key. The newer row's metrics take precedence.
-
-    Other fields, such as times, come from the older row.
-    """
+    """Merge two rows with the same key. Metrics come from the newer row, and times from the older row."""
     if old is None or old["status"] != "ok":
         return new
     if new["status"] != "ok":
@@ -87,8 +77,8 @@ class RowsFile:
     """Read rows.jsonl, if it exists, and append new rows to it.
 
     Attributes:
-        rows: successful rows, keyed by row key. Failed rows are omitted, so that they are measured again.
-        audio: keys of the rows whose audio is stored, in a dictionary indexed by (clip, codec).
+        rows: successful rows, keyed by row key.
+        audio: keys of the rows whose audio is stored, keyed by (clip, codec).
     """
 
     def __init__(self, path: Path) -> None:
@@ -112,7 +102,7 @@ class RowsFile:
         self.append({"key": row["key"], "clip": row["clip"], "codec": row["codec"], "status": "audio"})
 
     def append(self, row: Row) -> None:
-        """Append one row to the file.
+        """Append a row to the file.
 
         Raises:
             OutputError: the file cannot be written.

@@ -1,10 +1,7 @@
-"""Compute means over all clips and by group, and paired differences between codecs, with 95 % confidence intervals.
+"""Compute means over clips and paired differences between codecs, with 95 % confidence intervals.
 
-All codecs are compared on the same clips. The mean of a metric includes only clips for which *every* codec has a value.
-Codecs that have no value for the metric on any clip are ignored when the clips are selected. Excluded clips are listed.
-
-The intervals come from a bootstrap over clips (`statistics.bootstrap`) with the same resamples for all codecs. For
-error rates, each clip is weighted by the number of words or characters in its reference transcript.
+The mean of a metric includes only clips for which every codec has a value. Codecs without any value for the metric are
+ignored. For error rates, each clip is weighted by the length of its reference text.
 """
 
 from __future__ import annotations
@@ -27,14 +24,14 @@ def summarize(
     by: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Return the tables of a result: codecs, means, differences, groups and missing values.
+    """Compute the tables of a result: codecs, means, differences, groups and missing values.
 
     Args:
-        rows: rows from `run.py`, one per codec and clip. A codec that cannot be used has no rows.
+        rows: rows from `run.py`, one per codec and clip.
         codecs: fields to include for each codec, keyed by codec name, in the order of the report. The first codec that
             succeeded on at least one clip is compared with each of the others.
         metrics: names of the metrics.
-        by: manifest columns to group by. Rows without a value in a column are excluded from the groups of that column.
+        by: manifest columns to group by.
         seed: random seed of the bootstrap.
     """
     n_clips = len({row["clip"] for row in rows})
@@ -60,13 +57,11 @@ def summarize(
 
 
 class _Paired:
-    """Hold the values of one metric on the clips for which every codec has a value.
-
-    Codecs that have no value on any clip are ignored when the clips are selected.
+    """The values of one metric on the clips for which every codec has a value.
 
     Attributes:
         values: values keyed by codec name, [n] each.
-        weights: weights of the clips, [n], the same for all codecs; None if the metric has no weights.
+        weights: weights of the clips, [n], or None if the metric has no weights.
     """
 
     def __init__(self, rows: Sequence[Row], codecs: Sequence[str], metric: str) -> None:
@@ -111,10 +106,7 @@ def _means(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], s
 
 
 def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return the paired differences between the first codec that succeeded on at least one clip and each other codec.
-
-    A difference is significant if its interval does not include 0.
-    """
+    """Compute the paired differences between the first usable codec and each other codec."""
     usable = {row["codec"] for row in rows if row["status"] == "ok"}
     first = next((codec for codec in codecs if codec in usable), codecs[0])
     compared: dict[str, Any] = {codec: {} for codec in codecs if codec != first}
@@ -126,7 +118,7 @@ def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[s
 
 
 def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str, Any]:
-    """Return the entry of one codec in the result: its description, and rates and speeds from its successful rows."""
+    """Return the description, rates and speeds of one codec."""
     done = [row for row in rows if row["status"] == "ok"]
     rates: dict[str, Any] = {"n_clips": n_clips, "n_failed": n_clips - len(done), **facts}
     if not done:
@@ -153,7 +145,7 @@ def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str
 
 
 def _left_out(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return every missing value with its reason: a failure, or a metric that is undefined for the clip."""
+    """Return the missing values and their reasons."""
     missing = []
     for row in rows:
         entry = {"clip": row["clip"], "codec": row["codec"]}

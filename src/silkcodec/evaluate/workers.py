@@ -1,7 +1,7 @@
-"""Run measurement tasks in worker processes, so that the crash of a codec affects only one row.
+"""Run measurements in worker processes, so that the crash of a codec affects only one row.
 
-Each worker measures one row (one codec on one clip) at a time. If it crashes, this row is marked as failed and a new
-worker is started. All tasks of a clip go to the same worker, so the clip is read only once.
+A row contains the measurements of one codec on one clip. All measurements on a clip run in the same worker, so the clip
+is read only once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from silkcodec.parallel.worker_process import WorkerExited, WorkerProcess
 def measure_here(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str]
 ) -> Iterator[Row]:
-    """Run all tasks in the calling process, and yield one row per task."""
+    """Run all tasks in this process and yield their rows."""
     measurer = Measurer(metric_names, models)
     for group in groups:
         yield from map(measurer, group)
@@ -29,13 +29,13 @@ def measure_here(
 def measure_in_processes(
     groups: Sequence[Sequence[Task]], metric_names: Sequence[str], models: Mapping[str, str], jobs: int
 ) -> Iterator[Row]:
-    """Run all tasks in up to `jobs` worker processes, and yield each row as soon as it is measured.
+    """Run all tasks in worker processes, and yield each row as soon as it is measured.
 
     Args:
         groups: tasks, grouped by clip.
         metric_names: names of the metrics; see `metrics.find_metrics`.
         models: models of the metrics; see `metrics.find_metrics`.
-        jobs: maximum number of workers. Together, the workers use at most one thread per core.
+        jobs: maximum number of workers.
     """
     jobs = min(jobs, len(groups))
     threads = max(1, available_cores() // max(jobs, 1))
@@ -64,7 +64,7 @@ def measure_in_processes(
 
 
 class _MetricWorker:
-    """Manage a worker process and the remaining tasks for its current clip. The first of these tasks is in progress."""
+    """A worker process and the remaining tasks for its current clip."""
 
     def __init__(
         self, metric_names: Sequence[str], models: Mapping[str, str], threads: int, tasks: deque[Task]
@@ -78,7 +78,7 @@ class _MetricWorker:
         self._process.send(self.tasks[0])
 
     def answer(self) -> tuple[Row, bool]:
-        """Wait for the current task. Return two values: its row, and whether the worker process is still running."""
+        """Wait for the current task, and return its row and whether the process is still running."""
         task = self.tasks.popleft()
         try:
             return self._process.receive(), True

@@ -45,7 +45,7 @@ Advance = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Coding:
-    """Represent the result of encoding or decoding a file.
+    """The result of encoding or decoding a file.
 
     Attributes:
         source, target: paths of the input and the output, or "-" for standard input and standard output.
@@ -53,12 +53,12 @@ class Coding:
         n_frames: number of encoded or decoded frames.
         codebook_sizes: size of each codebook. Each frame has one token per codebook.
         file_bytes: size of the .silk file in bytes.
-        wall_s: time in seconds for reading, computing and writing, excluding the time for loading the model.
-        damage: description of the damage in a file that was decoded with `recover`; None if the file is undamaged.
-        level: level of an encoded recording before normalization; None after decoding.
+        wall_s: elapsed time in seconds, excluding the time for loading the model.
+        damage: description of the damage in a file that was decoded with `recover`, or None if it is undamaged.
+        level: level of an encoded recording before normalization, or None after decoding.
         gain: factor by which the decoded audio is multiplied. It differs from 1 if the recording was normalized.
-        n_clipped: number of samples in a decoded file that were clipped to full scale; None after encoding.
-        peak: peak of the decoded audio before rescaling, relative to full scale; None after encoding.
+        n_clipped: number of samples in a decoded file that were clipped to full scale, or None after encoding.
+        peak: peak of the decoded audio before rescaling, or None after encoding. Full scale is 1.
         warning: warning that the channels of an encoded recording cancel each other out, or None.
     """
 
@@ -83,7 +83,7 @@ class Coding:
 
     @property
     def n_tokens(self) -> int:
-        """Return the total number of tokens."""
+        """Return the number of tokens."""
         return self.n_frames * len(self.codebook_sizes)
 
     @property
@@ -99,7 +99,7 @@ class Coding:
 
     @property
     def x_realtime(self) -> float:
-        """Return the seconds of audio processed per second of wall time."""
+        """Return the speed: seconds of audio processed per second of elapsed time."""
         return self.duration_s / max(self.wall_s, 1e-9)
 
 
@@ -125,13 +125,11 @@ def encode_file(
         codec: a loaded Silk codec.
         source: path of the audio file, "-" for standard input, or a binary file.
         target: path of the .silk file, or "-" for standard output.
-        entropy: apply entropy coding, which makes the file smaller.
+        entropy: compress the file with a range coder.
         channel: channel to encode, counted from 0. None averages all channels.
         overwrite: replace the target if it exists.
-        normalize: remove the DC offset and normalize the level before encoding. This reads the source twice. The .silk
-            file stores the gain, and decoding restores the level.
-        opened: callback that is called before the model is loaded. It receives the duration in seconds according to the
-            header of the source.
+        normalize: remove the DC offset and normalize the level before encoding. Decoding restores the level.
+        opened: callback that receives the duration of the source in seconds before encoding starts.
         advance: progress callback that receives the seconds of audio processed since the last call.
 
     Returns:
@@ -179,7 +177,7 @@ def encode_file(
 
 
 def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | None = None) -> Level:
-    """Measure the level of an audio file in bounded memory.
+    """Measure the level of an audio file.
 
     Args:
         source: a path, "-" for standard input, or a binary file.
@@ -199,11 +197,14 @@ def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | No
 
 
 def rereadable(source: Any, stack: ExitStack) -> Any:
-    """Return a source that can be read twice. The content of a pipe is copied to a temporary file.
+    """Copy a pipe to a temporary file, so that it can be read twice. Return other sources unchanged.
 
     Args:
         source: a path, "-" for standard input, or a binary file.
         stack: exit stack that closes the temporary file.
+
+    Returns:
+        A source that can be read twice.
 
     Raises:
         AudioError: the pipe is empty or cannot be copied.
@@ -264,7 +265,7 @@ def decode_file(
 
 
 class Playback:
-    """Decode a .silk file to blocks of samples, in bounded memory.
+    """Decode a .silk file block by block.
 
     Args:
         codec, source, recover, start_s, duration_s: see `decode_file`.
@@ -347,22 +348,22 @@ class Playback:
             )
 
     def _cut(self, wave: Wave, at: int, total: float) -> Wave:
-        """Trim a block to the requested part, and to the end of the recording.
-
-        The block starts at sample `at` of the recording.
-        """
+        """Trim a block, which starts at sample `at`, to the requested part."""
         low, high = self._start - at, min(self._end, total) - at
         part = wave[max(0, low) : max(0, int(min(high, len(wave))))]
         self._n_samples += len(part)
         return part
 
     def coding(self, source: str, target: str, wall_s: float, file: audio.Writer) -> Coding:
-        """Return the result of decoding. Its n_frames includes the frames decoded before the requested part.
+        """Summarize the decoding.
 
         Args:
-            source, target: paths of the input and the output, as stored in the result.
-            wall_s: time for decoding in seconds.
+            source, target: paths of the input and the output, as stored in the summary.
+            wall_s: elapsed time in seconds.
             file: writer of the decoded audio.
+
+        Returns:
+            The summary.
         """
         return Coding(
             source=source,
@@ -386,7 +387,7 @@ class Playback:
 
 
 def _loading_s(codec: Silk, **graphs: bool) -> float:
-    """Load the requested model graphs if they are not loaded yet, and return the elapsed time in seconds."""
+    """Load model graphs if necessary, and return the elapsed time in seconds."""
     started = time.perf_counter()
     codec.prepare(**graphs)
     return time.perf_counter() - started

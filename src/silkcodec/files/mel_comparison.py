@@ -1,7 +1,6 @@
-"""Compute the mel distance and the spectrograms of two recordings of equal length, block by block.
+"""Compute the mel distance and the spectrograms of two recordings, block by block.
 
-The spectrogram of an hour of audio takes 180 MB. To save memory, adjacent columns of 10 ms are averaged, so that
-no more columns are kept than a picture can show.
+To save memory, adjacent columns of the spectrograms are averaged.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _PAST = -(-HISTORY // HOP)  # number of columns kept as history for the next col
 
 
 class MelStream:
-    """Compute the log-mel spectrogram of 24 kHz samples, block by block. A column is float32 [128] and covers 10 ms."""
+    """Compute the log-mel spectrogram of samples at 24 kHz, block by block, with one column [128] per 10 ms."""
 
     def __init__(self) -> None:
         self._buffer = np.zeros(_PAST * HOP, dtype=np.float32)  # starts `_PAST` columns before the next column
@@ -26,13 +25,13 @@ class MelStream:
         self._n_columns = 0
 
     def feed(self, block: Wave) -> Mel:
-        """Add samples, float32 [n], and return the spectrogram columns whose 20 ms look-ahead is now complete."""
+        """Add samples, float32 [n], and return the columns that are ready."""
         self._n_samples += len(block)
         self._buffer = np.concatenate([self._buffer, block])
         return self._take((len(self._buffer) - LOOKAHEAD) // HOP - _PAST)
 
     def flush(self) -> Mel:
-        """End the stream and return the remaining columns. A stream of n samples has ceil(n / 240) columns in total."""
+        """End the stream and return the remaining columns."""
         missing = -(-self._n_samples // HOP) - self._n_columns
         self._buffer = np.pad(self._buffer, (0, HOP + LOOKAHEAD))
         return self._take(missing)
@@ -47,15 +46,11 @@ class MelStream:
 
 
 class Comparison:
-    """Compare an original and a decoded recording block by block. The results are available after `finish`.
+    """Compare an original and a decoded recording block by block.
 
     Args:
         n_samples: length of each recording in samples at 24 kHz.
         width: maximum number of spectrogram columns to keep.
-
-    Attributes:
-        mel_distance: mean absolute difference between the log-mel spectrograms, as in `silk compare`.
-        original, decoded: log-mel spectrograms, float32 [C, 128] with at most `width` columns.
     """
 
     def __init__(self, n_samples: int, width: int) -> None:
@@ -72,7 +67,7 @@ class Comparison:
         self._add(*(stream.feed(block) for stream, block in zip(self._streams, (original, decoded), strict=True)))
 
     def finish(self) -> None:
-        """Mark the end of both recordings, and compute the results."""
+        """Compute the results after the last block."""
         self._add(*(stream.flush() for stream in self._streams))
 
     def _add(self, original: Mel, decoded: Mel) -> None:
@@ -91,12 +86,12 @@ class Comparison:
 
     @property
     def original(self) -> Mel:
-        """Return the original's log-mel spectrogram."""
+        """Return the log-mel spectrogram of the original, float32 [columns, 128]."""
         return self._mean(0)
 
     @property
     def decoded(self) -> Mel:
-        """Return the decoded recording's log-mel spectrogram."""
+        """Return the log-mel spectrogram of the decoded recording, float32 [columns, 128]."""
         return self._mean(1)
 
     def _mean(self, which: int) -> Mel:

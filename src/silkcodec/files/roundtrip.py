@@ -20,12 +20,12 @@ from silkcodec.spec import SILK_SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Roundtrip:
-    """Represent the result of a round trip, i.e. of encoding and decoding a file.
+    """The result of encoding and decoding a file.
 
     Attributes:
         encoding, decoding: results of encoding and decoding.
-        mel_distance: mean absolute difference between the log-mel spectrograms (natural logarithm).
-        picture: path of the picture.
+        mel_distance: mean absolute difference between the log-mel spectrograms.
+        picture: path of the picture with both spectrograms.
     """
 
     encoding: Coding
@@ -91,7 +91,7 @@ def roundtrip_file(
         entropy, channel, overwrite, normalize, opened, advance: see `encode_file`.
 
     Returns:
-        A summary of encoding and decoding, including the mel distance.
+        A summary, including the mel distance.
 
     Raises:
         AudioError: the source cannot be read.

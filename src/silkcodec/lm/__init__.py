@@ -4,8 +4,8 @@
     sequences.py   Flat, Factorised, Heads: Tokens <-> sequences of integers with bos, eos and pad, and optional delays
     text.py        Tokens <-> '<|silk:3:17|>...', for use with a text tokenizer
 
-All conversions are lossless. A sequence contains only whole frames. A recording can end within its last frame, so
-decoders take the number of samples as a separate argument, `n_samples`. This package needs only NumPy.
+All conversions are lossless. A sequence contains only whole frames, so decoders take the number of samples as a
+separate argument.
 
 Letters in shapes: S steps of a sequence, F frames, P tokens in a frame, H heads (digits) of a token.
 """

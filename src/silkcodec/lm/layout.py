@@ -1,20 +1,16 @@
 """Arrange the tokens of each frame in time order for a language model.
 
-A *frame* covers one code of the codec's slowest codebook. Its tokens are sorted by start time. If two tokens start at
-the same time, the one from the lower-numbered codebook comes first. If all codebooks have the same rate, tokens are in
-codebook order. Example for SNAC, whose rates are 1 : 2 : 4:
+A *frame* covers one code of the codec's slowest codebook. Its tokens are sorted by start time, then by codebook.
+Example for SNAC, whose rates are 1 : 2 : 4:
 
     codebook 0   a0                            a0 b0 c0 c1 b1 c2 c3
     codebook 1   b0          b1          ->
     codebook 2   c0    c1    c2    c3
 
-If no codebook has more than 4,096 codes, a token has one *head*, a softmax over all codes. Otherwise, each code is
-split into base-8 digits, least significant digit first, and all codebook sizes must be powers of two. Each digit has a
-head of 8 codes, except that the last head can have 2 or 4 codes. For Silk, these digits are the FSQ levels. A codebook
-of 8^7 codes has seven heads of 8, and a frame has 128 heads. A model predicts the heads of a token in parallel, or
-sequentially with a small module.
+If a codebook has more than 4,096 codes, each code is split into base-8 digits, least significant digit first, with one
+*head* (a softmax) per digit. For Silk, these digits are the FSQ levels. Otherwise, a token has a single head.
 
-Letters: F frames, P tokens in a frame, H heads of a token. Unused heads have one code, 0, so they cost 0 bits.
+Letters in shapes: F frames, P tokens in a frame, H heads of a token. Unused heads have one code, 0.
 """
 
 from __future__ import annotations
@@ -46,7 +42,7 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Layout:
-    """Describe the tokens in a codec's frames, and convert `Tokens` to arrays of codes and back.
+    """The order of the tokens in a codec's frames.
 
     Attributes:
         codec: codec id, as stored in the tokens, e.g. "silk@0a1b2c3d4e5f".
@@ -95,7 +91,7 @@ class Layout:
 
     @classmethod
     def of_codec(cls, codec: Codec, *, dims_per_token: int | None = None) -> Layout:
-        """Return the layout of a codec's tokens, without encoding anything.
+        """Return the layout of a codec's tokens.
 
         Args:
             codec: codec whose tokens the layout describes.
@@ -128,7 +124,7 @@ class Layout:
 
     @property
     def n_tokens(self) -> int:
-        """Return P, the number of tokens in a frame."""
+        """Return the number of tokens in a frame, P."""
         return len(self.codebook_of)
 
     @cached_property
@@ -146,12 +142,12 @@ class Layout:
 
     @property
     def raw_bits_per_frame(self) -> float:
-        """Return the number of bits in a frame if all codes are equally likely: the sum of log2 of `token_sizes`."""
+        """Return the number of bits in a frame if all codes are equally likely."""
         return float(np.log2(self.token_sizes).sum())
 
     @property
     def raw_bits_per_second(self) -> float:
-        """Return the bit rate of the tokens in bit/s if all codes are equally likely."""
+        """Return the bit rate in bit/s if all codes are equally likely."""
         return self.frame_rate * float(np.log2(self.head_sizes).sum())
 
     def codes(self, tokens: Tokens) -> Codes:
@@ -232,7 +228,7 @@ class Layout:
         return joined
 
     def tokens(self, codes: ArrayLike, n_samples: int | None = None) -> Tokens:
-        """Convert codes to Tokens. This is the inverse of `codes`. To convert digits, call `join` first.
+        """Convert codes to Tokens. This is the inverse of `codes`.
 
         Args:
             codes: integers [F, P] in time order.
@@ -253,7 +249,7 @@ class Layout:
         return Tokens(streams, self.codebook_sizes, self.frame_rates, self.sample_rate, n_samples, self.codec)
 
     def _checked(self, values: ArrayLike, what: str, shape: tuple[int, ...], sizes: NDArray[Any]) -> Codes:
-        """Check the shape and range of integers [F, *shape], and return them as int64. May raise TokensError."""
+        """Check the shape and range of integers [F, *shape], and return them as int64."""
         array = np.asarray(values)
         if array.ndim != 1 + len(shape) or array.shape[1:] != shape or array.dtype.kind not in "iu":
             wanted = ", ".join(map(str, shape))
@@ -268,7 +264,7 @@ class Layout:
 
 
 def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the sizes of each codebook's heads (softmaxes). Their product is the size of the codebook.
+    """Return the sizes of the heads (softmaxes) of each codebook. Their product is the size of the codebook.
 
     Args:
         codebook_sizes: number of codes in each codebook.
@@ -294,7 +290,7 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def _ratios(frame_rates: Sequence[float]) -> list[int] | None:
-    """Return each frame rate as a multiple of the slowest one, or None if not all multiples are whole numbers."""
+    """Return each frame rate as a multiple of the slowest one, or None if a multiple is not a whole number."""
     slowest = min(frame_rates)
     ratios = [round(rate / slowest) for rate in frame_rates]
     pairs = zip(ratios, frame_rates, strict=True)

@@ -13,8 +13,7 @@ There are three formats, drawn here for a codec with 2 tokens per frame (a0 b0 |
                  delayed, so that a token can be       bos a0 a1 a2 eos pad                 delays (0, 1)
                  predicted from tokens in its frame    bos bos b0 b1 b2 eos
 
-All formats have `encode(tokens)` and `decode(integers, n_samples)`. `decode` also reads sequences sampled from a
-model, with or without a bos, up to the first eos or pad. The drawings are transposed: in the arrays, rows are steps.
+The drawings are transposed: in the arrays, rows are steps. `decode` ignores everything after the first eos or pad.
 """
 
 from __future__ import annotations
@@ -34,17 +33,16 @@ Ids = NDArray[np.int64]
 
 
 class Flat:
-    """Convert tokens to a sequence of ids from one vocabulary, which can be placed after a text model's vocabulary.
+    """Convert tokens to a sequence of ids from one vocabulary.
 
         offset     +0   +1   +2   +3 ...                +3 + size of codebook 0 ...
         text ids   bos  eos  pad  codes of codebook 0   codes of codebook 1          ... size
 
     Args:
-        layout: layout of the tokens. Silk's default grouping needs 37,748,803 ids. Groups of 4 dimensions need 131,075
-            ids, and groups of 2 need 4,099: `Layout.of_codec(silk, dims_per_token=2)`.
+        layout: layout of the tokens. Silk's default grouping needs 37,748,803 ids. Groups of 2 dimensions need 4,099
+            ids: `Layout.of_codec(silk, dims_per_token=2)`.
         offset: number of ids already in use, e.g. the size of the text vocabulary.
-        shared: let all codebooks share the ids of the largest one. A token's position in the frame then
-            determines its codebook. By default, every codebook has its own ids.
+        shared: let all codebooks share the ids of the largest one.
 
     Attributes:
         bos, eos, pad: the special ids.
@@ -70,7 +68,7 @@ class Flat:
         self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # first ids, [P]
 
     def allowed(self, step: int) -> slice:
-        """Return the slice of the ids that are valid at a step. Sample only from the logits of these ids.
+        """Return the range of ids that are valid at a step.
 
         Args:
             step: index of the step, counted from 0 after the bos.
@@ -101,7 +99,7 @@ class Flat:
         Args:
             ids: integers [S], with or without a bos. Only the ids before the first eos or pad are read.
             n_samples: length of the audio in samples. None means the total length of all frames.
-            cut: drop an incomplete last frame, e.g. when a model has reached its maximum number of steps.
+            cut: drop an incomplete last frame instead of raising an error.
 
         Returns:
             The tokens.
@@ -117,9 +115,6 @@ class Flat:
 
 class Factorised:
     """Convert each token to one step of a sequence, with one head per digit.
-
-    A token has a single head if no codebook has more than 4,096 codes. Silk has 19 steps per frame. The first 18 have
-    seven FSQ levels each. The last has two levels, and its other heads are always 0.
 
     Args:
         layout: layout of the tokens.
@@ -155,8 +150,6 @@ class Factorised:
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None, cut: bool = False) -> Tokens:
         """Convert steps to Tokens. This is the inverse of `encode`.
 
-        If any head of a step has a special code, the other heads of the step are ignored.
-
         Args:
             steps: integers [S, H], with or without a bos. Only the steps before the first eos or pad are read.
             n_samples: length of the audio in samples. None means the total length of all frames.
@@ -176,14 +169,13 @@ class Factorised:
 
 
 class Heads:
-    """Convert each frame to one step of a sequence, with a head per token or per digit, and optionally with delays.
+    """Convert each frame to one step of a sequence, with one head per token or per digit.
 
     Args:
         layout: layout of the tokens.
         delays: delay of each of the P tokens in steps. None means no delay. The delay pattern of MusicGen
             (Copet et al., 2023, https://arxiv.org/abs/2306.05284) is `range(P)`.
-        digits: split each token into its digits, as `Factorised` does. For Silk, steps then have the shape
-            [S, 19, 7] instead of [S, 19].
+        digits: split each token into its digits, as `Factorised` does.
 
     Attributes:
         sizes: number of codes for each head, int64 [P], or [P, H] if `digits` is set.
@@ -222,10 +214,9 @@ class Heads:
     def decode(self, steps: ArrayLike, *, n_samples: int | None = None) -> Tokens:
         """Convert steps to Tokens. This is the inverse of `encode`.
 
-        After the delays are undone, a recording ends at the first step with an eos or pad in any column.
-
         Args:
-            steps: integers [S, P], or [S, P, H] if `digits` is set. A bos is optional.
+            steps: integers [S, P], or [S, P, H] if `digits` is set. A bos is optional. After the delays are undone,
+                only the steps before the first eos or pad are read.
             n_samples: length of the audio in samples. None means the total length of all frames.
 
         Returns:
@@ -269,7 +260,7 @@ def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, 
 
 
 def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
-    """Undo `delay`. The fill values are dropped.
+    """Undo `delay`.
 
     Args:
         rows: integers [S, C, ...] with delayed columns.
@@ -293,15 +284,14 @@ def undelay(rows: ArrayLike, delays: Sequence[int] | None = None) -> Ids:
 
 
 def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """Combine sequences of different lengths into one padded array, and return the array and a mask.
+    """Combine sequences of different lengths into one padded array.
 
     Args:
         sequences: integer arrays [S_i, ...] whose shapes differ only in the first dimension.
         fill: value of the padding.
 
     Returns:
-        Two values: the padded array, int64 [B, S, ...], and the mask, bool [B, S]. The mask is True for real steps and
-        False for padding.
+        Two values: the padded array, int64 [B, S, ...], and a mask, bool [B, S], which is False for padding.
     """
     lengths = np.array([len(sequence) for sequence in sequences])
     batch = np.full((len(sequences), lengths.max(), *sequences[0].shape[1:]), fill, dtype=np.int64)
@@ -311,13 +301,13 @@ def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
 
 
 def _framed(rows: Ids, bos: int | None, eos: int | None) -> Ids:
-    """Add a row of bos codes before the rows and a row of eos codes after them. A code of None adds no row."""
+    """Add a row of bos codes at the start and a row of eos codes at the end, unless the code is None."""
     special = [None if code is None else np.full((1, *rows.shape[1:]), code, dtype=np.int64) for code in (bos, eos)]
     return np.concatenate([part for part in (special[0], rows, special[1]) if part is not None])
 
 
 def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slice:
-    """Return the slice of steps between an optional bos and the first eos or pad. Raises TokensError if it is empty."""
+    """Return the slice between an optional bos and the first eos or pad. Raises TokensError if it is empty."""
     first = int(len(rows) > 0 and starts[0])
     stop = int(np.argmax(ends)) if ends.any() else len(rows)
     if starts[first:stop].any():
@@ -329,7 +319,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
 
 
 def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
-    """Return the steps that form whole frames. Raises TokensError if a frame is incomplete and `cut` is False."""
+    """Drop an incomplete last frame if `cut` is True, or raise TokensError."""
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):
         raise TokensError(

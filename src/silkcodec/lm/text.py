@@ -3,12 +3,8 @@
     <|silk:0:17|><|silk:1:1804|>...<|silk:18:5|> <|silk:0:9|>...<|silk:18:60|> <|silk:end:21600|>
     '-------- frame 0, in time order --------'   '----- frame 1 -----'        '-- n_samples --'
 
-If Silk tokens are regrouped, the strings include the group size: '<|silk/4:31:4095|>'. The end string contains the
-number of samples in the recording. Without it, a recording has the total length of all frames.
-
-`strings` yields the strings of all codes. If the tokenizer has a token for each string, an audio token is one text
-token. Silk's default grouping requires too many strings for a tokenizer. Groups of 2 dimensions require 4,096 strings,
-and groups of 4 require 131,072.
+If Silk tokens are regrouped, the strings include the group size: '<|silk/4:31:4095|>'. Silk's default grouping requires
+too many strings for a tokenizer. Groups of 2 dimensions require 4,096 strings, and groups of 4 require 131,072.
 """
 
 from __future__ import annotations
@@ -47,7 +43,7 @@ def to_text(tokens: Tokens, *, end: bool = True) -> str:
 
 
 def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
-    """Convert text to Tokens. This is the inverse of `to_text`. Spaces between the strings are ignored.
+    """Convert text to Tokens. This is the inverse of `to_text`.
 
     Args:
         text: text with the tokens of one recording.
@@ -73,7 +69,7 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
 
 
 def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Tokens]:
-    """Split text with words and speech tokens, e.g. the output of a language model, into strings and Tokens.
+    """Split text with words and speech tokens into strings and Tokens.
 
     Args:
         text: text with words and the tokens of any number of recordings.
@@ -132,9 +128,7 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
 
 
 def strings(layout: Layout) -> Iterator[str]:
-    """Yield the strings of all codes in codebook order, for `tokenizer.add_tokens(list(strings(layout)))`.
-
-    Alternatively, `Flat(layout, offset=len(tokenizer))` converts the same codes to ids without text.
+    """Yield the strings of all codes, for `tokenizer.add_tokens(list(strings(layout)))`.
 
     Args:
         layout: layout of the tokens.
@@ -148,7 +142,7 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return the codec name that token strings contain, e.g. "silk", or "silk/4" for groups of 4 dimensions.
+    """Return the codec name in the strings of tokens, e.g. "silk", or "silk/4" for groups of 4 dimensions.
 
     Args:
         layout: layout of the tokens.

@@ -1,8 +1,6 @@
 """Count the processor cores that this process can use.
 
-The count takes the affinity mask and the CPU quota of the process's control groups into account. In a container that
-was started with `docker run --cpus 2`, the system still reports all cores of the host. If a process uses more CPU time
-than its quota, the kernel suspends all its threads until the next period begins.
+The count respects the affinity mask and the CPU quota of control groups, e.g. `docker run --cpus 2`.
 """
 
 from __future__ import annotations
@@ -23,11 +21,7 @@ def available_cores() -> int:
 
 
 def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
-    """Return the lowest CPU quota, in cores, among this process's control groups, or infinity if none has a quota.
-
-    Both versions of control groups are supported. Version 2 stores the quota in cpu.max, and version 1 in
-    cpu.cfs_quota_us and cpu.cfs_period_us.
-    """
+    """Return the lowest CPU quota, in cores, among this process's control groups, or infinity if none has a quota."""
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):  # not Linux, or /proc is not mounted
@@ -45,10 +39,7 @@ def cpu_quota(groups: Path = GROUPS, mount: Path = MOUNT) -> float:
 
 
 def _up(mount: Path, path: str) -> Iterator[Path]:
-    """Yield the folders of a control group and of its parents, up to the mount point.
-
-    The mount point is included because a container may mount its own control group there.
-    """
+    """Yield the folders of a control group and of its parents, up to the mount point."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     for n in range(len(parts), -1, -1):
         yield mount.joinpath(*parts[:n])
@@ -62,7 +53,7 @@ def _words(file: Path) -> list[str]:
 
 
 def _ratio(words: list[str]) -> float:
-    """Return a quota divided by its period, both in microseconds. A quota of "max" or -1 counts as infinite."""
+    """Divide a quota by its period. A quota of "max" or -1 counts as infinite."""
     if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0 or int(words[0]) == 0:
         return math.inf
     return int(words[0]) / int(words[1])

@@ -1,8 +1,4 @@
-"""Pickle codecs by storing only the arguments of their constructors.
-
-Sessions, locks and C libraries cannot be pickled, so unpickling loads the codec again. This allows passing codecs to
-processes that are started with `spawn` or `forkserver`, e.g. in a `Pool` or a `DataLoader`.
-"""
+"""Pickle codecs by storing only the arguments of their constructors. Unpickling loads the codec again."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ def recipe(codec: Any, **arguments: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
-    """Construct a codec from its type and the arguments of its constructor.
+    """Create a codec from its class and the arguments of the constructor.
 
     Raises:
         WeightsError: the weights changed after the codec was pickled.
@@ -38,10 +34,7 @@ def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
 
 
 def absolute(folder: str | os.PathLike[str] | None) -> str | None:
-    """Return the absolute path of a folder, because processes can have different working directories.
-
-    Other values, such as names of repositories, are returned unchanged.
-    """
+    """Return the absolute path of a folder, or return other values unchanged."""
     if folder is None:
         return None
     expanded = os.path.expanduser(folder)

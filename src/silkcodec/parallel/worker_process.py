@@ -1,12 +1,10 @@
-"""Run tasks in a worker process. The leader, which starts the worker, is not affected if the worker crashes.
+"""Run tasks in a worker process, so that a crash does not affect the main process.
 
-    leader                                     worker
+    main process                               worker
     WorkerProcess(serve, *arguments)   --->    serve(tasks, *arguments), which loops over tasks.recv(), tasks.send()
     send(task), receive() -> answer
 
-Workers are spawned, not forked, because a forked process gets unusable copies of a model's thread pools. The output of
-a worker goes to standard error, so that a third-party library cannot corrupt standard output. Workers ignore Ctrl-C,
-which the leader handles.
+Workers are spawned, because a forked process gets unusable copies of a model's thread pools.
 """
 
 from __future__ import annotations
@@ -27,11 +25,11 @@ EXIT_TIMEOUT_S = 5.0  # time that a process has to exit by itself, and then agai
 
 
 class WorkerExited(Exception):
-    """Raised when a worker process has exited unexpectedly. The message gives the reason; see `reason_of`."""
+    """Raised when a worker process has exited unexpectedly."""
 
 
 class WorkerProcess:
-    """Start a worker process and exchange tasks and answers with it.
+    """Start a worker process, and exchange tasks and answers with it.
 
     Args:
         serve: function that runs in the worker. Its arguments are the worker's end of the pipe and `arguments`. It must
@@ -39,8 +37,7 @@ class WorkerProcess:
         arguments: additional arguments for `serve`.
 
     Attributes:
-        connection: this process's end of the pipe. To wait for several workers, pass their connections to
-            `multiprocessing.connection.wait`.
+        connection: this process's end of the pipe, e.g. for `multiprocessing.connection.wait`.
     """
 
     def __init__(self, serve: Callable[..., None], *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""Format an evaluation result as one self-contained HTML page with tables, audio, images and scripts.
+"""Format an evaluation result as one self-contained HTML page.
 
     columns.py    builds the columns of the table and marks the best cells
     numbers.py    formats text and numbers for the templates
@@ -12,9 +12,8 @@
     mixer.js      plays the clips; the page of `silk explain` uses it too
     plot.js       plots quality against rate
 
-The templates escape all values. In addition, the page's Content-Security-Policy lists the hashes of its scripts and
-blocks all others, such as a script in the name of a clip. Without JavaScript, the page still shows its tables and plays
-its audio.
+The templates escape all values, and a Content-Security-Policy blocks other scripts. Without JavaScript, the page still
+shows its tables and plays its audio.
 """
 
 from __future__ import annotations
@@ -54,21 +53,21 @@ _TITLES = {
 
 
 class _Compact(Extension):
-    """Remove line breaks between tags in a template, because browsers would show them as spaces."""
+    """Remove line breaks between the tags of a template, which browsers would show as spaces."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         return re.sub(r"(?<=[>}])\n\s*|\n\s*(?=<|{[%#])", "", source)
 
 
 def to_html(result: Result, listening: Sequence[Listening]) -> str:
-    """Return the report as one self-contained HTML file.
+    """Format a result as a self-contained HTML page.
 
     Args:
         result: result of `silk compare` or `silk score`, i.e. the content of results.json.
         listening: audio of the clips to embed. If empty, the page has no players.
 
     Returns:
-        The HTML text. Every 10 s of embedded audio adds about 0.4 MB per codec.
+        The HTML text.
     """
     environment = Environment(
         autoescape=True, extensions=[_Compact], loader=PackageLoader("silkcodec.evaluate.html", ".")
@@ -131,7 +130,7 @@ def _asset(name: str) -> str:
 
 
 def _script(name: str) -> str:
-    """Return the code of a script. mixer.js is prepended to player.js, because an inline script cannot import it."""
+    """Return the code of a script. player.js includes mixer.js, because inline scripts cannot import files."""
     if name != "player.js":
         return _asset(name)
     return re.sub(r"^export ", "", _asset("mixer.js"), flags=re.MULTILINE) + _asset(name)

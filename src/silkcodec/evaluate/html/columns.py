@@ -1,4 +1,4 @@
-"""Build the columns of the results table, one for each rate, metric and cost, and mark the best cells."""
+"""Build the columns of the results table and mark the best cells."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _MEASURED: tuple[tuple[str, str, str, str, str, int | None, str], ...] = (
 
 @dataclass(frozen=True)
 class Cell:
-    """Hold one value of the results table (None: missing) and the bounds of its interval (None: no interval)."""
+    """A value in the results table and the bounds of its interval. Missing numbers are None."""
 
     value: float | None
     low: float | None = None
@@ -71,9 +71,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """Represent a column of the results table with one cell per codec.
+    """A column of the results table.
 
-    `missing` is set if the metric was not measured. It states the reason and how to enable the metric.
+    `missing` states why a metric was not measured and how to enable it.
     """
 
     key: str
@@ -90,14 +90,11 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Return the tooltip of the column: its description and which values are better."""
+        """Return the tooltip of the column."""
         return " ".join(text for text in (self.what, DIRECTIONS.get(self.better)) if text)
 
     def at(self, value: float | None) -> str:
-        """Return the horizontal position of a value, "4.0%" to "96.0%", in the small plot of its table cell.
-
-        The scale is the same for the whole column and covers all of its intervals.
-        """
+        """Return the horizontal position of a value in the plot of its table cell, from "4.0%" to "96.0%"."""
         bottom = min(cell.low for cell in self.cells.values() if cell.low is not None)
         width = (max(cell.high for cell in self.cells.values() if cell.high is not None) - bottom) or 1.0
         return f"{4 + 92 * ((value or 0.0) - bottom) / width:.1f}%"
@@ -106,7 +103,7 @@ class Column:
         """Return the CSS class for the difference between the first codec and another one.
 
         The class is "same" (not significant), "ahead" (the first codec is better), "behind" (the first codec is
-        worse), or "different" (significant, but the sign does not show which codec is better).
+        worse), or "different" (significant, but it is unknown which codec is better).
         """
         if difference["low"] <= 0 <= difference["high"]:
             return "same"
@@ -115,7 +112,7 @@ class Column:
         return "ahead" if (difference["mean"] > 0) == (self.better == "higher") else "behind"
 
     def spelled(self, first: str, name: str) -> str | None:
-        """Return the difference between the codecs `first` and `name` as text, or None if it is unknown."""
+        """Format the difference between two codecs, or return None if it is unknown."""
         entry = self.cells[name].difference
         if entry is None:
             return None
@@ -124,10 +121,7 @@ class Column:
 
 
 def columns(result: Result) -> list[Column]:
-    """Return the columns of the results table: rates, measured metrics, metrics that were not measured, and costs.
-
-    Columns for rates and costs are omitted if they have no values.
-    """
+    """Return the columns of the results table. Columns for rates and costs are omitted if they have no values."""
     measured = [_measured(result, *described) for described in _MEASURED]
     there = [column for column in measured if any(cell.value is not None for cell in column.cells.values())]
     metrics = [_metric(result, key) for key in result["metrics"]]
@@ -150,7 +144,7 @@ def first(result: Result) -> str:
 
 
 def number(value: float, n_digits: int | None) -> str:
-    """Format a number, e.g. `1,234` or `47.5`, with a typographic minus sign. Zero has no sign."""
+    """Format a number, e.g. `1,234` or `47.5`."""
     text = f"{value:,.2f}".rstrip("0").rstrip(".") if n_digits is None else f"{value:,.{n_digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
@@ -158,7 +152,7 @@ def number(value: float, n_digits: int | None) -> str:
 
 
 def signed(value: float, n_digits: int | None) -> str:
-    """Format a difference with a plus or minus sign."""
+    """Format a number with a plus or minus sign."""
     text = number(value, n_digits)
     return f"+{text}" if value > 0 and any(c in "123456789" for c in text) else text
 
@@ -187,10 +181,10 @@ def _metric(result: Result, key: str) -> Column:
 
 
 def _with_best(column: Column, first: str) -> Column:
-    """Mark the best cell and the cells that do not differ significantly from it, unless all cells are tied.
+    """Mark the best cell and the cells that do not differ significantly from it.
 
-    The first codec is tied with another codec if the interval of their paired difference includes 0. Any other two
-    codecs are tied if their intervals overlap. Without intervals, codecs are tied if their displayed values are equal.
+    Differences from the first codec are significant if their interval excludes 0. Differences between two other codecs
+    are significant if the intervals of their values do not overlap.
     """
     known = {name: cell for name, cell in column.cells.items() if cell.value is not None}
     if column.better in ("", "original") or len(known) < 2:

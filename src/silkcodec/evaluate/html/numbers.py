@@ -12,7 +12,7 @@ __all__ = ["about", "bits_per_s", "composition", "few_tokens", "log2", "span", "
 
 
 def about(rates: dict[str, Any]) -> str:
-    """Return the text to show below a codec's name: its quantizer and, if it failed on some clips, how many."""
+    """Return the text below a codec's name: its quantizer and the number of clips on which it failed."""
     if rates.get("failed"):
         return "could not be used"
     failed = f"failed on {rates['n_failed']} of {rates['n_clips']}" if rates.get("n_failed") else ""
@@ -26,10 +26,7 @@ def rated(result: Result) -> list[str]:
 
 
 def composition(rates: dict[str, Any]) -> str:
-    """Return the frame rate times the number of codebooks, e.g. `2.5 Hz x 19`.
-
-    For a multi-scale codec, return the frame rate of each codebook instead, e.g. `12 + 23 + 47 Hz`.
-    """
+    """Format the frame rates and the number of codebooks, e.g. `2.5 Hz x 19` or `12 + 23 + 47 Hz`."""
     books = rates.get("codebooks") or []
     hertz = [book["frame_rate_hz"] for book in books] or [rates["frame_rate_hz"]]
     if len(set(hertz)) > 1:
@@ -39,7 +36,7 @@ def composition(rates: dict[str, Any]) -> str:
 
 
 def bits_per_s(books: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return two values in bits per second: the entropy summed over codebooks, and its maximum."""
+    """Return the entropy of all codebooks and its maximum, both in bits per second."""
     measured = sum(book["entropy_bits"] * book["frame_rate_hz"] for book in books)
     return measured, sum(log2(book["size"]) * book["frame_rate_hz"] for book in books)
 
@@ -50,24 +47,21 @@ def few_tokens(books: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def used(books: list[dict[str, Any]]) -> str:
-    """Return the lowest and the highest share of used entries among the codebooks, e.g. `0.4 to 32.8 %`.
-
-    Shares below 0.05 % are shown as `<0.1`.
-    """
+    """Format the lowest and the highest share of used entries among codebooks, e.g. `0.4 to 32.8 %`."""
     shares = [book["n_used"] / book["size"] for book in books]
     least, most = (f"{100 * share:.1f}" if share >= 0.0005 else "<0.1" for share in (min(shares), max(shares)))
     return f"{least} %" if least == most else f"{least} to {most} %"
 
 
 def span(values: Iterable[float], n_digits: int | None) -> str:
-    """Return the range of the values as text, e.g. `1.5 to 7.2`."""
+    """Format the range of some values, e.g. `1.5 to 7.2`."""
     known = list(values)
     low, high = number(min(known), n_digits), number(max(known), n_digits)
     return low if low == high else f"{low} to {high}"
 
 
 def n_measured(result: Result, key: str, codecs: Iterable[str]) -> int:
-    """Return how many of the given codecs have a value for the metric `key`."""
+    """Return the number of codecs that have a value for the metric `key`."""
     return sum((result["means"].get(name, {}).get(key) or {}).get("mean") is not None for name in codecs)
 
 
@@ -78,7 +72,7 @@ def is_plottable(result: Result) -> bool:
 
 
 def lengths(result: Result) -> list[tuple[str, float, float]]:
-    """Return the name, the largest delay in ms and the largest length error in samples of each measured codec."""
+    """Return the name, the largest delay in ms and the largest length error in samples of each codec."""
     keys = ("delay_ms_largest", "length_error_samples_largest")
     found = [(name, *(codec.get(key) for key in keys)) for name, codec in result["codecs"].items()]
     return [row for row in found if None not in row]

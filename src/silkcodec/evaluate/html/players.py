@@ -1,8 +1,6 @@
 """Prepare the audio and the spectrograms for the players of the report.
 
-The audio is embedded in the page as 16-bit FLAC. Each clip has several versions: the reference and the output of each
-codec. Without JavaScript, each version is a plain `<audio>` element. With JavaScript, all versions of a clip play in
-sync, and all but the selected one are muted (mixer.js).
+The audio is embedded in the page as 16-bit FLAC.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ def _player(one: Listening) -> dict[str, Any]:
 
 
 def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
-    """Return each waveform's RMS level relative to that of the reference in dB, or None if one of the two is silent."""
+    """Return the RMS level of each waveform relative to the reference in dB, or None if either is silent."""
     if is_silent(waves[REFERENCE]):
         return dict.fromkeys(waves, None)
     aim_db = rms_dbfs(waves[REFERENCE])
@@ -57,10 +55,7 @@ def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
 
 
 def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
-    """Return the gain in dB that brings each waveform to the level of the reference.
-
-    If any waveform would clip, all gains are reduced by the same amount.
-    """
+    """Return the gain in dB that brings each waveform to the level of the reference, reduced to avoid clipping."""
     gains_db = {name: -(level_db or 0.0) for name, level_db in levels_db(waves).items()}
     peaks = [float(np.abs(wave).max()) * 10 ** (gains_db[name] / 20) for name, wave in waves.items()]
     headroom_db = 20 * float(np.log10(max(1.0, *peaks)))
@@ -68,7 +63,7 @@ def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
 
 
 def _spectrograms(waves: Sequence[Wave], sample_rate: int) -> list[bytes]:
-    """Return the spectrograms of waveforms as PNG images with a common color scale, excluding padding-only columns."""
+    """Draw the spectrograms of waveforms as PNG images with a common color scale."""
     at_24k = [audio.as_wave(wave, sample_rate, SAMPLE_RATE) for wave in waves]
     return picture.bare_spectrograms([log_mel(wave)[: -(-len(wave) // HOP)] for wave in at_24k])
 

@@ -74,12 +74,10 @@ METRICS: dict[str, Metric] = {
 
 
 def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] | None = None) -> list[Metric]:
-    """Return the metrics with the given names, configured with the given models.
-
-    The result includes metrics that are not available. Use `Metric.missing()` or `Metric.require()` to detect them.
+    """Return the metrics with the given names, including metrics that are not available.
 
     Args:
-        names: names from `METRICS`; None: all.
+        names: names from `METRICS`. None returns all metrics.
         models: model names or paths, keyed by `Metric.model_key`, e.g. {"whisper": "base"}.
 
     Raises:
@@ -109,8 +107,7 @@ def measure_all(
 
     Returns:
         Three dictionaries, keyed by metric name: the values (None if a metric is undefined), the reasons why metrics
-        are undefined, and the weights of the values in a mean. Only error rates have a weight, which is the number of
-        words or characters in the reference.
+        are undefined, and the weights of the values in a mean. Only error rates have a weight.
 
     Raises:
         MissingExtraError: the package of a metric is not installed.

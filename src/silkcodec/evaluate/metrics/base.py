@@ -1,9 +1,7 @@
-"""Define `Pair`, `Metric` and `UndefinedMetric`, which all metrics use.
+"""Define `Pair`, `Metric` and `UndefinedMetric`.
 
-Excluding a clip on which a codec failed would reward the codec. Two cases are therefore distinguished:
-
-- If the reference cannot be measured, for example because it is silent, the metric raises `UndefinedMetric`.
-- If only the output is silent, the codec gets the worst value of the metric (`Metric.worst`).
+If the reference cannot be measured, for example because it is silent, the metric raises `UndefinedMetric`. If only the
+output is silent, the codec gets the worst value of the metric, because ignoring the clip would reward the codec.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ class UndefinedMetric(AudioError):
 
 
 class Weighted(NamedTuple):
-    """Hold a metric value and its weight in a mean. The weight of an error rate is the length of the reference text."""
+    """A metric value and its weight in a mean over clips."""
 
     value: float
     weight: float
@@ -38,14 +36,14 @@ class Weighted(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """Hold a reference and the output of a codec. Both are mono float32 [T] at 24 kHz and aligned in time.
+    """A reference and the output of a codec, both mono float32 [T] at 24 kHz and aligned in time.
 
     Attributes:
         reference: waveform of the original.
         output: waveform of the output.
         columns: values in the clip's manifest row, keyed by column name, e.g. "language", "text" and "speaker".
-        shared: cache of values computed from the reference, e.g. its transcript or F0. Pass the same dictionary to all
-            pairs of a clip to compute these values only once. Do not share it between clips.
+        shared: cache of values computed from the reference, e.g. its transcript. Pass the same dictionary to all pairs
+            of a clip.
 
     Raises:
         ArgumentError: the waveforms are empty, are not one-dimensional or differ in length.
@@ -68,20 +66,20 @@ class Pair:
             raise AudioError("The reference and output samples must be finite; got NaN or infinity.")
 
     def at(self, sample_rate: int) -> tuple[Wave, Wave]:
-        """Return the reference and the output, resampled to `sample_rate` Hz. The results are cached."""
+        """Return the reference and the output, resampled to `sample_rate` Hz."""
         return self._wave_at(self.reference, self.shared, sample_rate), self._wave_at(
             self.output, self._of_output, sample_rate
         )
 
     def both(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> tuple[Any, Any]:
-        """Return the values of `compute` for the reference and the output; see `of_reference` and `of_output`."""
+        """Compute a value for the reference and for the output; see `of_reference`."""
         return self.of_reference(key, compute, sample_rate), self.of_output(key, compute, sample_rate)
 
     def of_reference(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
-        """Return the value of `compute` for the reference, cached for the clip.
+        """Compute a value for the reference, or return the cached value.
 
         Args:
-            key: key of the cached value. Except for the waveform, it must identify everything that affects the value.
+            key: key of the cached value.
             compute: function of a waveform, float32 [T] at `sample_rate`.
             sample_rate: sample rate in Hz.
         """
@@ -90,7 +88,7 @@ class Pair:
         return self.shared[key]
 
     def of_output(self, key: str, compute: Callable[[Wave], Any], sample_rate: int = SAMPLE_RATE) -> Any:
-        """Return the value of `compute` for the output, cached for the pair. See `of_reference` for the arguments."""
+        """Compute a value for the output, or return the cached value. See `of_reference` for the arguments."""
         if key not in self._of_output:
             self._of_output[key] = compute(self._wave_at(self.output, self._of_output, sample_rate))
         return self._of_output[key]
@@ -107,18 +105,18 @@ class Pair:
 
     @property
     def duration_s(self) -> float:
-        """Return the duration in seconds, which is the same for the reference and the output."""
+        """Return the duration in seconds."""
         return len(self.reference) / SAMPLE_RATE
 
     @property
     def language(self) -> str:
-        """Return the first subtag of the clip's language, e.g. "pt" for pt_BR, or "" if it is not known."""
+        """Return the language of the clip without its region, e.g. "pt" for pt_BR, or "" if unknown."""
         return self.columns.get("language", "").replace("_", "-").split("-")[0].lower()
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Describe a metric.
+    """A quality metric.
 
     Attributes:
         name: key of the metric in results and options.
@@ -127,15 +125,15 @@ class Metric:
         better: which values are better: "higher" or "lower"; "zero" for values closer to 0; "original" for values
             closer to that of the original.
         measure: function that computes the value from a pair, or from a pair and a model if `model_key` is set.
-        worst: value if only the output is silent; None: `measure` handles silent output.
-        weighted_by: quantity that weights the values in a mean, e.g. "words"; empty: equal weights.
+        worst: value for silent output. None means that `measure` handles silent output.
+        weighted_by: quantity that weights the values in a mean, e.g. "words"; empty for equal weights.
         what: description for the documentation.
         source: paper, standard or package that defines the metric, for the documentation.
         needs: requirements in addition to the extra and the model, for the documentation.
         packages: modules that the metric requires.
         extra: extra of silkcodec that installs these modules.
-        model_key: key of the model in the argument `models` of `find_metrics`; None: the metric has no model.
-        model: name or path of the model; None: the default model, if there is one.
+        model_key: key of the model in the argument `models` of `find_metrics`, or None if the metric has no model.
+        model: name or path of the model. None selects the default model, if there is one.
         lacks: function that takes `model` and returns a message if another requirement is missing, and None otherwise.
     """
 
@@ -164,8 +162,8 @@ class Metric:
         """Raise an error if a requirement of this metric is missing.
 
         Raises:
-            MissingExtraError: a package from an extra is not installed. The message contains the pip command.
-            ArgumentError: another requirement is missing. The message states what to pass or install.
+            MissingExtraError: a package from an extra is not installed.
+            ArgumentError: another requirement is missing.
         """
         error = self._gap()
         if error is not None:
@@ -179,7 +177,7 @@ class Metric:
         return None if lacks is None else ArgumentError(lacks)
 
     def __call__(self, pair: Pair) -> float:
-        """Return the value of the metric for a pair.
+        """Compute the metric for a pair.
 
         Raises:
             UndefinedMetric: the reference is silent or too short, or the value is not finite.
@@ -187,9 +185,7 @@ class Metric:
         return self.weigh(pair).value
 
     def weigh(self, pair: Pair) -> Weighted:
-        """Return the value of the metric for a pair, and the weight of this value in a mean.
-
-        The weight is 1 for metrics without `weighted_by`.
+        """Compute the metric for a pair, and return the value and its weight in a mean.
 
         Raises:
             UndefinedMetric: the reference is silent or too short, or the value is not finite.
@@ -214,7 +210,7 @@ def is_installed(package: str) -> bool:
 
 
 def rms_dbfs(wave: Wave) -> float:
-    """Return the RMS level of a waveform in dB relative to full scale (amplitude 1), or -inf if all samples are 0."""
+    """Return the RMS level of a waveform in dB relative to full scale, or -inf if all samples are 0."""
     power = float(np.mean(np.square(wave, dtype=np.float64)))
     return 10.0 * float(np.log10(power)) if power > 0 else -np.inf
 

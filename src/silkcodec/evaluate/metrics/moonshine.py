@@ -1,10 +1,8 @@
-"""Measure the word error rate of English speech with a second recognizer, Moonshine tiny (arXiv 2410.15608).
+"""Measure the word error rate of English speech with the recognizer Moonshine tiny (arXiv 2410.15608).
 
-Silk can be trained with a loss on Whisper's features, so error rates measured with Whisper may be optimistic. A
-recognizer unrelated to Whisper shows whether intelligibility improved in general.
+Error rates measured with Whisper may be optimistic, because Silk can be trained with a loss on Whisper's features.
 
-The network runs in ONNX Runtime on one thread and decodes greedily, so its results are reproducible. Its files come
-from the package `moonshine-voice` or from a folder, which is selected with the model key "moonshine".
+The network runs on one thread and decodes greedily, so its results are reproducible.
 """
 
 from __future__ import annotations
@@ -31,9 +29,7 @@ FILES = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 
 
 def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
-    """Return the word error rate in percent relative to Moonshine's transcript of the original, and its weight.
-
-    The weight is the number of words in the transcript of the original.
+    """Return the word error rate in percent relative to the transcript of the original, and the number of words in it.
 
     Raises:
         UndefinedMetric: the language in the clip's manifest row is not English.
@@ -50,11 +46,7 @@ def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
 
 
 def transcribe(wave: Wave, folder: str) -> str:
-    """Return Moonshine's transcript of a waveform, float32 [T] at 16 kHz, or "" for silence.
-
-    Moonshine's transcripts depend on the level of the audio. The audio is therefore first scaled to a fixed level.
-    The metric `level_db` measures differences in level.
-    """
+    """Transcribe a waveform, float32 [T] at 16 kHz, after scaling it to a fixed level. Return "" for silence."""
     if is_silent(wave):
         return ""
     network = _network(folder)
@@ -86,7 +78,7 @@ class Network:
         self._outputs = [entry.name for entry in self._decoder.get_outputs()]
 
     def transcribe(self, wave: Wave) -> str:
-        """Return the transcript of at most 30 s of audio, float32 [T] at 16 kHz."""
+        """Transcribe at most 30 s of audio, float32 [T] at 16 kHz."""
         mask = np.ones((1, len(wave)), dtype=np.int64)
         (hidden,) = self._encoder.run(None, {"input_values": wave[None], "attention_mask": mask})
         state: dict[str, NDArray[Any]] = {
@@ -110,10 +102,7 @@ class Network:
 
 
 def vocabulary(table: bytes) -> list[bytes]:
-    """Return the tokens of the vocabulary, given the content of a tokenizer.bin file.
-
-    Each token is stored as its length, which takes one or two bytes, followed by its bytes.
-    """
+    """Parse the tokens in a tokenizer.bin file. Each token is stored as its length (one or two bytes) and its bytes."""
     tokens, position = [], 0
     while position < len(table):
         length = table[position]

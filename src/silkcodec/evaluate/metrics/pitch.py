@@ -1,9 +1,8 @@
 """Measure how well a codec preserves the fundamental frequency (F0) and voicing.
 
 F0 is estimated every 5 ms between 60 and 600 Hz with WORLD's DIO and StoneMask (Morise et al. 2009, 2016). On pulse
-trains filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames. Harvest, the alternative in WORLD,
-misclassifies 5 to 12 %, because it marks pauses as voiced. It also takes 14 times as long as DIO. Harvest is better
-only in noise, at an SNR of 10 dB or less.
+trains filtered by formants, DIO misclassifies the voicing of 2 to 3 % of the frames, compared with 5 to 12 % for
+Harvest, the alternative in WORLD.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ F0_WORST_CENTS = 1200.0  # error of one octave, used if too few frames are voice
 def f0_correlation(pair: Pair) -> float:
     """Return the Pearson correlation between the F0 of the reference and that of the output, both in Hz.
 
-    Only frames that are voiced in both waveforms are included. The correlation is 0 if there are fewer than 20 such
-    frames, or if the F0 of the output is constant.
+    Only frames that are voiced in both waveforms are included. The correlation is 0 if there are fewer than 20 of them,
+    or if the F0 of the output is constant.
 
     Raises:
         UndefinedMetric: the reference has less than 100 ms of voiced speech, or its F0 is constant.
@@ -85,7 +84,7 @@ def _f0_of_both(pair: Pair) -> tuple[F0, F0]:
 
 
 def find_f0(wave: Wave) -> F0:
-    """Return the F0 in Hz of a waveform at 24 kHz, float64 [frames of 5 ms]. The F0 of unvoiced frames is 0."""
+    """Estimate the F0 of a waveform at 24 kHz in Hz, float64 [frames of 5 ms]. The F0 of unvoiced frames is 0."""
     # pyworld 0.3.5 reads its version with pkg_resources, which newer versions of setuptools no longer include.
     no_version = {"get_distribution": lambda name: SimpleNamespace(version="unknown")}
     pyworld = import_around("pyworld", pkg_resources=no_version)

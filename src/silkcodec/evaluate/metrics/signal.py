@@ -1,8 +1,4 @@
-"""Compute metrics that compare two waveforms without a model: PESQ, STOI, ESTOI, mel distance, SI-SDR and level.
-
-PESQ normalizes the levels of both waveforms. STOI, ESTOI and SI-SDR do not depend on the level. The mel distance
-depends on the level by design, and `level_db` measures the difference in level.
-"""
+"""Compute metrics that compare two waveforms without a model: PESQ, STOI, ESTOI, mel distance, SI-SDR and level."""
 
 from __future__ import annotations
 
@@ -25,10 +21,8 @@ SI_SDR_BEST_DB = 100.0  # The ratio of identical waveforms is infinite, and a fi
 def pesq_wb(pair: Pair) -> float:
     """Return the wideband PESQ score (ITU-T P.862.2) as MOS-LQO, from 1.0 to 4.64.
 
-    A clip longer than 19 s is cut into equal parts of at most 19 s. The score is the mean over the parts that contain
-    an utterance. Long clips are cut because the reference implementation stores utterances in tables of 50 entries
-    without checking the bounds. An utterance takes at least 200 ms of speech and 200 ms of pause, so a part shorter
-    than 20 s cannot overflow the tables.
+    Clips longer than 19 s are split into equal parts, and the score is the mean over the parts that contain speech. In
+    longer parts, the tables of the reference implementation, which have 50 entries, could overflow.
 
     Raises:
         UndefinedMetric: the clip is shorter than 0.25 s or does not contain 0.2 s of uninterrupted speech.
@@ -50,7 +44,7 @@ def pesq_wb(pair: Pair) -> float:
 
 
 def _pesq_of_part(pesq: Any, reference: Wave, output: Wave) -> float | None:
-    """Return the PESQ score of one part of a clip at 16 kHz, or None if its reference contains no utterance."""
+    """Return the PESQ score of one part of a clip at 16 kHz, or None if its reference contains no speech."""
     if is_silent(output):
         return PESQ_WORST
     try:
@@ -75,8 +69,6 @@ def stoi(pair: Pair) -> float:
 
 def estoi(pair: Pair) -> float:
     """Return the extended STOI, which is about 0 for unrelated audio and at most 1.
-
-    Unlike STOI, it does not assume that frequency bands are independent.
 
     Raises:
         UndefinedMetric: the reference has less than 384 ms of speech.
@@ -105,8 +97,7 @@ def _stoi(pair: Pair, *, extended: bool) -> float:
 def mel_distance(pair: Pair) -> float:
     """Return the mean absolute difference between the log-mel spectrograms of the reference and the output.
 
-    The spectrograms have 128 bands, one column per 10 ms, and natural logarithms. A distance of 1.0 corresponds to a
-    factor of e (8.7 dB) in magnitude. Level differences increase the distance.
+    A distance of 1.0 corresponds to a factor of e (8.7 dB) in magnitude.
     """
     columns = -(-len(pair.reference) // mel.HOP)  # excludes columns that only contain padding
     difference = mel.log_mel(pair.output)[:columns] - mel.log_mel(pair.reference)[:columns]
@@ -116,10 +107,8 @@ def mel_distance(pair: Pair) -> float:
 def si_sdr_db(pair: Pair) -> float:
     """Return the scale-invariant signal-to-distortion ratio in dB, limited to the range -100 to 100.
 
-    See arXiv 1811.02508 for the definition.
-
-    The mean of each waveform is subtracted first. Codecs that do not preserve the waveform, such as vocoders, score far
-    below 0 even if they sound good.
+    Codecs that do not preserve the waveform score far below 0 even if they sound good. See arXiv 1811.02508 for the
+    definition.
 
     Raises:
         UndefinedMetric: the reference is constant.

@@ -1,8 +1,7 @@
 """Measure whether a codec preserves the fine structure and high frequencies of noise-like sounds, such as fricatives.
 
-Silk's training losses do not measure these properties. Like noise, real fricatives have log spectra that scatter around
-their envelopes. If a codec averages out details that it cannot encode, the spectra become too smooth. The fricatives
-then sound synthetic, although the mel distance is small.
+Like noise, real fricatives have log spectra that scatter around their envelopes. If a codec averages out these details,
+fricatives sound synthetic.
 
 All metrics in this module use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected
 in the reference, so they are the same for all codecs:
@@ -48,11 +47,10 @@ FLATNESS_WORST_DB, HIGH_WORST_DB = -60.0, -100.0
 
 
 def fricative_scatter_db(pair: Pair) -> float:
-    """Return how much the output's log spectrum scatters around its envelope in fricatives, in dB.
+    """Return the RMS deviation of the output's log spectrum from its envelope in fricatives, in dB.
 
-    The envelope is the log spectrum smoothed over frequency with a Hann kernel of 400 Hz. The scatter is the RMS
-    deviation from the envelope between 4.2 and 7.4 kHz. It is 4.9 dB for white noise, and 5.1 to 5.5 dB for recorded
-    fricatives.
+    The envelope is the log spectrum smoothed over frequency with a Hann kernel of 400 Hz. The deviation is measured
+    between 4.2 and 7.4 kHz. It is 4.9 dB for white noise, and 5.1 to 5.5 dB for recorded fricatives.
 
     Raises:
         UndefinedMetric: the reference has less than 0.2 s of fricatives.
@@ -73,7 +71,7 @@ def bandwidth_percent(pair: Pair) -> float:
 
 
 def high_band_db(pair: Pair) -> float:
-    """Return the output's power between 7.75 and 10 kHz in fricatives, relative to that of the reference, in dB.
+    """Return the output's power between 7.75 and 10 kHz in fricatives relative to the reference, in dB.
 
     Raises:
         UndefinedMetric: the reference has less than 0.2 s of fricatives or is not full-band. A reference is full-band
@@ -92,10 +90,9 @@ def high_band_db(pair: Pair) -> float:
 
 
 def flatness_db(pair: Pair) -> float:
-    """Return the difference in the spectral flatness of unvoiced frames, output minus reference, in dB.
+    """Return the spectral flatness of the output's unvoiced frames minus that of the reference, in dB.
 
-    Flatness is the geometric mean of the power spectrum between 0.3 and 7.4 kHz, divided by its arithmetic mean. A
-    value above 0 means that the output has the higher flatness.
+    Flatness is the geometric mean of the power spectrum between 0.3 and 7.4 kHz, divided by its arithmetic mean.
 
     Raises:
         UndefinedMetric: the reference has less than 0.2 s of unvoiced sound.
@@ -107,11 +104,7 @@ def flatness_db(pair: Pair) -> float:
 
 
 def fricative_frames(wave: Wave) -> Frames:
-    """Return the indices of the fricative frames of a waveform; see the module docstring for their definition.
-
-    Args:
-        wave: waveform, float32 [T] at 24 kHz.
-    """
+    """Return the indices of the frames of a waveform, float32 [T] at 24 kHz, that contain a fricative."""
     total, high, low = (np.concatenate(parts) for parts in zip(*_powers(wave), strict=True))
     if not high.any():
         return np.zeros(0, dtype=np.int64)
@@ -139,7 +132,7 @@ def bandwidth_hz(power: Power) -> float:
 
 
 def power_of(wave: Wave, frames: Frames) -> Power:
-    """Return the power spectra of the given frames of a waveform at 24 kHz, float64 [len(frames), 513]."""
+    """Return the power spectra of frames of a waveform at 24 kHz, float64 [len(frames), 513]."""
     padded = np.pad(wave, (WINDOW // 2, WINDOW))
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     spectrum = np.fft.rfft(windows[frames] * np.hanning(WINDOW), axis=1)
@@ -147,7 +140,7 @@ def power_of(wave: Wave, frames: Frames) -> Power:
 
 
 def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
-    """Yield the total power of each frame and its power in FRICATIVE_HZ and in VOWEL_HZ, in blocks of frames."""
+    """Yield the total power of each frame, and its power in FRICATIVE_HZ and in VOWEL_HZ, in blocks of frames."""
     n_frames = len(wave) // HOP + 1
     for start in range(0, n_frames, BLOCK):
         power = power_of(wave, np.arange(start, min(start + BLOCK, n_frames)))

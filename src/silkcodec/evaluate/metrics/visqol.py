@@ -18,7 +18,7 @@ VISQOL_WORST = 1.0  # lower end of the scale
 
 
 def visqol(pair: Pair) -> float:
-    """Return ViSQOL's MOS-LQO, from 1 to about 4.5. Identical waveforms score about 4.5 with ViSQOL v3.3.
+    """Return ViSQOL's MOS-LQO, from 1 to about 4.5.
 
     Raises:
         UndefinedMetric: the reference is shorter than 0.7 s, or none of its 0.4 s segments contains speech.

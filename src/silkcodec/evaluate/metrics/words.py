@@ -1,19 +1,15 @@
-"""Measure word and character error rates by comparing a recognizer's transcript of the output with a reference text.
+"""Measure word and character error rates with Whisper.
 
 | name       | reference text                                | measures                               |
 |------------|-----------------------------------------------|----------------------------------------|
 | wer, cer   | the manifest column `text`                    | errors of the codec and the recognizer |
 | dwer, dcer | the recognizer's transcript of the *original* | changes caused by the codec            |
 
-The recognizer is Whisper, run with `faster-whisper`. The model is selected with the model key "whisper". The value is a
-folder, or a size, e.g. "base". A model given by its size is downloaded once. To make transcripts
-reproducible, decoding uses temperature 0 without fallback to sampling, 8-bit weights and one thread. It is not
-conditioned on earlier segments. The language is taken from the manifest column `language`. If it names no
-language, Whisper detects the language of the original, and all outputs are transcribed in this language.
+The recognizer is `faster-whisper` with temperature 0, 8-bit weights and one thread, so transcripts are reproducible.
+If the manifest does not name the language, Whisper detects it in the original.
 
-Both texts are normalized first (see `normalized`). For languages that are written without spaces between words, such as
-Chinese, Japanese and Thai, only character error rates are defined. A mean over clips weights each clip by the number of
-words or characters in its reference, so it equals the error rate of the whole set.
+Both texts are normalized first (see `normalized`). For languages that are written without spaces between words, only
+character error rates are defined. In a mean, each clip is weighted by the length of its reference text.
 """
 
 from __future__ import annotations
@@ -42,31 +38,22 @@ Unit = Literal["words", "characters"]
 
 
 def wer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate in percent relative to the manifest's text, and its weight (number of words)."""
+    """Return the word error rate in percent relative to the manifest's text, and the number of words in the text."""
     return _against_text(pair, model, "words")
 
 
 def cer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate in percent relative to the manifest's text.
-
-    Its weight in a mean is the number of characters in this text.
-    """
+    """Return the character error rate in percent relative to the manifest's text, and the length of the text."""
     return _against_text(pair, model, "characters")
 
 
 def dwer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate in percent relative to the original's transcript.
-
-    Its weight in a mean is the number of words in this transcript.
-    """
+    """Return the word error rate in percent relative to the original's transcript, and the number of words in it."""
     return _against_transcript(pair, model, "words")
 
 
 def dcer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate in percent relative to the original's transcript.
-
-    Its weight in a mean is the number of characters in this transcript.
-    """
+    """Return the character error rate in percent relative to the original's transcript, and its length."""
     return _against_transcript(pair, model, "characters")
 
 
@@ -94,7 +81,7 @@ def _transcript_of_output(pair: Pair, model: str, language: str) -> str:
 
 
 def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weighted:
-    """Return the error rate of a text in percent relative to a reference text, and its weight (reference length).
+    """Return the error rate of a text in percent, and the length of the reference text in words or characters.
 
     The error rate is the edit distance divided by the length of the reference, both after normalization.
 
@@ -129,7 +116,7 @@ def normalized(text: str) -> str:
 
 
 def transcribe(wave: Wave, model: str, language: str) -> str:
-    """Return Whisper's transcript of a waveform, float32 [T] at 16 kHz, or "" for silence."""
+    """Transcribe a waveform, float32 [T] at 16 kHz. Return "" for silence."""
     if is_silent(wave):
         return ""
     most = min(TOKENS_MOST, int(TOKENS_PER_S * len(wave) / WHISPER_RATE) + TOKENS_MORE)
