@@ -1,13 +1,16 @@
-"""Provide DAC, the Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546), through `transformers`.
+"""Provide DAC, the Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546), using the `transformers` package.
 
-There are three models with one preset each. All have residual codebooks of 1,024 entries: `dac:16k` has 12 at
-50 frames/s, `dac:24k` has 32 at 75 frames/s, and `dac:44k` has 9 at 86.13 frames/s (44,100 / 512). The models are not
-causal, but they consist only of convolutions, so their look-ahead is finite.
+There are three models, each with one preset. All codebooks have 1,024 entries.
 
-The 16 and 24 kHz decoders return 8 samples fewer than the frames cover. One of their strides is odd, and the published
-decoder drops a sample at that layer. If this would cut off the end of the audio, one more frame is encoded.
+- `dac:16k`: 12 codebooks, 50 frames/s.
+- `dac:24k`: 32 codebooks, 75 frames/s.
+- `dac:44k`: 9 codebooks, 86.13 frames/s (44,100 / 512).
 
-Long clips are processed in pieces, so the network's memory use does not grow with the duration.
+The models are not causal, but they consist only of convolutions, so their look-ahead is finite. Long clips are
+processed in pieces to limit memory use.
+
+The 16 and 24 kHz decoders return 8 samples fewer than the frames cover. If this would cut off the end of a clip, one
+more frame is encoded.
 """
 
 from __future__ import annotations
@@ -92,7 +95,7 @@ class Dac(neural.NeuralCodec):
 
 
 def _shortfall(config: Any) -> int:
-    """Return the number of samples by which the decoder's output is shorter than the duration of its frames.
+    """Return the number of samples that are missing at the end of the decoder's output.
 
     Each upsampling layer with an odd stride drops one value.
     """

@@ -1,20 +1,19 @@
-"""Provide EnCodec (Défossez et al. 2022, arXiv 2210.13438) through `transformers`.
+"""Provide EnCodec (Défossez et al. 2022, arXiv 2210.13438), using the `transformers` package.
 
 There are two models:
 
 - **24 kHz**: mono and causal, with 75 frames/s and 32 residual codebooks of 1,024 entries. A preset uses the first 2 to
   32 codebooks, e.g. `encodec:6k` uses 8.
-- **48 kHz**: stereo, e.g. `encodec:stereo-6k`. Mono input is copied to both channels, and the output is the mean of
-  both decoded channels.
+- **48 kHz**: stereo, e.g. `encodec:stereo-6k`. Mono input is copied to both channels, and the two decoded channels are
+  averaged.
 
 The 48 kHz model splits its input into chunks of 1 s that overlap by 1 %, and divides each chunk by its RMS level, the
-*scale*. EnCodec's bitstream stores the scale, but its codes do not include it. This module therefore represents the
-scale as the first codebook, with one code per chunk (1.01 Hz, 15 bit/s). The 31,744 entries of this codebook are the
-non-negative finite float16 numbers. A chunk has 150 frames and starts 0.99 s after the previous chunk, so the frame
-rate is 151.5 Hz instead of the nominal 150 Hz.
+*scale*. The codes do not include the scale. This module therefore encodes it as an additional first codebook with one
+code per chunk. The 31,744 entries of this codebook are the non-negative finite float16 numbers. A chunk has 150 frames
+and starts 0.99 s after the previous chunk, so the frame rate is 151.5 Hz instead of the nominal 150 Hz.
 
-For long clips, the 24 kHz model needs 0.6 GB of memory per hour of audio, because its LSTMs process all features at
-once. The 48 kHz model processes one chunk at a time.
+The 24 kHz model needs 0.6 GB of memory per hour of audio, because its LSTMs process the whole clip at once. The 48 kHz
+model processes one chunk at a time.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ class Encodec(neural.NeuralCodec):
     # --- 48 kHz: chunks of 1 s that overlap by 10 ms
 
     def _n_chunks(self, n_samples: int) -> int:
-        """Return the number of chunks that cover `n_samples` samples. The last chunk is padded with silence."""
+        """Return the number of chunks that cover `n_samples` samples."""
         return 1 + max(0, math.ceil((n_samples - self._chunk) / self._stride))
 
     def _encode_stereo(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
@@ -172,7 +171,7 @@ class Encodec(neural.NeuralCodec):
     # --- both models
 
     def _quantize(self, latent: torch.Tensor, k: int) -> torch.Tensor:
-        """Return the codes of the first k codebooks, int64 [k, F], for a latent [1, D, F]. k can be 0."""
+        """Quantize a latent [1, D, F] with the first k codebooks. Return the codes, int64 [k, F]."""
         import torch
 
         codes, residual = [], latent
@@ -182,9 +181,9 @@ class Encodec(neural.NeuralCodec):
         return torch.cat(codes) if codes else torch.zeros((0, latent.shape[-1]), dtype=torch.int64)
 
     def _latent(self, codes: list[torch.Tensor], n_frames: int | None = None) -> torch.Tensor:
-        """Return the latent [1, D, F] for the codes of the first codebooks, [F] each.
+        """Return the latent [1, D, F] for a list of codes, one [F] per codebook.
 
-        If `codes` is empty, return a latent of zeros with `n_frames` frames.
+        If the list is empty, return `n_frames` frames of zeros.
         """
         import torch
 

@@ -1,14 +1,13 @@
-"""Provide Mimi (Défossez et al. 2024, arXiv 2410.00037), the codec of Moshi, through `transformers`.
+"""Provide Mimi (Défossez et al. 2024, arXiv 2410.00037), the codec of Moshi, using the `transformers` package.
 
-Mimi is causal and has 12.5 frames/s at 24 kHz. The preset is the number of codebooks, which have 2,048 entries each.
-Moshi uses `mimi:8`, and `mimi:32` uses all codebooks. The first ("semantic") codebook is trained to match the features
-of a speech model. It is not part of the residual chain of the other codebooks, so the quantizer is called *split* RVQ.
+Mimi is causal and has 12.5 frames/s at 24 kHz. The preset is the number of codebooks, 1 to 32, with 2,048 entries each.
+Moshi uses `mimi:8`. The first ("semantic") codebook is trained to match the features of a speech model. The other
+codebooks do not quantize its residual, so the quantizer is called *split* RVQ.
 
-Audio is padded with silence to whole frames, as in Moshi's code. `transformers` pads in each layer instead. The
-difference affects only the part of the last frame that is cut off after decoding.
+Audio is padded with silence to whole frames, as in Moshi's code. `transformers` pads in each layer instead, which
+changes only samples that are cut off after decoding.
 
-For long clips, the features at 25 Hz need 0.4 GB of memory per hour of audio. Mimi's transformer layers process these
-features in blocks with a cache, as in a live stream.
+Mimi needs 0.4 GB of memory per hour of audio. Its transformer layers process a clip in blocks with a cache.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ class Mimi(neural.NeuralCodec):
 
 
 def _transform(transformer: Any, features: torch.Tensor) -> torch.Tensor:
-    """Apply a causal transformer with a limited context to features [1, C, S], one block of time steps at a time."""
+    """Apply a causal transformer to features [1, C, S], one block of time steps at a time."""
     import torch
 
     cache, parts = None, []

@@ -1,8 +1,6 @@
 """Provide the base class of the neural baselines (EnCodec, DAC, Mimi, SNAC).
 
-The module of each baseline defines its presets and the methods `encode_wave`, `decode_codes` and `count_codes`.
-`weights.py` loads the weights. Long audio is processed in pieces (see `receptive_field.py`). PyTorch and the packages
-that contain the models are imported only when a codec is created.
+PyTorch and the packages that contain the models are imported only when a codec is created.
 """
 
 from __future__ import annotations
@@ -37,9 +35,7 @@ class NeuralCodec:
         quantizer: "RVQ", "split RVQ" or "multi-scale RVQ".
         latency_s: algorithmic latency in seconds, computed from the architecture.
         batch_exact: whether `encode_batch` and `decode_batch` return exactly the results of `encode` and `decode`.
-            Always True, because both methods process one clip at a time. In a real batch, padding would change the
-            codes of all models except Mimi, and rounding would differ even for clips of equal length. A batch would not
-            save time on a CPU, because the convolutions for a single clip already use all cores.
+            Always True, because both methods process one clip at a time.
     """
 
     quantizer = "RVQ"
@@ -56,12 +52,12 @@ class NeuralCodec:
     all_frame_rates: tuple[float, ...]
 
     def set_codebooks(self, sizes: Sequence[int], rates: Sequence[float], n_preset: int) -> None:
-        """Set the sizes and rates (Hz) of the model's codebooks. The preset uses the first `n_preset` of them."""
+        """Set the sizes and frame rates (Hz) of all codebooks, and the number of codebooks that the preset uses."""
         self.all_codebook_sizes, self.all_frame_rates = tuple(sizes), tuple(rates)
         self.codebook_sizes, self.frame_rates = self.all_codebook_sizes[:n_preset], self.all_frame_rates[:n_preset]
 
     def __reduce__(self) -> Any:
-        """Pickle only the constructor arguments of this codec. Unpickling loads the model again. See `rebuilt.py`."""
+        """Pickle only the constructor arguments of this codec. Unpickling loads the model again."""
         return recipe(self, preset=parse(self.name)[1], source=self.source)
 
     def __repr__(self) -> str:
@@ -92,16 +88,15 @@ class NeuralCodec:
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Decode tokens from any preset of the model into a waveform, float32 [n_samples].
+        """Decode tokens into a waveform, float32 [n_samples].
 
         Args:
-            tokens: result of `encode`, or bare integer codes [K, F] with one row per codebook, like `Tokens.codes`.
-            n_samples: length of the waveform in samples, only for bare codes. None means the length of all frames.
-            n_codebooks: number of codebooks (K), only for bare codes. None means the number in the preset.
+            tokens: result of `encode` with any preset of the model, or integer codes [K, F].
+            n_samples: length of the waveform in samples, only for integer codes. None means the length of all frames.
+            n_codebooks: number of codebooks (K), only for integer codes. None means the number in the preset.
 
         Raises:
-            TokensError: the tokens come from another codec or other weights, or the number of codes does not match
-                n_samples.
+            TokensError: the tokens come from a different codec or different weights, or the number of codes is wrong.
         """
         import torch
 
@@ -116,7 +111,7 @@ class NeuralCodec:
     def encode_batch(
         self, waves: Sequence[ArrayLike], sample_rate: int, *, n_codebooks: int | None = None
     ) -> list[Tokens]:
-        """Encode several clips, which can differ in length. The results are identical to those of `encode`.
+        """Encode several clips. The results are identical to those of `encode`.
 
         Raises:
             AudioError, ArgumentError: see `encode`.
@@ -125,7 +120,11 @@ class NeuralCodec:
         return [self.encode(wave, sample_rate, n_codebooks=n_codebooks) for wave in waves]
 
     def decode_batch(self, many: Sequence[Tokens]) -> list[Wave]:
-        """Decode the tokens of several clips. The results are identical to those of `decode`. Raises TokensError."""
+        """Decode the tokens of several clips. The results are identical to those of `decode`.
+
+        Raises:
+            TokensError: see `decode`.
+        """
         check_batch(many)
         return [self.decode(tokens) for tokens in many]
 
@@ -138,7 +137,7 @@ class NeuralCodec:
         return check_n_codebooks(self, n_codebooks)
 
     def check_tokens(self, tokens: Tokens) -> None:
-        """Raise TokensError if `decode` cannot decode the tokens."""
+        """Raise TokensError if the model cannot decode the tokens."""
         if tokens.codec != self.codec_id:
             raise TokensError(
                 f"Tokens must be from '{self.codec_id}'; got tokens from '{tokens.codec}'."
@@ -159,19 +158,19 @@ class NeuralCodec:
             )
 
     def piece_frames(self, hop: int) -> int:
-        """Return the number of frames, of `hop` samples each, in one piece of a long clip."""
+        """Return the number of frames per piece of a long clip, for frames of `hop` samples."""
         return max(1, int(PIECE_S * self.sample_rate) // hop)
 
     # --- implemented by each baseline
 
     def count_codes(self, n_samples: int) -> tuple[int, ...]:
-        """Return the number of codes for each of the model's codebooks, given `n_samples` samples of audio."""
+        """Return the number of codes in each codebook for a clip of `n_samples` samples."""
         raise NotImplementedError
 
     def encode_wave(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:
-        """Encode a waveform, float32 [T]. Return one int64 tensor of codes for each of the first k codebooks."""
+        """Encode a waveform, float32 [T], with the first k codebooks. Return one int64 tensor of codes per codebook."""
         raise NotImplementedError
 
     def decode_codes(self, codes: list[torch.Tensor], n_samples: int) -> torch.Tensor:
-        """Decode codes of the first codebooks into a waveform, float32, of at least `n_samples` samples."""
+        """Decode the codes of each codebook. Return at least `n_samples` samples, float32."""
         raise NotImplementedError

@@ -1,9 +1,8 @@
 """Compute the receptive fields of convolutional networks, and split long clips into pieces.
 
-The input of a piece includes context on both sides, as far as the receptive field extends. The output for this context
-is discarded. The result is the same as for the whole clip, but only one piece is in memory at a time. Only float32
-rounding can differ, which can change a code if two codebook entries are almost equally close. For a codec that is not
-causal, the extent of the receptive field to the right also determines the latency.
+A piece is processed together with enough context on both sides to fill the receptive field, and the output for the
+context is discarded. The result is the same as for the whole clip, apart from float32 rounding. Rounding can change a
+code if two codebook entries are almost equally close.
 
 The neural baselines belong to two families: causal SEANet networks (EnCodec and Mimi), and symmetric networks with
 snake activations (DAC and SNAC).
@@ -19,12 +18,12 @@ from typing import Any
 
 @dataclass
 class ReceptiveField:
-    """Compute the receptive field of a stack of layers, which are added in order.
+    """Compute the receptive field of a network from its layers. Add the layers in order.
 
     Attributes:
         step: distance between adjacent output values, in audio samples.
-        left: extent of the receptive field to the left of an output value, in audio samples.
-        right: extent of the receptive field to the right of an output value, in audio samples.
+        left: number of audio samples before an output value that affect it.
+        right: number of audio samples after an output value that affect it.
     """
 
     step: int = 1
@@ -32,16 +31,13 @@ class ReceptiveField:
     right: int = 0
 
     def conv(self, kernel: int, pad: int, stride: int = 1, dilation: int = 1) -> None:
-        """Add a convolution padded by `pad` values on the left. Output n depends on inputs from n * stride - pad on."""
+        """Add a convolution that pads its input with `pad` values on the left."""
         self.left += pad * self.step
         self.right += ((kernel - 1) * dilation - pad) * self.step
         self.step *= stride
 
     def transposed(self, kernel: int, pad: int, stride: int) -> None:
-        """Add a transposed convolution whose output is shortened by `pad` values on the left.
-
-        Input n affects outputs from n * stride - pad on.
-        """
+        """Add a transposed convolution that drops the first `pad` values of its output."""
         self.step //= stride
         self.left += (kernel - 1 - pad) * self.step
         self.right += pad * self.step
@@ -52,13 +48,17 @@ class ReceptiveField:
         self.right += (window - 1) * self.step
 
     def frames(self, hop: int) -> tuple[int, int]:
-        """Return the left and right extents of the receptive field, in frames of `hop` samples, rounded up."""
+        """Return the left and right extents in frames of `hop` samples, rounded up."""
         return math.ceil(self.left / hop), math.ceil(self.right / hop)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Describe a piece of a clip: frames `start` to `stop`. Its input includes context: frames `left` to `right`."""
+    """Describe one piece of a clip.
+
+    The piece consists of the frames from `start` to `stop`. Its input also contains context: the frames from `left` to
+    `right`.
+    """
 
     left: int
     start: int
@@ -66,19 +66,29 @@ class Piece:
     right: int
 
     def keep(self, hop: int = 1) -> slice:
-        """Return the slice of the output without the context, given `hop` output values per frame."""
+        """Return the slice that removes the context from the output, which has `hop` values per frame."""
         return slice((self.start - self.left) * hop, (self.stop - self.left) * hop)
 
 
 def pieces(n_frames: int, piece: int, left: int, right: int) -> Iterator[Piece]:
-    """Yield pieces of `piece` frames that cover `n_frames` frames, with `left` and `right` frames of context."""
+    """Split a clip into pieces.
+
+    Args:
+        n_frames: length of the clip.
+        piece: length of a piece.
+        left: length of the context before a piece.
+        right: length of the context after a piece. All lengths are in frames.
+
+    Yields:
+        The pieces, in order.
+    """
     for start in range(0, n_frames, piece):
         stop = min(start + piece, n_frames)
         yield Piece(max(0, start - left), start, stop, min(n_frames, stop + right))
 
 
 def seanet_encoder(config: Any) -> ReceptiveField:
-    """Return the receptive field of the encoder convolutions in EnCodec or Mimi, given the model's config."""
+    """Return the receptive field of the EnCodec or Mimi encoder, without LSTM and transformer layers."""
     field = ReceptiveField()
     field.conv(config.kernel_size, config.kernel_size - 1)
     for ratio in reversed(config.upsampling_ratios):
@@ -89,7 +99,7 @@ def seanet_encoder(config: Any) -> ReceptiveField:
 
 
 def seanet_decoder(config: Any) -> ReceptiveField:
-    """Return the receptive field of the decoder convolutions in EnCodec or Mimi, given the model's config."""
+    """Return the receptive field of the EnCodec or Mimi decoder, without LSTM and transformer layers."""
     field = ReceptiveField(step=math.prod(config.upsampling_ratios))
     field.conv(config.kernel_size, config.kernel_size - 1)
     for ratio in config.upsampling_ratios:
@@ -111,7 +121,7 @@ def snake_encoder(strides: Sequence[int], last_kernel: int, window: int = 1) -> 
     Args:
         strides: strides of the encoder.
         last_kernel: kernel size of the last convolution.
-        window: size of the attention windows before the last convolution, in frames. 1 means no attention.
+        window: size of the attention windows in frames. 1 means no attention.
     """
     field = ReceptiveField()
     field.conv(7, 3)
@@ -128,7 +138,7 @@ def snake_decoder(strides: Sequence[int], window: int = 1) -> ReceptiveField:
 
     Args:
         strides: strides of the decoder.
-        window: size of the attention windows after the first convolution, in frames. 1 means no attention.
+        window: size of the attention windows in frames. 1 means no attention.
     """
     field = ReceptiveField(step=math.prod(strides))
     field.conv(7, 3)

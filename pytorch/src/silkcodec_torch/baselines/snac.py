@@ -1,16 +1,16 @@
 """Provide the multi-scale codec SNAC (Siuzdak et al. 2024, arXiv 2410.14411), using the `snac` package.
 
-SNAC has residual codebooks of 4,096 entries at different rates, ordered from coarse to fine. `snac:24k` is for speech
-and has three codebooks at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s). `snac:32k` and `snac:44k` are for music and have four
-codebooks each, at 10.4 to 83.3 Hz and 14.4 to 114.8 Hz, respectively.
+SNAC has residual codebooks of 4,096 entries at different rates, ordered from coarse to fine:
 
-**Noise.** SNAC's published decoder adds Gaussian noise, which differs between calls. This module draws the noise from
-generators that are seeded with the layer and the position in the clip. The same tokens therefore always decode to the
-same audio. PyTorch's global generator is neither used nor changed.
+- `snac:24k`, for speech: three codebooks at 11.7, 23.4 and 46.9 Hz (82.0 tokens/s).
+- `snac:32k`, for music: four codebooks at 10.4 to 83.3 Hz.
+- `snac:44k`, for music: four codebooks at 14.4 to 114.8 Hz.
+
+**Noise.** SNAC's published decoder adds random noise. This module seeds the noise with the layer and the position in
+the clip, so the same tokens always decode to the same audio. PyTorch's global generator is not used.
 
 A clip is padded with silence to a whole number of windows. A window has 2,048 samples (85 ms) for `snac:24k`, and
-12,288 samples for `snac:32k` (384 ms) and `snac:44k` (279 ms). Long clips are processed in pieces, so the network's
-memory use does not grow with the duration.
+12,288 samples for `snac:32k` (384 ms) and `snac:44k` (279 ms). Long clips are processed in pieces to limit memory use.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Snac(neural.NeuralCodec):
         return torch.cat(waves)
 
     def _synthesize(self, values: torch.Tensor, start: int) -> torch.Tensor:
-        """Return the waveform [1, 1, T] of a latent [1, D, F] whose first frame is frame `start` of the clip."""
+        """Decode a latent [1, D, F] into a waveform [1, 1, T]. `start` is the index of the first frame in the clip."""
         from snac.layers import DecoderBlock, NoiseBlock
 
         n_noises = 0
@@ -134,7 +134,7 @@ class Snac(neural.NeuralCodec):
 
 
 def _noise(layer: int, start: int, n: int) -> torch.Tensor:
-    """Return reproducible Gaussian noise [n] for noise layer number `layer`, from time step `start` on."""
+    """Return reproducible Gaussian noise, [n], for one layer and the time steps from `start` on."""
     import torch
 
     blocks = [

@@ -1,8 +1,7 @@
-"""Find the weights of the neural baseline codecs in a local folder or on the Hugging Face hub, and load them.
+"""Find the weights of a neural baseline codec in a local folder or on the Hugging Face hub, and load them.
 
-Files in the local cache of the hub client are used without a network request. Weights are safetensors files, except
-the published weights of SNAC (see `load_state`). The codec id in tokens includes a hash of the weights file, so
-the tokens cannot be decoded with other weights.
+Cached files are used without a network request. Tokens store a hash of the weights file, so they cannot be decoded with
+different weights.
 """
 
 from __future__ import annotations
@@ -25,7 +24,11 @@ SAFETENSORS, TORCH_FILE = "model.safetensors", "pytorch_model.bin"
 
 
 def require(codec: str, *packages: str) -> None:
-    """Import the packages that a codec needs. Raises MissingExtraError if a package is not installed."""
+    """Import the packages that a codec needs.
+
+    Raises:
+        MissingExtraError: a package is not installed.
+    """
     for package in packages:
         with warnings.catch_warnings():  # snac calls a function that PyTorch has deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -34,7 +37,7 @@ def require(codec: str, *packages: str) -> None:
 
 @dataclass(frozen=True)
 class Weights:
-    """Hold the contents of a model's config.json, and the path of the weights file in the same folder."""
+    """Hold a model's configuration and the path of its weights file."""
 
     config: dict[str, Any]
     file: Path
@@ -45,15 +48,12 @@ class Weights:
         return self.file.parent
 
     def codec_id(self, model: str) -> str:
-        """Return the codec id, e.g. "mimi@0a1b2c3d4e5f".
-
-        It consists of `model` and the first 12 hex digits of the SHA-256 of the weights file.
-        """
+        """Return `model` and the first 12 hex digits of the SHA-256 of the weights, e.g. "mimi@0a1b2c3d4e5f"."""
         with open(self.file, "rb") as file:
             return f"{model}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
 
     def check(self, field: str, expected: Any, name: str) -> None:
-        """Check that a field of config.json has the value that the preset of the codec requires.
+        """Check the value of a field in config.json.
 
         Args:
             field: name of the field.
@@ -75,7 +75,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
 
     Args:
         name: name of the codec, for error messages.
-        source: folder, or repository on the Hugging Face hub, e.g. "kyutai/mimi".
+        source: local folder or Hugging Face repository, e.g. "kyutai/mimi".
         files: possible names of the weights file, in order of preference.
 
     Raises:
@@ -99,7 +99,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
 
 
 def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
-    """Return the path of the first of `files` that is cached. If none is, download the first that the hub has."""
+    """Return the path of the first file that is cached or, if none is, that can be downloaded."""
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
@@ -149,10 +149,10 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
     Args:
         name: name of the codec, for error messages.
         model_class: class of the model.
-        weights: config and weights file of the model.
+        weights: files of the model.
 
     Raises:
-        WeightsError: the files are damaged or incomplete, or are not for `model_class`.
+        WeightsError: the files are damaged or incomplete, or describe a different kind of model.
     """
     import torch
     from safetensors import SafetensorError
@@ -193,8 +193,9 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
 def load_state(weights: Weights) -> dict[str, torch.Tensor]:
     """Load the tensors of a weights file.
 
-    SNAC's weights are published only as `pytorch_model.bin`, which is a pickle. The file is loaded with
-    `weights_only=True`, so PyTorch accepts only tensors and containers, and the file cannot run code.
+    SNAC's weights are published only as a pickle, `pytorch_model.bin`. It is loaded with `weights_only=True`, so it
+    cannot
+    run code.
 
     Raises:
         WeightsError: the file is damaged or contains objects other than tensors.
@@ -220,10 +221,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _unpickling_error() -> type[Exception]:
-    """Return the exception class that PyTorch raises for files that would run code.
-
-    It is `pickle.UnpicklingError`, but this module does not import `pickle`.
-    """
+    """Return `pickle.UnpicklingError` without importing `pickle`. PyTorch raises it for files that would run code."""
     import torch
 
     error: type[Exception] = torch.serialization.pickle.UnpicklingError

@@ -1,4 +1,4 @@
-"""Define SilkConfig, the contents of a Silk model's config.json for `transformers`."""
+"""Define SilkConfig, the configuration of a Silk model in `transformers`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SIZES = tuple(field.name for field in fields(ModelConfig) if field.name != "quan
 
 
 class SilkConfig(PreTrainedConfig):
-    """Store the network sizes and the codec id of the tokens.
+    """Store the sizes of the network and the codec id of its tokens.
 
     Args:
-        codec: codec id of the tokens, which includes a hash of the weights, e.g. "silk@0a1b2c3d4e5f". Change this
-            id after fine-tuning the weights.
+        codec: codec id of the tokens, which includes a hash of the weights, e.g. "silk@0a1b2c3d4e5f". Change it after
+            fine-tuning the weights.
         sizes: network sizes, with the names and defaults of the fields of `silkcodec_torch.nn.sizes.ModelConfig`.
     """
 

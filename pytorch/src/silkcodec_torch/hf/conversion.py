@@ -1,12 +1,14 @@
 """Convert a folder of Silk weights to a folder for `AutoModel.from_pretrained` and the Hugging Face hub.
 
-    config.json               SilkConfig, with the codec id of the tokens
-    model.safetensors         the network: large tensors in float16, as the weights folder stores them
-    preprocessor_config.json  SilkFeatureExtractor       tokenizer_config.json   SilkTokenizer
-    README.md                 how to load the model, then the model card of the weights        LICENSE
+    config.json               SilkConfig
+    model.safetensors         weights of the network, large tensors in float16
+    preprocessor_config.json  SilkFeatureExtractor
+    tokenizer_config.json     SilkTokenizer
+    README.md                 model card with example code
+    LICENSE                   license of silkcodec
 
-Before the files are moved to the output folder, the exported model encodes and decodes the waveform in golden.npz. The
-resulting tokens and decoded audio must match those in golden.npz.
+An export is checked with the recording in golden.npz. The output folder is written only if the exported model returns
+the expected tokens and audio.
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
 
 def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
-    """Convert Silk weights, and write all files of the exported model to `folder`.
+    """Convert Silk weights to a `transformers` model, and write its files to a folder.
 
     Args:
         weights: folder of Silk weights.
@@ -151,10 +153,10 @@ def license_text() -> str:
 
 
 def check(folder: Path, golden_file: Path) -> None:
-    """Check that an exported model reproduces the tokens in golden.npz exactly, and the audio to within 1e-4.
+    """Check that an exported model returns the tokens in golden.npz, and the audio in golden.npz to within 1e-4.
 
     Raises:
-        WeightsError: the tokens or the decoded audio differ, or golden.npz cannot be read.
+        WeightsError: the tokens or the audio differ, or golden.npz cannot be read.
     """
     try:
         golden = np.load(golden_file)

@@ -1,4 +1,4 @@
-"""Define SilkFeatureExtractor, which converts audio of any sample rate and length to inputs for SilkModel."""
+"""Define SilkFeatureExtractor, which converts audio to model inputs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ logger = logging.get_logger(__name__)
 
 
 class SilkFeatureExtractor(SequenceFeatureExtractor):
-    """Convert audio to `input_values` [B, 1, T] and `padding_mask` [B, T], like EnCodec's feature extractor.
+    """Convert audio to `input_values` [B, 1, T] and `padding_mask` [B, T], the inputs of SilkModel.
 
-    Unlike EnCodec's, this class resamples the audio and averages its channels, exactly as `silkcodec.load().encode`
-    does.
+    The audio is resampled to 24 kHz, and its channels are averaged.
 
     Args:
         feature_size: number of channels of the output. `SilkModel` requires 1.
@@ -47,15 +46,15 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
         """Convert one recording or a list of recordings to a batch.
 
         Args:
-            raw_audio: an array [T], [T, C] or [C, T] of integers or of floats with full scale 1, a list of floats, or
-                a list of any of these.
+            raw_audio: an array of shape [T], [T, C] or [C, T], a list of floats, or a list of these. Floats have a full
+                scale of 1.
             padding, truncation, max_length, pad_to_multiple_of: as for any feature extractor, with lengths in samples
-                at 24 kHz. By default, all rows are padded to the length of the longest row.
+                at 24 kHz. By default, all recordings are padded to the length of the longest.
             return_tensors: "pt" or "np". By default, the batch contains lists of arrays.
             sampling_rate: sample rate of `raw_audio` in Hz. None means 24 kHz and logs a warning.
 
         Raises:
-            AudioError: the input is not audio, has no samples, or has a sample that is NaN or Inf.
+            AudioError: the input is not audio, is empty, or contains NaN or infinity.
         """
         if sampling_rate is None:
             logger.warning("SilkFeatureExtractor assumes 24 kHz because no sampling_rate was passed.")

@@ -1,12 +1,10 @@
-"""Define SilkModel: the network of `silkcodec_torch.nn` with the interface of EnCodec and Mimi in `transformers`.
+"""Define SilkModel: the Silk network with the interface of EnCodec and Mimi in `transformers`.
 
     input_values [B, 1, T], padding_mask [B, T] -> encode -> audio_codes [B, 19, F], n_samples [B]
     audio_codes [B, 19, F], n_samples [B]       -> decode -> audio_values [B, 1, T]
 
-The model processes a recording in pieces, so memory use does not grow with the duration. The network states are carried
-over to the next piece. A recording has the same codes in a padded batch as on its own: the 20 ms of look-ahead after
-its end are silence in both cases. However, the shape of the batch affects rounding, which changes about one level
-in ten million. The codec that `silkcodec.load()` returns does not batch, so it has no such differences.
+Long recordings are processed in pieces to limit memory use. A recording has the same codes in a padded batch as on its
+own, except that rounding changes about one level in ten million.
 """
 
 from __future__ import annotations
@@ -72,7 +70,7 @@ class SilkOutput(ModelOutput):
 class SilkModel(PreTrainedModel):
     """Encode 24 kHz speech to 47.5 tokens per second, and decode tokens to speech.
 
-    The weights must stay float32, because bfloat16 lacks the precision to separate adjacent levels.
+    The weights must stay float32, because lower precision changes the codes.
 
     Args:
         config: network sizes and codec id.
@@ -93,7 +91,7 @@ class SilkModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialize a module's weights as for training, and its constants, which weights files do not contain."""
+        """Initialize the weights and constants of a module."""
         if isinstance(module, LogMel):
             fresh = LogMel()
             module.basis.copy_(fresh.basis)
@@ -143,10 +141,10 @@ class SilkModel(PreTrainedModel):
 
         Args:
             audio_codes: codes, int64 [B, 19, F].
-            n_samples: number of samples to return, either one number for all rows or one per row. By default, it is the
-                number of ones in each row of `padding_mask`.
-            padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, the samples of all frames
-                are returned.
+            n_samples: number of samples to return, for all rows or for each row. By default, it is taken from
+                `padding_mask`.
+            padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, all frames are decoded in
+                full.
 
         Returns:
             The samples; see `SilkDecoderOutput`.
@@ -180,7 +178,7 @@ class SilkModel(PreTrainedModel):
 
         Args:
             input_values, padding_mask: see `encode`.
-            audio_codes: codes to decode, int64 [B, 19, F]. If they are given, the audio is not encoded.
+            audio_codes: codes to decode instead of encoding the audio, int64 [B, 19, F].
 
         Returns:
             The codes and the decoded samples; see `SilkOutput`.
@@ -198,7 +196,7 @@ class SilkModel(PreTrainedModel):
         return SilkOutput(found.audio_codes, found.audio_codes_mask, found.n_samples, decoded.audio_values)
 
     def to_tokens(self, found: SilkEncoderOutput | SilkOutput) -> list[Tokens]:
-        """Convert each row of a batch to a Tokens object, for .silk files, `silkcodec.lm` or decoding without PyTorch.
+        """Convert each row of a batch to a Tokens object.
 
         Args:
             found: output of `encode`, or of a call to the model.
@@ -222,7 +220,7 @@ class SilkModel(PreTrainedModel):
         """Convert Tokens objects to a batch of codes that `decode` accepts.
 
         Args:
-            many: one Tokens object per row of the batch, in any grouping; see `Tokens.regroup`.
+            many: one Tokens object per row, in any grouping; see `Tokens.regroup`.
 
         Returns:
             The codes, their mask and the number of samples per row; see `SilkEncoderOutput`.
@@ -243,11 +241,7 @@ class SilkModel(PreTrainedModel):
         return SilkEncoderOutput(*(part.to(self.device) for part in (codes, mask, n_samples)))
 
     def _waves(self, input_values: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the samples, float32 [B, T], padded with zeros, and the number of samples of each row, int64 [B].
-
-        Raises:
-            ArgumentError: as for `encode`.
-        """
+        """Return the zero-padded samples, float32 [B, T], and the length of each row in samples, int64 [B]."""
         self._check_dtype()
         if input_values.ndim == 3 and input_values.shape[1] == 1:
             input_values = input_values[:, 0]
@@ -272,13 +266,13 @@ class SilkModel(PreTrainedModel):
 
 
 def levels_to_codes(levels: Tensor) -> Tensor:
-    """Convert FSQ levels, int64 [B, F, 128], to codes, int64 [B, 19, F], like `silkcodec.tokens.levels_to_codes`."""
+    """Convert quantization levels, int64 [B, F, 128], to codes, int64 [B, 19, F]."""
     padded = nn.functional.pad(levels, (0, -LATENT_WIDTH % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
     return (padded << 3 * torch.arange(DIMS_PER_TOKEN, device=levels.device)).sum(-1).transpose(1, 2)
 
 
 def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
-    """Convert codes, int64 [B, 19, F], to FSQ levels, int64 [B, F, 128].
+    """Convert codes, int64 [B, 19, F], to quantization levels, int64 [B, F, 128].
 
     Raises:
         TokensError: the codes have the wrong shape or type, or are out of range.

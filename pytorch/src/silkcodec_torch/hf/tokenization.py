@@ -1,8 +1,6 @@
 """Define SilkTokenizer, which converts audio tokens in text form, '<|silk/2:3:17|>...', to ids and back.
 
-The tokenizer computes ids without a lookup table, like `silkcodec.lm.Flat`: id = number of special ids + offset of the
-codebook + code. You can add the same strings to the tokenizer of a text model:
-`tokenizer.add_tokens(list(lm.strings(layout)))`.
+To add the same token strings to the tokenizer of a text model, call `tokenizer.add_tokens(list(lm.strings(layout)))`.
 """
 
 from __future__ import annotations
@@ -26,9 +24,8 @@ class SilkTokenizer(PreTrainedTokenizer):
     """Convert Silk tokens in text form to ids and back. The special tokens are bos, eos and pad.
 
     Args:
-        dims_per_token: number of FSQ dimensions per token, 1 to 4; see `Tokens.regroup`. With 2, there are 4,096 token
-            strings, and a frame has 64 tokens. With 4, there are 131,072 strings, and a frame has 32 tokens. Silk's
-            default of 7 is not supported, because `transformers` lists the whole vocabulary when a token is added.
+        dims_per_token: number of FSQ dimensions per token, 1 to 4; see `Tokens.regroup`. With 2, a frame has 64 tokens
+            and the vocabulary 4,096 strings. With 4, a frame has 32 tokens and the vocabulary 131,072 strings.
         codec: codec id of the tokens that `to_tokens` returns, e.g. "silk@0a1b2c3d4e5f".
         kwargs: further options of `PreTrainedTokenizer`.
 
@@ -58,11 +55,11 @@ class SilkTokenizer(PreTrainedTokenizer):
 
     @property
     def vocab_size(self) -> int:
-        """Return the number of ids, including those of the special tokens."""
+        """Return the size of the vocabulary, including the special tokens."""
         return self.flat.size
 
     def get_vocab(self) -> dict[str, int]:
-        """Return a new dictionary that maps every token string to its id."""
+        """Return a dictionary that maps every token string to its id."""
         every = enumerate([*self._specials, *strings(self.layout)])
         return {token: i for i, token in every} | self._added_tokens_encoder
 
@@ -70,24 +67,24 @@ class SilkTokenizer(PreTrainedTokenizer):
         self.total_vocab_size = self.flat.size + sum(i >= self.flat.size for i in self._added_tokens_decoder)
 
     def encode_tokens(self, tokens: Tokens) -> list[int]:
-        """Convert a Tokens object to a list of ids.
+        """Convert a Tokens object to a list of ids, with bos at the start and eos at the end.
 
         Args:
             tokens: Silk tokens in any grouping; see `Tokens.regroup`.
 
         Returns:
-            The ids, which start with that of bos and end with that of eos.
+            The list of ids.
         """
         ids: list[int] = self.flat.encode(tokens.regroup(self.dims_per_token)).tolist()
         return ids
 
     def to_tokens(self, ids_or_text: list[int] | str, n_samples: int | None = None, *, cut: bool = False) -> Tokens:
-        """Convert ids or text to a Tokens object with 7 FSQ dimensions per token, which is Silk's default grouping.
+        """Convert ids or text to a Tokens object with Silk's default of 7 FSQ dimensions per token.
 
         Args:
             ids_or_text: list of ids, or text.
-            n_samples: number of audio samples. The default is the number in the text or, if the text has none, the
-                number of samples in all frames.
+            n_samples: number of audio samples. By default, it is read from the text or, if the text does not contain
+                it, computed from the number of frames.
             cut: whether to drop an incomplete last frame instead of raising an error.
 
         Returns:

@@ -1,21 +1,18 @@
 """Decode 128 quantized values per frame of 400 ms into audio.
 
-    latent [B, F, 128] -> unfolded to 10 steps -> transformer at 25 Hz -> 1 step to 4 columns
+    latent [B, F, 128] -> 10 time steps per frame -> transformer at 25 Hz -> 4 columns per time step
     -> ConvNeXt at 100 Hz -> magnitude and phase per column -> inverse STFT -> samples [B, F * 9600]
 
-The output head is a causal variant of Vocos (Siuzdak, 2023, https://arxiv.org/abs/2306.00814). A column is 10 ms.
-Its window starts where the column starts, so a sample depends only on its own column and the two before it. The last
-window of a frame extends 480 samples into the next frame, as far as the look-ahead of the encoder:
+The output head is a causal variant of Vocos (Siuzdak, 2023, https://arxiv.org/abs/2306.00814). A column lasts 10 ms,
+and its window starts where the column starts. The last window of a frame extends 480 samples into the next frame:
 
     samples   |<------------ frame t: 9600 ------------>|<-480->|
     column 38                               [---- 720 ----]
     column 39                                     [---- 720 ----]
 
-If the config enables ``noise``, the head also predicts the magnitude of a noise spectrum, one value every 200 Hz. It
-adds complex noise of that magnitude to the spectrum. Fricatives are noise-like. Without this option, the network
-predicts their smooth mean spectrum. The noise comes from a fixed table, indexed by the position of the column in the
-stream, so decoding is deterministic. (Harmonic-plus-noise synthesis: Serra and Smith, 1990,
-https://doi.org/10.2307/3680788.)
+If the config enables ``noise``, the head also predicts the magnitude of noise that it adds to the spectrum, which
+improves fricatives (Serra and Smith, 1990, https://doi.org/10.2307/3680788). The noise comes from a fixed table, so
+decoding is deterministic.
 """
 
 from __future__ import annotations
@@ -40,7 +37,7 @@ MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 exceeds 360, the magnitude of a full-scale 
 
 
 class InverseSTFTHead(nn.Module):
-    """Synthesize audio from features of 10 ms columns: predict magnitude and phase, invert the STFT and overlap-add."""
+    """Synthesize audio from column features: predict magnitude and phase, invert the STFT and overlap-add."""
 
     def __init__(self, width: int, noise: bool = False):
         super().__init__()
@@ -57,7 +54,7 @@ class InverseSTFTHead(nn.Module):
 
         Args:
             x: column features, [B, T, C].
-            state: the windowed segments of the two columns before `x`, [B, 2, 720].
+            state: windowed output of the two previous columns, [B, 2, 720].
             position: index of the first column in its stream modulo 7,919, float32 [B, 1]. It is used only if the head
                 adds noise.
         """
@@ -75,7 +72,7 @@ class InverseSTFTHead(nn.Module):
         return wave.flatten(1), seen[:, -(OVERLAP - 1) :]
 
     def noise_magnitude(self, x: Tensor) -> Tensor:
-        """Return the noise magnitude of every frequency bin, [B, T, 361], for column features `x`, [B, T, C]."""
+        """Return the noise magnitude in each frequency bin, [B, T, 361], for column features, [B, T, C]."""
         assert self.noise is not None
         knots = torch.clamp(self.noise(x).float() + QUIET, max=MAX_LOG_MAGNITUDE)[..., None]  # [B, T, 61, 1]
         fraction = torch.arange(BINS_PER_KNOT, device=x.device, dtype=torch.float32) / BINS_PER_KNOT
@@ -83,7 +80,12 @@ class InverseSTFTHead(nn.Module):
         return torch.exp(torch.cat([between.flatten(2), knots[:, :, -1]], dim=-1))
 
     def noise_index(self, position: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the noise table row of every bin, int64 [B, T, 361], in T columns starting at `position`, [B, 1]."""
+        """Return the row of the noise table for each column and frequency bin, int64 [B, T, 361].
+
+        Args:
+            position: index of the first column, [B, 1].
+            n_columns: number of columns (T).
+        """
         column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]
         return (column[..., None] * BINS + torch.arange(BINS, device=position.device)) % NOISE_LENGTH
 
@@ -93,9 +95,9 @@ class InverseSTFTHead(nn.Module):
 
 
 def noise_table() -> Tensor:
-    """Return complex normal noise of unit power, float32 [7919, 2], rounded to float16 as in exported weights.
+    """Return complex Gaussian noise with unit power, float32 [7919, 2]. The values are exact in float16.
 
-    `RandomState` generates the noise, because NumPy guarantees that its random numbers never change.
+    `RandomState` is used because NumPy guarantees that its random numbers never change.
     """
     noise = np.random.RandomState(24_000).standard_normal((NOISE_LENGTH, 2)) / np.sqrt(2)
     return torch.from_numpy(noise.astype(np.float16).astype(np.float32))
@@ -143,10 +145,7 @@ class Decoder(nn.Module):
         return wave, next_states
 
     def columns(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Compute the column features of a latent, [B, F, 128].
-
-        Return them, [B, F * 40, C], and the next states of the transformer layers and ConvNeXt blocks.
-        """
+        """Return the column features of a latent, [B, F * 40, C], and the next states."""
         n_layers = len(self.transformer.layers)
         x = self.unfold(latent).unflatten(-1, (STEPS, -1))  # [B, F, 10, D]
         x, next_states = self.transformer(x, states[:n_layers])

@@ -1,4 +1,4 @@
-"""Define two families of discriminators, which return scores, and feature maps for a feature matching loss.
+"""Define two families of discriminators. Each returns scores, and feature maps for a feature matching loss.
 
 Multi-period discriminators (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) fold the waveform at prime
 periods. Multi-band complex STFT discriminators (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) process the
@@ -21,11 +21,10 @@ Output = tuple[Tensor, list[Tensor]]  # scores of any shape, feature maps
 
 
 def convolution(n_in: int, n_out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> nn.Module:
-    """Return a weight-normalized 2-D convolution, padded by half the kernel size, with He initialization.
+    """Return a weight-normalized 2-D convolution with He initialization (He et al., 2015).
 
-    PyTorch's default initialization attenuates the signal at each layer. The scores of clean and noisy speech then
-    differ by only 1e-4 to 1e-3, and the discriminator does not start to learn (He et al., 2015,
-    https://arxiv.org/abs/1502.01852).
+    With PyTorch's default initialization, the scores of clean and noisy speech hardly differ, and the discriminator
+    does not start to learn.
     """
     conv = nn.Conv2d(n_in, n_out, kernel, stride, (kernel[0] // 2, kernel[1] // 2))
     nn.init.kaiming_normal_(conv.weight, a=SLOPE)
@@ -68,10 +67,10 @@ class STFTDiscriminator(nn.Module):
 
     @staticmethod
     def stack(n_bins: int, width: int) -> nn.ModuleList:
-        """Return the five convolutions over columns and bins for a frequency band of `n_bins` bins.
+        """Return the five convolutions for a frequency band of `n_bins` bins.
 
-        Each of the middle three halves the number of bins if it is at least 10. This limit avoids a bug: in bfloat16
-        on processors with AMX, PyTorch 2.13 returns NaN for feature maps that are narrower than the kernel.
+        PyTorch 2.13 returns NaN for very narrow bands in bfloat16 on processors with AMX. A band with fewer than 10
+        bins is therefore not halved again.
         """
         convs = nn.ModuleList([convolution(2, width, (3, 5))])
         for _ in range(3):
@@ -100,7 +99,10 @@ class STFTDiscriminator(nn.Module):
 class Discriminators(nn.Module):
     """Combine all discriminators in one module.
 
-    `width` scales the number of channels and thus the cost. Use 32 on a GPU and 8 to 16 on a CPU.
+    Args:
+        periods: periods of the multi-period discriminators, in samples.
+        fft_sizes: window lengths of the STFT discriminators, in samples.
+        width: scale of the number of channels. Use 32 on a GPU and 8 to 16 on a CPU.
     """
 
     def __init__(self, periods: tuple[int, ...], fft_sizes: tuple[int, ...], width: int):
@@ -116,9 +118,11 @@ class Discriminators(nn.Module):
 
 
 def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
-    """Return the hinge loss of the discriminators (Lim and Ye, 2017), averaged over all of them.
+    """Return the hinge loss of the discriminators (Lim and Ye, 2017), averaged over all discriminators.
 
-    The loss is zero if all scores of original audio are above 1 and all scores of decoded audio are below -1.
+    Args:
+        real: outputs for original audio.
+        fake: outputs for decoded audio.
     """
     terms = [
         functional.relu(1 - r).float().mean() + functional.relu(1 + f).float().mean()
@@ -128,10 +132,11 @@ def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
 
 
 def adversarial_losses(real: list[Output], fake: list[Output]) -> dict[str, Tensor]:
-    """Return the adversarial losses of the codec, keyed by name.
+    """Return the codec's losses by name: ``adversarial``, a hinge loss, and ``features``, a feature matching loss.
 
-    ``adversarial`` is the hinge loss of the generator. ``features`` is the relative L1 distance between the feature
-    maps of original and decoded audio.
+    Args:
+        real: outputs of the discriminators for original audio.
+        fake: outputs of the discriminators for decoded audio.
     """
     scores = torch.stack([-f.float().mean() for f, _ in fake]).mean()
     distances = [

@@ -1,7 +1,7 @@
 """Encode the log-mel spectrogram of audio into 128 continuous values per frame of 400 ms.
 
-samples [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 4 columns to 1 step
--> transformer at 25 Hz -> the 10 steps of a frame folded into 128 numbers [B, F, 128]
+samples [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 1 time step per 4 columns
+-> transformer at 25 Hz -> 128 numbers per 10 time steps [B, F, 128]
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ class Encoder(nn.Module):
         return shapes
 
     def log_mel(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-mel spectrogram [B, F * 40, 128] of audio, and the next state.
+        """Return the log-mel spectrogram, [B, F * 40, 128], and the next state.
 
-        Because of the look-ahead, the input is 480 samples ahead of the frames. The state of a new stream is 304 zeros
-        followed by the first 480 samples of the stream, and `wave` starts after these samples.
+        Because of the look-ahead, `wave` starts 480 samples after the first frame. For a new stream, the state is 304
+        zeros
+        followed by the first 480 samples.
 
         Args:
             wave: samples, float32 [B, F * 9600].

@@ -1,7 +1,6 @@
 """Define the two streaming blocks of the network: `ConvNeXtBlock` and `TransformerLayer`.
 
-A block takes and returns its state: ``x, state = block(x, state)``. A new stream starts with a state of zeros, both in
-training and at inference. The network is trained with these zeros, so the start of a stream needs no mask.
+A block takes and returns its state: ``x, state = block(x, state)``. At the start of a stream, the state is all zeros.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ class ConvNeXtBlock(nn.Module):
     def filter(self, seen: Tensor, n_columns: int | Tensor) -> Tensor:
         """Return the depthwise convolution, [B, T, C], of the time steps `seen`, [B, 6 + T, C].
 
-        The convolution is written as seven shifted products, which `torch.compile` fuses into one pass. On a CPU,
-        PyTorch's bfloat16 convolution takes three times as long as the rest of the network. The exported graph
-        uses a convolution node, because ONNX Runtime has a fast convolution and does not fuse the products.
+        PyTorch's bfloat16 convolution is slow on a CPU. Training therefore uses seven shifted products, which
+        `torch.compile`
+        fuses. The exported graph uses a convolution node, which is faster in ONNX Runtime.
         """
         if torch.compiler.is_exporting():
             return self.depthwise(seen.transpose(1, 2)).transpose(1, 2)
@@ -59,23 +58,18 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rope_tables(n_positions: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the cosines and sines of the rotary position embedding, each float32 [n_positions, head_width / 2].
-
-    The wavelengths range from 2 pi to 2,000 pi steps.
-    """
+    """Return the cosines and sines of the rotary position embeddings, each float32 [n_positions, head_width / 2]."""
     frequency = 1000.0 ** (-torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
     angle = torch.arange(n_positions, device=device, dtype=torch.float32)[:, None] * frequency
     return angle.cos(), angle.sin()
 
 
 def frame_windows(x: Tensor, past_frames: int) -> Tensor:
-    """Return the attention window of each frame: the `past_frames` (P) frames before the frame, and the frame itself.
+    """Return the attention windows, [B, F, (P + 1) * 10, D], each with one frame and the P frames before it.
 
     Args:
-        x: steps of P past and F new frames, [B, (P + F) * 10, D].
-
-    Returns:
-        The windows, [B, F, (P + 1) * 10, D].
+        x: time steps of P past and F new frames, [B, (P + F) * 10, D].
+        past_frames: number of past frames in a window (P).
     """
     frames = x.unflatten(1, (-1, STEPS))  # [B, P + F, 10, D]
     n_frames = frames.shape[1] - past_frames
@@ -85,9 +79,9 @@ def frame_windows(x: Tensor, past_frames: int) -> Tensor:
 class TransformerLayer(nn.Module):
     """Apply pre-norm attention and a feed-forward network.
 
-    Each frame attends to a window: the `past_frames` (P) frames before it, and the frame itself. Positions are counted
-    from the start of this window. A frame's output is therefore bit-identical at any position in a stream and for any
-    number of frames per call.
+    Each frame attends to itself and to the `past_frames` (P) frames before it. Positions are counted from the start of
+    this
+    window, so the output for a frame does not depend on its position in the stream.
     """
 
     def __init__(self, width: int, heads: int, expansion: int, past_frames: int):
@@ -109,9 +103,9 @@ class TransformerLayer(nn.Module):
         """Return the output, with the shape of `x`, and the next state, with the shape of `state`.
 
         Args:
-            x: input, [B, T, D] with T = F * 10.
+            x: input, [B, F * 10, D].
             state: keys (before rotation) and values of the past frames, [B, 2, P * 10, D].
-            cos, sin: rotary position tables with (P + 1) * 10 rows.
+            cos, sin: rotary position embeddings with (P + 1) * 10 rows.
         """
         q, k, v = self.qkv(self.norm_attention(x)).chunk(3, dim=-1)  # [B, T, D] each
         q = self.norm_q(q.unflatten(-1, (self.heads, -1)))  # [B, T, H, D / H]
@@ -134,7 +128,7 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Apply a stack of transformer layers to whole frames, with a learned position embedding within each frame."""
+    """Apply a stack of transformer layers to whole frames, and add a learned embedding of the position in the frame."""
 
     def __init__(self, width: int, heads: int, expansion: int, n_layers: int, past_frames: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Compute the log-mel spectrogram of `silkcodec.mel` in PyTorch, as a matrix product.
+"""Compute the log-mel spectrogram in PyTorch, as a matrix product.
 
 Training and the exported graph use the same computation, so their tokens agree. An FFT would be faster, but its
 rounding errors differ between implementations.
@@ -16,26 +16,19 @@ HOPS = -(-N_FFT // HOP)  # hops per window: four whole ones and 64 samples of a 
 
 
 def cosine_table(n: int) -> np.ndarray:
-    """Return cos(2 pi m / n) for m = 0 .. n - 1, float32 [n].
-
-    sin(2 pi m / n) is the entry at index (m + 3 n / 4) mod n.
-    """
+    """Return cos(2 pi m / n) for m = 0 .. n - 1, float32 [n]."""
     return np.cos(2 * np.pi * np.arange(n) / n).astype(np.float32)
 
 
 def windowed_dft() -> Tensor:
-    """Return the matrix of the windowed DFT, float32 [1024, 1026].
-
-    For k < 513, row n contains hann(n) cos(2 pi k n / 1024) in column k, and hann(n) sin(2 pi k n / 1024) in column
-    513 + k.
-    """
+    """Return the matrix of a windowed DFT, float32 [1024, 1026]: 513 columns of cosines, then 513 columns of sines."""
     steps = np.arange(N_FFT)[:, None] * np.arange(N_FFT // 2 + 1)[None, :]
     both = np.concatenate([steps, steps + 3 * N_FFT // 4], axis=1) % N_FFT
     return torch.from_numpy(cosine_table(N_FFT)[both] * hann(N_FFT)[:, None])
 
 
 def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
-    """Return the natural-log mel spectrogram, [B, T / 240, 128], of samples.
+    """Return the natural-log mel spectrogram, [B, T / 240, 128].
 
     Args:
         seen: samples, float32 [B, 784 + T].
@@ -52,7 +45,7 @@ def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Compute the log-mel spectrogram with a window of 1024 samples and a hop of 240, like `silkcodec.mel.log_mel`."""
+    """Compute the log-mel spectrogram with a window of 1024 samples and a hop of 240 samples."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,8 +53,5 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filterbank().copy()), persistent=False)
 
     def forward(self, seen: Tensor) -> Tensor:
-        """Return the log-mel spectrogram [B, T / 240, 128] of samples, float32 [B, 784 + T].
-
-        The first sample is 304 samples before the start of the first column.
-        """
+        """Return the log-mel spectrogram, [B, T / 240, 128], of samples, float32 [B, 784 + T]."""
         return log_mel(seen, self.basis, self.filters)

@@ -15,7 +15,7 @@ from silkcodec_torch.quantizers import QUANTIZERS, Quantized
 
 
 class Reconstruction(NamedTuple):
-    """Hold the result of one forward pass through the network."""
+    """Hold the output of the network for a batch of audio."""
 
     wave: Tensor  # float32 [N * B, F * 9600]: the batch, decoded once per draw of the decoder's noise (N)
     codes: Tensor  # int64 [B, F, K]: for FSQ the levels, K = 128
@@ -23,14 +23,14 @@ class Reconstruction(NamedTuple):
 
 
 def fresh_states(shapes: dict[str, tuple[int, ...]], batch: int, device: torch.device) -> list[Tensor]:
-    """Return a state of zeros for each shape, as at the start of a stream."""
+    """Return one tensor of zeros per shape, for the start of a stream."""
     return [torch.zeros(batch, *shape, device=device) for shape in shapes.values()]
 
 
 class SilkNetwork(nn.Module):
     """Combine the encoder, the quantizer and the decoder.
 
-    `forward` is for training. `encode` and `decode` process whole recordings, with the same result as streaming.
+    Use `forward` for training. `encode` and `decode` process whole recordings.
     """
 
     def __init__(self, config: ModelConfig | None = None):
@@ -42,12 +42,12 @@ class SilkNetwork(nn.Module):
         self.apply(initialize)
 
     def forward(self, wave: Tensor, positions: Tensor | None = None) -> Reconstruction:
-        """Encode, quantize and decode a batch of crops.
+        """Encode, quantize and decode a batch of audio.
 
         Args:
-            wave: float32 [B, F * 9600 + 480]: F whole frames, and the look-ahead of the last frame.
-            positions: index of the column at which the decoder's noise starts, float32 [N, B]. Each of the N rows gives
-                one decoded version of the crops. The default is one row of zeros.
+            wave: samples of F frames and 480 samples of look-ahead, float32 [B, F * 9600 + 480].
+            positions: start positions of the decoder's noise, in columns, float32 [N, B]. The batch is decoded N times,
+                once per row. By default, it is decoded once, with the noise from position 0 on.
         """
         quantized = self._quantized(wave)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
@@ -62,9 +62,9 @@ class SilkNetwork(nn.Module):
 
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
-        """Encode waveforms of any length, float32 [B, T], to codes, int64 [B, ceil(T / 9600), K].
+        """Encode waveforms, float32 [B, T], to codes, int64 [B, ceil(T / 9600), K].
 
-        For FSQ, the codes are the 128 levels of each frame.
+        For FSQ, the codes are the 128 quantization levels of each frame.
         """
         padding = -wave.shape[1] % FRAME + LOOKAHEAD
         return self._quantized(nn.functional.pad(wave, (0, padding))).codes
@@ -77,7 +77,7 @@ class SilkNetwork(nn.Module):
         return wave[:, :n_samples]
 
     def _quantized(self, wave: Tensor) -> Quantized:
-        """Encode and quantize the first F frames of a stream, given as samples, float32 [B, F * 9600 + 480]."""
+        """Encode and quantize F frames of audio, float32 [B, F * 9600 + 480], starting with empty states."""
         states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
         states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
         with torch.autocast(wave.device.type, enabled=False):
@@ -87,10 +87,7 @@ class SilkNetwork(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
-    """Initialize a linear layer with truncated normal weights, as in Vocos and GPT-2, and zero biases.
-
-    The standard deviation of 0.02 keeps the outputs of residual branches small at the start of training.
-    """
+    """Initialize a linear layer with small random weights and zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""Define the sizes that are needed to rebuild the network from its weights."""
+"""Define the sizes of the network."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 class ModelConfig:
     """Hold the sizes of the network.
 
-    The frame is not configurable, because the token format defines it: 400 ms, 40 mel columns, and 128 values with 8
-    levels each.
+    The frame size and the number of values per frame are not configurable, because the token format defines them.
     """
 
     conv_width: int = 256  # channels at 100 Hz

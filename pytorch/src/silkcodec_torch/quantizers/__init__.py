@@ -1,7 +1,6 @@
 """Define PyTorch quantizers with a common interface.
 
-`forward` takes a latent [..., D] and returns a `Quantized`: the quantized latent, the codes and a loss. `decode`
-converts the codes back to the quantized latent.
+`forward` quantizes a latent [..., D] and returns a `Quantized`. `decode` converts codes back to a latent.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 # Finite Scalar Quantization: VQ-VAE Made Simple (Mentzer et al., 2023), https://arxiv.org/abs/2309.15505
-"""Implement finite scalar quantization: squash each dimension to a range and round it, without a learned codebook.
+"""Implement finite scalar quantization: bound each dimension and round it, without a learned codebook.
 
-With an even number of levels, the range is shifted by half a level, so that it rounds to exactly ``n_levels`` integers:
+With an even number of levels, the range is shifted by half a level, so that values round to exactly ``n_levels``
+integers:
 
     level      0    1    2    3    4    5    6    7
     rounded   -4   -3   -2   -1    0    1    2    3        = level - n_levels // 2
@@ -22,7 +23,7 @@ class Quantized(NamedTuple):
 
     Attributes:
         latent: quantized latent, float32 [..., D], with straight-through gradients.
-        codes: for FSQ, the levels, int64 [..., D]. For quantizers with codebooks, the codes, int64 [..., K].
+        codes: int64 [..., K]. For FSQ, the codes are the levels, and K = D.
         loss: loss of the quantizer, a scalar. It is 0 for FSQ.
     """
 
@@ -32,16 +33,13 @@ class Quantized(NamedTuple):
 
 
 class FSQ(nn.Module):
-    """Round every dimension to one of `n_levels` values, with a straight-through gradient per dimension.
+    """Round every dimension to one of `n_levels` values, with straight-through gradients.
 
-    All computation is in float32, regardless of autocast. The 8 mantissa bits of bfloat16 are too few to resolve values
-    near a rounding boundary. The implicit codebook is not stored. For groups of 7 dimensions with 8 levels, it would
-    have 8^7 = 2,097,152 rows.
+    All computation is in float32, because bfloat16 cannot resolve values near a rounding boundary.
 
     Args:
         n_levels: levels per dimension, at least 2.
-        eps: extension of the range beyond the outermost levels, as a fraction of the range. Finite inputs can reach
-            these levels only with an extension.
+        eps: relative extension of the range, so that finite inputs can reach the outermost levels.
 
     Raises:
         ValueError: `n_levels` is less than 2.
@@ -58,7 +56,7 @@ class FSQ(nn.Module):
         self.shift = math.atanh(self.offset / self.half_range)
 
     def bound(self, latent: Tensor) -> Tensor:
-        """Squash a latent to the range whose values round to `n_levels` integers.
+        """Bound a latent so that its values round to `n_levels` integers.
 
         Args:
             latent: unbounded values, float [..., D].
@@ -75,8 +73,7 @@ class FSQ(nn.Module):
             latent: unbounded values, float [..., D].
 
         Returns:
-            Three values: the quantized latent in [-1, 1], float32 [..., D]; the levels in 0..n_levels-1, int64
-            [..., D]; and a loss of zero.
+            The quantized latent in [-1, 1], float32 [..., D]; the levels, int64 [..., D]; and a loss of zero.
         """
         with torch.autocast(latent.device.type, enabled=False):
             bounded = self.bound(latent)
@@ -86,7 +83,7 @@ class FSQ(nn.Module):
             return Quantized(straight_through / self.half_width, levels, latent.new_zeros((), dtype=torch.float32))
 
     def decode(self, levels: Tensor) -> Tensor:
-        """Return the latent, float32 [..., D], that the levels represent.
+        """Return the latent for the given levels, float32 [..., D].
 
         Args:
             levels: integers [..., D] in 0..n_levels-1.

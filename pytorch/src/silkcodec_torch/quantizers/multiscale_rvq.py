@@ -1,7 +1,7 @@
 # SNAC: Multi-Scale Neural Audio Codec (Siuzdak, Groetschla, Lanzendoerfer, 2024), https://arxiv.org/abs/2410.14411
 """Implement multi-scale residual vector quantization, in which earlier codebooks have lower frame rates.
 
-A codebook of stride s quantizes the mean of s neighboring residual vectors. The chosen entry represents all s vectors:
+A codebook of stride s quantizes the mean of s neighboring residual vectors. All s vectors share one code:
 
     vectors      v0  v1  v2  v3  v4  v5  v6  v7
     stride 4     [---- c0 ----]  [---- c1 ----]
@@ -23,14 +23,14 @@ from silkcodec_torch.quantizers.vq import Codebook
 
 
 class MultiScaleRVQ(nn.Module):
-    """Split a latent frame into a sequence of vectors, and quantize the sequence with codebooks of decreasing stride.
+    """Split a latent frame into vectors, and quantize them with codebooks of decreasing stride.
 
     Args:
         latent_width: values per frame.
         vectors: number of vectors per frame; must divide `latent_width`.
-        strides: number of vectors that share a code, per codebook. Each stride must divide `vectors`.
+        strides: stride of each codebook, in vectors. Each stride must divide `vectors`.
         entries: size of each codebook.
-        commitment: weight of the commitment loss between each mean residual and its nearest entry.
+        commitment: weight of the commitment loss.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class MultiScaleRVQ(nn.Module):
         self.bits_per_frame = sum(self.codes_per_frame) * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize a latent. In training, also update the codebooks.
+        """Quantize a latent. In training mode, also update the codebooks.
 
         Args:
             latent: values to quantize, float [..., D].
 
         Returns:
-            Three values: the quantized latent, float32 [..., D]; the codes, int64 [..., sum of vectors / stride]; and
-            the commitment loss, a scalar.
+            The quantized latent, float32 [..., D]; the codes, int64 [..., K], where K is the sum of vectors / stride
+                over all strides; and the commitment loss, a scalar.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
@@ -79,10 +79,10 @@ class MultiScaleRVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.cat(codes, dim=-1), loss / len(self.codebooks))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent, float32 [..., D], that the codes represent.
+        """Return the latent for the given codes, float32 [..., D].
 
         Args:
-            codes: integers [..., sum of vectors / stride].
+            codes: integers [..., K], as `forward` returns them.
         """
         parts = [
             codebook(chosen).repeat_interleave(stride, dim=-2)

@@ -25,10 +25,9 @@ class RVQ(nn.Module):
         vectors: number of vectors per frame; must divide `latent_width`.
         codebooks: number of codebooks in the chain.
         entries: size of each codebook.
-        commitment: weight of the commitment loss between each residual and its nearest entry.
-        dropout: probability that a training batch uses only the first n codebooks, with n uniform in 1..codebooks.
-            Training with dropout allows you to truncate the chain later (quantizer dropout, SoundStream, section
-            III-C).
+        commitment: weight of the commitment loss.
+        dropout: probability that a training batch uses only the first n codebooks, where n is random (quantizer
+            dropout, SoundStream, section III-C).
     """
 
     def __init__(
@@ -47,16 +46,14 @@ class RVQ(nn.Module):
         self.bits_per_frame = vectors * codebooks * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize a latent. In training, also update the codebooks.
-
-        The codes of one vector are adjacent, from coarse to fine, and are -1 for codebooks that dropout skipped.
+        """Quantize a latent. In training mode, also update the codebooks.
 
         Args:
             latent: values to quantize, float [..., D].
 
         Returns:
-            Three values: the quantized latent, float32 [..., D]; the codes, int64 [..., vectors * codebooks]; and the
-            commitment loss, a scalar.
+            The quantized latent, float32 [..., D]; the codes, int64 [..., vectors * codebooks]; and the commitment
+                loss, a scalar. The codes of one vector are adjacent. Codebooks that dropout skipped have the code -1.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
@@ -79,7 +76,7 @@ class RVQ(nn.Module):
             return Quantized(straight_through.flatten(-2), torch.stack(codes, dim=-1).flatten(-2), loss / n_used)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent, float32 [..., D], that the codes represent.
+        """Return the latent for the given codes, float32 [..., D].
 
         Args:
             codes: integers [..., vectors * codebooks]. -1 skips a codebook.
@@ -93,9 +90,9 @@ class RVQ(nn.Module):
 
     @torch.compiler.disable
     def _draw_length(self) -> int:
-        """Return the number of codebooks to use for this batch.
+        """Return the number of codebooks to use for the next batch.
 
-        The number comes from PyTorch's default generator, so all processes of a run need the same seed.
+        The number is drawn from PyTorch's default generator, so all processes of a run need the same seed.
         """
         if not self.training or float(torch.rand(())) >= self.dropout:
             return len(self.codebooks)

@@ -1,8 +1,8 @@
 # Neural Discrete Representation Learning (van den Oord et al., 2017), https://arxiv.org/abs/1711.00937
 """Implement vector quantization: replace each vector with the nearest entry of a learned codebook.
 
-The codebook is initialized with the k-means centers of the first batch, and updated by exponential moving averages (van
-den Oord et al., 2017, appendix A.1). Rarely chosen entries are replaced with vectors of the current batch (SoundStream,
+The codebook is initialized by k-means on the first batch and updated by exponential moving averages (van den Oord et
+al., 2017, appendix A.1). Rarely used entries are replaced with vectors from the current batch (SoundStream,
 https://arxiv.org/abs/2107.03312, section III-C).
 """
 
@@ -19,7 +19,7 @@ from silkcodec_torch.quantizers.fsq import Quantized
 
 
 class Codebook(nn.Module):
-    """Hold the entries [size, dim] of a codebook, as moving averages of the vectors assigned to them.
+    """Learn a codebook as moving averages of the vectors assigned to each entry.
 
     The entries are a buffer, so optimizers do not change them.
 
@@ -27,13 +27,13 @@ class Codebook(nn.Module):
         size: number of entries.
         dim: length of an entry.
         decay: decay of the moving averages per training batch.
-        reset_below: fraction of the mean count (see `counts`). Entries with a count below it are replaced with vectors
-            of the batch. 0 disables replacement.
-        kmeans_steps: number of Lloyd iterations on the first batch.
+        reset_below: entries with a count below this fraction of the mean count are replaced with vectors from the
+            batch. 0 disables replacement.
+        kmeans_steps: number of k-means iterations on the first batch.
 
     Attributes:
         entries: the entries, float32 [size, dim].
-        counts: moving average of the number of assigned vectors per batch, float32 [size].
+        counts: moving average of the number of vectors assigned to each entry, float32 [size].
         sums: moving average of the sum of these vectors, float32 [size, dim].
         ready: whether k-means has run, a boolean scalar.
     """
@@ -52,7 +52,7 @@ class Codebook(nn.Module):
         self.register_buffer("ready", torch.tensor(False))  # whether k-means has run
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return the codes, int64 [...], of the entries nearest to the vectors by Euclidean distance.
+        """Return the codes of the nearest entries, int64 [...], by Euclidean distance.
 
         Args:
             vectors: float [..., dim].
@@ -63,7 +63,7 @@ class Codebook(nn.Module):
         return scores.argmax(dim=1).view(vectors.shape[:-1])
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return the entries with the given codes, float32 [..., dim].
+        """Return the entries for the given codes, float32 [..., dim].
 
         Args:
             codes: integers [...].
@@ -74,8 +74,6 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def begin(self, vectors: Tensor) -> None:
         """Initialize the entries by k-means on the first batch. Later calls do nothing.
-
-        If there are fewer vectors than entries, vectors are repeated with added noise.
 
         Args:
             vectors: the first batch, float [..., dim].
@@ -125,7 +123,7 @@ class Codebook(nn.Module):
             self.sums[dead] = picked * fair
 
     def _assigned(self, flat: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the number of vectors assigned to each entry, [size], and the sum of these vectors, [size, dim]."""
+        """Return the number of vectors assigned to each entry, [size], and their sum, [size, dim]."""
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(flat[:, 0]))
         return counts, torch.zeros_like(self.sums).index_add_(0, codes, flat)
 
@@ -137,8 +135,7 @@ class VQ(nn.Module):
         latent_width: values per frame.
         vectors: number of vectors per frame; must divide `latent_width`.
         entries: size of the codebook.
-        commitment: weight of the commitment loss between each vector and its nearest entry (beta in van den Oord et
-            al., 2017).
+        commitment: weight of the commitment loss.
     """
 
     def __init__(
@@ -151,14 +148,13 @@ class VQ(nn.Module):
         self.bits_per_frame = vectors * math.log2(entries)
 
     def forward(self, latent: Tensor) -> Quantized:
-        """Quantize a latent. In training, also update the codebook.
+        """Quantize a latent. In training mode, also update the codebook.
 
         Args:
             latent: values to quantize, float [..., D].
 
         Returns:
-            Three values: the quantized latent, float32 [..., D]; the codes, int64 [..., vectors]; and the commitment
-            loss, a scalar.
+            The quantized latent, float32 [..., D]; the codes, int64 [..., vectors]; and the commitment loss, a scalar.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
@@ -173,7 +169,7 @@ class VQ(nn.Module):
             return Quantized(straight_through.flatten(-2), codes, loss)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the latent, float32 [..., D], that the codes represent.
+        """Return the latent for the given codes, float32 [..., D].
 
         Args:
             codes: integers [..., vectors].
@@ -182,7 +178,7 @@ class VQ(nn.Module):
 
 
 def _draw(flat: Tensor, n: int) -> Tensor:
-    """Return n random vectors of `flat` [N, dim], without repetition if n <= N."""
+    """Return n random vectors of `flat`, [N, dim]. Vectors are repeated only if n > N."""
     order = torch.randperm(len(flat), device=flat.device)
     return flat[order.repeat(-(-n // len(flat)))[:n]]
 

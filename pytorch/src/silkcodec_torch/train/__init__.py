@@ -1,1 +1,1 @@
-"""Train and export codecs: `data` prepares the audio, `loop` runs the training, and `export` writes ONNX graphs."""
+"""Train and export codecs."""

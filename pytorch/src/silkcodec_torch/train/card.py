@@ -28,13 +28,13 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
 
     Args:
         config: config of the run.
-        progress: progress stored in the checkpoint, with the keys `step` and `seconds`.
+        progress: progress from the checkpoint, with the keys `step` and `seconds`.
         written: contents of the exported config.json.
-        results: results of `silk compare` for these weights. Without them, the card states that nothing was measured.
+        results: results of `silk compare` for these weights, if available.
         out: folder of the exported weights.
 
     Raises:
-        ArgumentError: `results` was measured with other weights.
+        ArgumentError: `results` were measured with different weights.
     """
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
     stages = ", ".join(f"{stage.name} ({stage.length:.12g} {stage.unit})" for stage in config.stage)
@@ -83,13 +83,11 @@ def losses(config: TrainConfig) -> str:
 
 
 def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
-    """Yield the folders whose weights a run started from.
-
-    The first folder is the `init` of the run, the second is the `init` of the run in the first folder, and so on.
+    """Yield the folders that a run was initialized from, from the latest to the earliest.
 
     Yields:
-        Each folder, and the config of the run in it. The config is None if the folder contains exported weights or is
-        no longer available. Such a folder is the last one yielded.
+        Each folder, and the config of the run in it. The config is None if the folder contains exported weights or does
+            not exist.
     """
     current: TrainConfig | None = config
     seen: set[str] = set()
@@ -104,7 +102,7 @@ def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
 
 
 def start_lines(config: TrainConfig) -> list[str]:
-    """Return a line that names the runs and weights that a run started from, or no lines if it set no `init`."""
+    """Return the line on the runs and weights that a run was initialized from, if any."""
     chain = []
     for folder, earlier in starts(config):
         try:
@@ -127,7 +125,7 @@ def start_lines(config: TrainConfig) -> list[str]:
 
 
 def finish_lines(config: TrainConfig) -> list[str]:
-    """Return lines that describe the adjustments of the averaged weights after the last training stage."""
+    """Return the lines on the adjustments of the weights after training."""
     lines = []
     if share := config.finish.blend_share:
         lines.append(
@@ -141,7 +139,7 @@ def finish_lines(config: TrainConfig) -> list[str]:
 
 
 def optimistic_metric_lines(config: TrainConfig) -> list[str]:
-    """Return lines that name the metrics that are optimistic because a training loss optimizes them directly."""
+    """Return the lines on metrics that are optimistic because a training loss optimizes them directly."""
     used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
@@ -153,7 +151,7 @@ def optimistic_metric_lines(config: TrainConfig) -> list[str]:
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
-    """Return lines that name the recognizer whose features a training loss used, if any."""
+    """Return the lines on the speech recognizer that was used for a training loss, if any."""
     if not any(stage.losses.get("recognizer") for stage in config.stage):
         return []
     layers = ", ".join(map(str, config.recognizer.layers)) or "every second layer"
@@ -164,7 +162,7 @@ def recognizer_lines(config: TrainConfig) -> list[str]:
 
 
 def data_lines(config: TrainConfig) -> list[str]:
-    """Return lines that describe the training data, with a table of sources if its index has the required columns."""
+    """Return the lines on the training data, with a table of sources if the index lists them."""
     if not config.data.index:
         return [f"{100 - config.data.valid_percent:g} % of the files in one folder."]
     try:
@@ -191,7 +189,7 @@ def data_lines(config: TrainConfig) -> list[str]:
 
 
 def starting_data_lines(config: TrainConfig) -> list[str]:
-    """Return lines that list the training data of the weights that a run started from, copied from the model card."""
+    """Return the lines on the training data of the weights that a run was initialized from."""
     card = ""
     for folder, _ in starts(config):
         try:
@@ -206,10 +204,10 @@ def starting_data_lines(config: TrainConfig) -> list[str]:
 
 
 def license_lines(data: str) -> list[str]:
-    """Return lines on the licenses of the code and of the weights, and on copyleft licenses of the training data.
+    """Return the lines on the licenses of the code, the weights and the training data.
 
     Args:
-        data: text of the card's section on the training data.
+        data: section of the model card on the training data.
     """
     found = [name for name, pattern in COPYLEFT.items() if re.search(pattern, data)]
     return [
@@ -223,10 +221,10 @@ def license_lines(data: str) -> list[str]:
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
-    """Return lines with a table of the mean scores in `results`.
+    """Return the lines with a table of mean scores.
 
     Raises:
-        ArgumentError: `results` was measured with other weights.
+        ArgumentError: `results` were measured with different weights.
     """
     if results is None:
         return ["Not measured yet. Run `silk compare` to measure it."]

@@ -1,8 +1,4 @@
-"""Save and load checkpoints: safetensors files with weights, moving averages, optimizer state and progress.
-
-A checkpoint is written under a temporary name and then renamed, so an interrupted process does not leave a partial
-file.
-"""
+"""Save and load checkpoints: safetensors files with weights, moving averages, optimizer state and progress."""
 
 from __future__ import annotations
 
@@ -20,7 +16,12 @@ from silkcodec.errors import OutputError, WeightsError
 
 
 def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, Any]) -> None:
-    """Write named groups of tensors and the JSON-serializable `progress` to a checkpoint file, atomically.
+    """Write a checkpoint atomically.
+
+    Args:
+        file: checkpoint file.
+        groups: tensors, keyed by group name and tensor name.
+        progress: JSON-serializable state of the run.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full. An existing checkpoint is not changed.
@@ -36,11 +37,11 @@ def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, A
 
 
 def find(source: Path, key: str) -> Path | None:
-    """Return the checkpoint file that `source` refers to, or None if `source` is a folder of exported weights.
+    """Return the checkpoint file for `source`, or None if `source` is a folder of exported weights.
 
     Args:
         source: folder of a run, checkpoint file, or folder of exported weights.
-        key: config key whose value is `source`, for the error message.
+        key: config key that contains `source`, for the error message.
 
     Raises:
         WeightsError: `source` is none of these.
@@ -54,7 +55,7 @@ def find(source: Path, key: str) -> Path | None:
 
 
 def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read a checkpoint written by `save`, and return its groups of tensors and its progress.
+    """Read a checkpoint. Return its tensors and its progress.
 
     Raises:
         WeightsError: the file is not a checkpoint, or is damaged.
@@ -77,7 +78,7 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
     """Load the weights of a module from one group of a checkpoint.
 
     Raises:
-        WeightsError: the group is missing, or its tensors do not match the sizes of the module.
+        WeightsError: the group is missing, or its tensors do not match the module.
     """
     try:
         module.load_state_dict(groups[group])
@@ -90,7 +91,7 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimizer as tensors named ``<parameter index>.<entry>``."""
+    """Return the state of an optimizer as a flat dictionary of tensors."""
     return {
         f"{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
         for index, entries in optimizer.state_dict()["state"].items()
@@ -99,7 +100,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
-    """Restore the state that `optimizer_tensors` returned, without changing the optimizer's hyperparameters.
+    """Restore an optimizer's state, but not its hyperparameters.
 
     Raises:
         WeightsError: the state does not match the optimizer's parameters.

@@ -1,6 +1,6 @@
 """Read the config of a training run from a TOML file, which can extend another TOML file.
 
-    extends = "base.toml"       # a file in the same folder, or one of the packaged configs
+    extends = "base.toml"       # a file in the same folder, or a packaged config
     [optim]
     batch_crops = 24            # list only the values that differ
 
@@ -36,7 +36,7 @@ LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversaria
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Configure the training speech and its augmentation."""
+    """Configure the training data and its augmentation."""
 
     folder: str = ""  # any folder of audio: wav, flac, ogg, opus, mp3, ...
     index: str = ""  # optional table (.tsv, .csv) in `folder` with a column `path`
@@ -61,7 +61,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Configure the optimizer, which all stages share."""
+    """Configure the optimizer."""
 
     optimizer: str = "muon"  # muon (AdamW for parameters that are not matrices) or adamw
     batch_crops: int = 12  # crops per step, summed over all processes
@@ -79,10 +79,7 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class AdversaryConfig:
-    """Configure the discriminators.
-
-    They are used only in training stages that have an ``adversarial`` or ``features`` loss.
-    """
+    """Configure the discriminators, for stages with an ``adversarial`` or ``features`` loss."""
 
     width: int = 32  # number of channels; 8 is practical on a CPU
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # in samples
@@ -95,10 +92,7 @@ class AdversaryConfig:
 
 @dataclass(frozen=True)
 class RecognizerConfig:
-    """Configure the frozen speech recognizer.
-
-    It is used only in training stages that have a ``recognizer`` loss. See `train/recognizer.py`.
-    """
+    """Configure the frozen speech recognizer, for stages with a ``recognizer`` loss."""
 
     weights: str = ""  # folder of Whisper weights, in the format of transformers or CTranslate2
     layers: tuple[int, ...] = ()  # encoder layers to compare, counted from 1; default: every second one up to the last
@@ -107,9 +101,9 @@ class RecognizerConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Configure one stage of a run. Its length is given in `steps` or in `minutes`.
+    """Configure a training stage, which lasts for a number of steps or minutes.
 
-    The learning rate falls to zero in the last part of each stage (`decay_share`).
+    The learning rate falls to zero at the end of each stage.
     """
 
     name: str
@@ -123,18 +117,18 @@ class StageConfig:
 
     @property
     def unit(self) -> str:
-        """Return the unit of the stage's length, "steps" or "minutes"."""
+        """Return the unit of `length`, "steps" or "minutes"."""
         return "steps" if self.steps else "minutes"
 
     @property
     def length(self) -> float:
-        """Return the length of the stage, in steps or minutes; see `unit`."""
+        """Return the length of the stage, in steps or minutes."""
         return self.steps or self.minutes
 
 
 @dataclass(frozen=True)
 class FinishConfig:
-    """Configure the adjustments of the averaged weights after the last stage; see `train/finish.py`."""
+    """Configure the adjustments of the weights after training; see `train/finish.py`."""
 
     blend: str = ""  # folder of exported weights or of a run, to average the weights with
     blend_share: float = 0.0  # share of these weights in the average, at least 0 and below 1
@@ -154,7 +148,7 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Configure a training run: the network, the data, the optimizer, the losses and the stages."""
+    """Configure a training run."""
 
     seed: int = 1
     init: str = ""  # exported weights or a run to start from, unless this run has a checkpoint
@@ -172,8 +166,8 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
     """Read and check a training config.
 
     Args:
-        path: a TOML file, or the name of a packaged config.
-        overrides: values that replace those in the file, as ``key.path=value`` with values in TOML syntax.
+        path: TOML file, or name of a packaged config.
+        overrides: values that replace those in the file, as ``key.path=value`` in TOML syntax.
 
     Raises:
         ArgumentError: the file does not exist or is not TOML, a key is unknown, or a value is invalid.
@@ -213,11 +207,11 @@ def _toml(value: Any) -> str:
 
 
 def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return the values of a config, merged with those of the config that it extends.
+    """Read a config and merge it with the config that it extends.
 
     Args:
-        path: a file, or the name of a packaged config.
-        children: files that extend this one, to detect cycles.
+        path: file, or name of a packaged config.
+        children: files that extend this config, for detecting cycles.
     """
     file = Path(path)
     if not file.suffix:
@@ -259,7 +253,7 @@ def _merge(base: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
-    """Apply an override such as ``stage.0.steps=2000`` or ``data.folder=speech`` to the values of a config.
+    """Apply an override such as ``stage.0.steps=2000`` to a config.
 
     A value that is not valid TOML is used as a string.
     """
@@ -281,7 +275,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _build(kind: Any, tree: Any, where: str) -> Any:
-    """Build a config dataclass from a parsed TOML table, and check every key and type."""
+    """Build a config dataclass from a TOML table, and check the keys and types."""
     hints = typing.get_type_hints(kind)
     names = {f.name: f for f in dataclasses.fields(kind)}
     if not isinstance(tree, dict):
@@ -323,10 +317,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _check(config: TrainConfig) -> None:
-    """Check that all values are within their allowed ranges.
+    """Check that all values are in their allowed ranges.
 
     Raises:
-        ArgumentError: a value is invalid.
+        ArgumentError: a value is out of range.
     """
     model, data, optim, log = config.model, config.data, config.optim, config.log
     _must(config.seed >= 0, "seed must be at least 0", config.seed)

@@ -1,8 +1,8 @@
-"""Decode a folder of audio into one file of samples per split (train, valid), and draw random crops from the samples.
+"""Decode a folder of audio, and draw random crops from it for training.
 
-Audio is decoded and resampled once, to ``<split>.i16`` (24 kHz, mono, little-endian int16) and a table
-``<split>.json``. Training then reads the samples through a memory map. Batch *n* of a run depends only on *n* and the
-seed, so a resumed run gets the same batches as an uninterrupted one.
+The audio is decoded only once, to ``train.i16`` and ``valid.i16`` (24 kHz, mono, little-endian int16). Training reads
+these files through a memory map. A batch depends only on the seed and the step, so a resumed run gets the same batches
+as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AHEAD = 4  # number of batches prepared in advance
 
 @dataclass(frozen=True)
 class PackedClip:
-    """Hold the path of an audio file, and the position of its samples in the decoded audio."""
+    """Hold the path of an audio file and the position of its samples in the decoded audio."""
 
     path: str
     start_samples: int
@@ -48,9 +48,9 @@ class PackedClip:
 
 
 def split_files(config: DataConfig) -> dict[str, list[str]]:
-    """Return the relative paths of the training and validation files, keyed by split ('train' or 'valid').
+    """Return the relative paths of the training and validation files, keyed by "train" and "valid".
 
-    The data index determines the split of each file. Without an index, a hash of the path determines it.
+    The files are assigned by the index or, without an index, by a hash of their path.
 
     Raises:
         ArgumentError: the folder does not exist or has no audio, the index or one of its columns is missing, or
@@ -80,7 +80,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
 
 
 def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of the data index, keyed by split ('train' or 'valid').
+    """Return the rows of the index for training and validation, keyed by "train" and "valid".
 
     Raises:
         ArgumentError: the index or one of its columns is missing, or a bandwidth is not a number.
@@ -97,13 +97,15 @@ def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
 
 
 def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, str]]:
-    """Return the rows of an index that are not reserved for evaluation.
+    """Remove the rows of an index that are reserved for evaluation.
 
     Args:
         rows: rows of the index.
-        file: a table of evaluation clips with the columns path, source, language, speaker and held_out. The column
-            held_out states what is reserved: the "source" or the "language" of the clip, its "speaker" in that source,
-            the "clip" itself, or "nothing".
+        file: table of evaluation clips with the columns path, source, language, speaker and held_out. The value of
+            held_out states what is reserved: the "clip", its "speaker", its "source", its "language", or "nothing".
+
+    Returns:
+        The remaining rows.
 
     Raises:
         ArgumentError: the table or a column is missing, or a value of held_out is invalid.
@@ -137,7 +139,7 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
 
 
 def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a table of audio files, omitting empty cells from each row.
+    """Return the rows of a table of audio files. Empty cells are omitted.
 
     Raises:
         ArgumentError: the file or one of the columns does not exist.
@@ -152,12 +154,12 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 class Pack:
-    """Hold the decoded audio of the training or the validation files.
+    """Hold decoded audio.
 
     Attributes:
-        samples: memory-mapped array, int16 [T].
+        samples: memory-mapped samples of all clips, int16 [T].
         clips: position of each clip in `samples`.
-        lengths: number of samples of each clip, int64 [N].
+        lengths: length of each clip in samples, int64 [N].
     """
 
     def __init__(self, samples: NDArray[np.int16], clips: list[PackedClip]):
@@ -170,7 +172,7 @@ class Pack:
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
-        """Return the samples of a clip from index `offset` on, float32 [n_samples], with zeros after the clip's end."""
+        """Return part of a clip, starting at `offset`, float32 [n_samples], zero-padded after the clip's end."""
         wave = np.zeros(n_samples, dtype=np.float32)
         begin = clip.start_samples + offset
         found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]
@@ -179,9 +181,9 @@ class Pack:
 
 
 def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None] = lambda text: None) -> Pack:
-    """Open the decoded audio of a split. Decode the audio files to `cache` first, unless the cache is up to date.
+    """Open the decoded training or validation audio. Decode the files first if the cache is not up to date.
 
-    Unreadable files are reported through `say` and skipped. If decoding is interrupted, only a .part file remains.
+    Unreadable files are reported and skipped.
 
     Args:
         config: the [data] section of the config.
@@ -190,7 +192,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
         say: function that is called with each line of progress.
 
     Raises:
-        ArgumentError: no file of the split can be read.
+        ArgumentError: none of the files can be read.
         OutputError: `cache` cannot be written.
     """
     names = split_files(config)[split]
@@ -212,10 +214,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
 
 
 def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
-    """Return the clips in the cache, or None if the cache is not up to date with the audio files.
-
-    It is up to date if the names and sizes of the files and the newest modification time have not changed.
-    """
+    """Return the clips in the cache, or None if the audio files have changed since they were decoded."""
     try:
         described = json.loads(table.read_text(encoding="utf-8"))
         clips = [PackedClip(**clip) for clip in described["clips"]]
@@ -231,7 +230,7 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Pac
 
 
 def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
-    """Decode audio files, and return their clips. The table is written last, as a completion mark."""
+    """Decode audio files to the cache. Return their positions in the decoded audio."""
     data.parent.mkdir(parents=True, exist_ok=True)
     sizes, newest_ns = _sizes(folder, names)  # before decoding, so that later changes are detected
     clips, position, done = [], 0, 0
@@ -259,7 +258,7 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
 
 
 def _samples(file: Path) -> NDArray[np.int16] | AudioError:
-    """Return the samples of a file (24 kHz, mono, little-endian int16 [T]), or the error if reading fails."""
+    """Return the samples of a file, int16 [T] at 24 kHz, or the error if it cannot be read."""
     try:
         wave = audio.read(file, SAMPLE_RATE)
     except AudioError as error:
@@ -268,7 +267,7 @@ def _samples(file: Path) -> NDArray[np.int16] | AudioError:
 
 
 def _sizes(folder: Path, names: list[str]) -> tuple[list[int], int]:
-    """Return two values: the size of each file in bytes (-1 if missing), and their newest modification time in ns."""
+    """Return the size of each file in bytes (-1 if missing), and the newest modification time in ns."""
     found = [(folder / name).stat() if (folder / name).exists() else None for name in names]
     return [-1 if f is None else f.st_size for f in found], max((f.st_mtime_ns for f in found if f), default=0)
 
@@ -283,9 +282,9 @@ def _place(folder: Path) -> str:
 
 
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
-    """Return the batch of augmented crops for a training step, float32 [n_crops, crop_frames * 9600 + 480].
+    """Return the random, augmented crops for a training step, float32 [n_crops, crop_frames * 9600 + 480].
 
-    The probability of choosing a file is proportional to its length. Files shorter than a crop are zero-padded.
+    Long files are chosen more often, in proportion to their length. Files shorter than a crop are zero-padded.
     """
     rng = np.random.default_rng((seed, step))
     n_samples = config.crop_frames * FRAME + LOOKAHEAD
@@ -299,10 +298,7 @@ def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) 
 
 
 def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Apply a random gain to a crop, and sometimes a low-pass filter or faint noise.
-
-    The result is both the input and the target of the network.
-    """
+    """Apply a random gain to a crop, and sometimes a low-pass filter or faint noise."""
     if rng.random() < config.bandwidth_share:
         spectrum = np.fft.rfft(wave)
         hz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
@@ -316,12 +312,10 @@ def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Genera
 
 
 class Batches:
-    """Prepare the batches of a training run in order, on background threads.
-
-    Preparing 64 crops takes half as long as a training step on a GPU. Without the threads, the GPU would wait for data.
+    """Prepare the batches of a training run on background threads.
 
     Args:
-        make: function that returns the batch for a step. It is called from several threads at once.
+        make: function that returns the batch for a step. It is called from several threads.
     """
 
     def __init__(self, make: Callable[[int], Tensor]):
@@ -330,12 +324,12 @@ class Batches:
         self.coming: dict[int, Future[Tensor]] = {}
 
     def take(self, step: int) -> Tensor:
-        """Return the batch for a training step, and start preparing the next batches."""
+        """Return the batch for a training step, and start preparing the next ones."""
         for ahead in range(step, step + AHEAD):
             if ahead not in self.coming:
                 self.coming[ahead] = self.pool.submit(self.make, ahead)
         return self.coming.pop(step).result()
 
     def close(self) -> None:
-        """Stop the threads, and cancel batches whose preparation has not started yet."""
+        """Stop the threads."""
         self.pool.shutdown(cancel_futures=True)

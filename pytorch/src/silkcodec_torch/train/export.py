@@ -3,11 +3,11 @@
     encoder.onnx  wave, states   -> mel, latent, levels, next states
     decoder.onnx  levels, states -> wave, next states
     config.json   sizes, states and checksums
-    golden.npz    a synthetic waveform, its levels and its decoded waveform
+    golden.npz    test data: a synthetic waveform, its levels and the decoded waveform
     README.md     the model card
 
-Weights are stored in float16 and cast to float32 once, when the graph is loaded. All arithmetic is in float32. The two
-Fourier bases and the mel filters are not stored. A few graph nodes compute them at load time.
+Weights are stored in float16 and converted to float32 when the graph is loaded. The Fourier bases and the mel filters
+are not stored, but computed when the graph is loaded.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def export(
         run: folder of a run, with config.toml and checkpoint.safetensors.
         out: output folder, created if necessary.
         results: results of `silk compare` for the model card, if available.
-        same_encoder: folder of exported weights whose encoder is identical to that of the run. The exported model can
-            decode tokens encoded with the weights in this folder, and all other tokens that those weights can decode.
+        same_encoder: folder of exported weights with the same encoder. The new weights can decode all tokens that these
+            weights can decode.
 
     Raises:
-        ArgumentError: the model does not use FSQ, the encoder in `same_encoder` is not identical to that of the run, or
-            `results` was measured with other weights.
+        ArgumentError: the model does not use FSQ, the encoder in `same_encoder` differs, or `results` were measured
+            with different weights.
         WeightsError: the run does not exist, or the exported graph does not match the network. `out` is not changed.
         OutputError: `out` cannot be written.
     """
@@ -95,7 +95,7 @@ def export(
 def write_folder(
     out: Path, config: TrainConfig, model: SilkNetwork, progress: dict, results: dict | None, decodes: list[str]
 ) -> dict:
-    """Write the files of an export, check that the graphs match the network, and return the contents of config.json."""
+    """Write the exported files, check them against the network, and return the contents of config.json."""
     described: dict[str, dict[str, Any]] = {}
     for name, graph in (("encoder", EncoderGraph(model)), ("decoder", DecoderGraph(model))):
         data = to_onnx(graph)
@@ -117,12 +117,10 @@ def write_folder(
 
 
 def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
-    """Return the codec id of the weights in `folder`, and the codec ids that their config lists as decodable.
-
-    `model` can decode tokens with these ids, because its encoder is identical to that of the weights.
+    """Return the codec ids of all tokens that the weights in `folder` can decode.
 
     Raises:
-        ArgumentError: the encoders are not identical.
+        ArgumentError: the encoder of `model` differs from the encoder in `folder`.
         WeightsError: the graphs in `folder` are missing or damaged.
     """
     config = WeightsConfig.read(folder)
@@ -134,12 +132,12 @@ def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
 
 
 def sizes(config: ModelConfig) -> dict[str, int | float]:
-    """Return the network sizes in `config`, without the quantizer, which is always FSQ in an exported model."""
+    """Return the sizes of the network for the exported config.json."""
     return {name: value for name, value in asdict(config).items() if name != "quantizer"}
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
-    """Return three values: the config of a run, its model with averaged weights rounded to float16, and its progress.
+    """Load a training run. Return its config, its model with averaged weights rounded to float16, and its progress.
 
     Raises:
         WeightsError: the checkpoint does not exist or is damaged.
@@ -159,7 +157,7 @@ def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
 
 
 class EncoderGraph(nn.Module):
-    """Wrap the encoder for export, with the log-mel spectrogram before it and the quantizer after it."""
+    """Combine the log-mel spectrogram, the encoder and the quantizer for export."""
 
     def __init__(self, model: SilkNetwork):
         super().__init__()
@@ -169,13 +167,13 @@ class EncoderGraph(nn.Module):
         self.register_buffer("mel_basis", windowed_dft())
 
     def forward(self, wave: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """Return the mel spectrogram, the latent, the levels and the next states.
+        """Return the mel spectrogram, the latent, the levels, and the next states.
 
-        The spectrogram has the shape [B, F * 40, 128]. The latent and the levels have the shape [B, F, 128].
+        The mel spectrogram has the shape [B, F * 40, 128]. The latent and the levels have the shape [B, F, 128].
 
         Args:
             wave: samples, [B, F * 9600].
-            states: all states of the encoder.
+            states: states of the encoder.
         """
         seen = torch.cat([states[0], wave], dim=1)
         mel = log_mel(seen, self.mel_basis, self.encoder.mel.filters)
@@ -186,7 +184,7 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """Wrap the decoder for export, with levels as its input."""
+    """Combine dequantization and the decoder for export."""
 
     def __init__(self, model: SilkNetwork):
         super().__init__()
@@ -207,25 +205,21 @@ class DecoderGraph(nn.Module):
 
 
 def inverse_dft() -> Tensor:
-    """Return the matrix of the inverse DFT, float32 [722, 720].
-
-    For k < 361, column n contains c cos(2 pi k n / 720) in row k, and -c sin(2 pi k n / 720) in row 361 + k. c is 1/720
-    for the first and the last k, and 2/720 for all others.
-    """
+    """Return the matrix of the inverse real DFT, float32 [722, 720]: 361 rows of cosines, then 361 rows of sines."""
     steps = np.arange(WINDOW // 2 + 1)[:, None] * np.arange(WINDOW)[None, :]
     both = np.concatenate([steps, steps + 3 * WINDOW // 4], axis=0) % WINDOW
     return torch.from_numpy(cosine_table(WINDOW)[both] * inverse_weights())
 
 
 def inverse_weights() -> np.ndarray:
-    """Return the factor of each row in the matrix of the inverse DFT, float32 [722, 1]; see `inverse_dft`."""
+    """Return the scale of each row of `inverse_dft`, float32 [722, 1]."""
     weights = np.full(WINDOW // 2 + 1, 2 / WINDOW, dtype=np.float32)
     weights[[0, -1]] = 1 / WINDOW
     return np.concatenate([weights, -weights])[:, None]
 
 
 def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
-    """Convert a graph to an ONNX file with float16 weights, and return the bytes of the file.
+    """Convert a graph to an ONNX file with float16 weights, and return its bytes.
 
     The batch size and the number of frames are dynamic.
     """
@@ -264,10 +258,7 @@ def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
 
 
 def compute_tables(model: onnx.ModelProto) -> None:
-    """Replace the Fourier bases and mel filters stored in a graph with nodes that compute bit-identical values.
-
-    ONNX Runtime folds these nodes into constants.
-    """
+    """Replace the Fourier bases and mel filters in a graph with nodes that compute the same values."""
     makers = {"mel_basis": basis_nodes, "inverse_basis": basis_nodes, "encoder.mel.filters": filter_nodes}
     for tensor in [t for t in model.graph.initializer if t.name in makers]:
         model.graph.initializer.remove(tensor)
@@ -278,10 +269,9 @@ def compute_tables(model: onnx.ModelProto) -> None:
 
 
 def basis_nodes(name: str) -> Nodes:
-    """Return nodes that look up a Fourier basis in a table with one period of the cosine.
+    """Return nodes that look up the values of a Fourier basis in a stored cosine table.
 
-    If a runtime computed the cosines, their last digits would differ between machines. The log-mel value of a quiet
-    band next to loud bands depends on those digits.
+    Cosines computed at load time would have different rounding errors on different machines.
     """
     is_mel = name == "mel_basis"
     rows, columns, n = (N_FFT, N_FFT // 2 + 1, N_FFT) if is_mel else (WINDOW // 2 + 1, WINDOW, WINDOW)
@@ -299,11 +289,10 @@ def basis_nodes(name: str) -> Nodes:
 
 
 def filter_nodes(name: str) -> Nodes:
-    """Return nodes that compute the mel filters [513, 128] from a sparse form.
+    """Return nodes that compute the mel filters, [513, 128], from a sparse representation.
 
-    For each bin, the sparse form stores the index of the first triangle that covers it. It also stores the heights of
-    this triangle and the next one at the bin. A triangle ends where its neighbors peak, so at most two of the
-    128 triangles cover a bin.
+    At most two adjacent triangles cover a frequency bin. The graph stores the index of the first one and the values of
+    both.
     """
     filters = filterbank()
     first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)
@@ -349,10 +338,7 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Rename the weights in the graph to the names of the parameters, followed by ``.T`` if a weight is transposed.
-
-    With these names, exports can be compared, and `load_weights` can load a network from an export.
-    """
+    """Name the weights in a graph after the parameters, with the suffix ``.T`` if a weight is transposed."""
     parts: dict[str, np.ndarray] = {}
     for name, parameter in parameters.items():
         array = parameter.detach().numpy()
@@ -377,7 +363,7 @@ def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
 
 
 def store_half(model: onnx.ModelProto) -> None:
-    """Store float32 weights with more than 1,024 values as float16, each followed by a cast to float32."""
+    """Convert all large float32 weights of a graph to float16, and add nodes that cast them back to float32."""
     casts = []
     for tensor in list(model.graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL:
@@ -391,11 +377,9 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkNetwork, out: Path) -> None:
-    """Write golden.npz: a synthetic waveform, its levels and the decoded waveform, for tests.
+    """Write golden.npz, test data that consists of a synthetic waveform, its levels and the decoded waveform.
 
-    Tests in any programming language can use the file. A synthetic waveform needs no license. The function tries up to
-    `TRIES` waveforms to find one whose latent values are all far from rounding boundaries. Machines with different
-    rounding errors then return the same levels.
+    The latent values of the waveform are far from rounding boundaries, so that all machines return the same levels.
     """
     graph, clearances = EncoderGraph(model), {}
     for seed in range(TRIES):
@@ -409,11 +393,7 @@ def write_golden(model: SilkNetwork, out: Path) -> None:
 
 
 def golden_wave(seed: int) -> np.ndarray:
-    """Return a synthetic waveform of 2.13 s, float32 [51120]: voiced syllables, hiss and faint noise.
-
-    Without the faint noise, mel bands above the frequencies of the voice would contain only rounding errors, which
-    differ between machines.
-    """
+    """Return a synthetic waveform of 2.13 s, float32 [51120]: voiced syllables, hiss and faint noise."""
     rng = np.random.default_rng(seed)
     seconds = np.arange(int(2.13 * SAMPLE_RATE)) / SAMPLE_RATE
     pitch = 140 + 60 * np.sin(2 * np.pi * 0.7 * seconds)  # Hz
@@ -427,7 +407,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """Return the smallest distance of a waveform's latent values from a rounding boundary, in levels (0 to 0.5)."""
+    """Return the smallest distance between a latent value and a rounding boundary, in levels (0 to 0.5)."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]
@@ -436,7 +416,7 @@ def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
 
 
 def check_parity(model: SilkNetwork, out: Path) -> None:
-    """Check that the exported graphs reproduce the levels in golden.npz exactly, and the samples to within 1e-4.
+    """Check that the exported graphs return the levels in golden.npz, and the samples in golden.npz to within 1e-4.
 
     Raises:
         WeightsError: the levels or the samples differ.
@@ -456,7 +436,7 @@ def check_parity(model: SilkNetwork, out: Path) -> None:
 
 
 def load_weights(model: SilkNetwork, folder: Path) -> None:
-    """Load exported weights into a network, to continue training from them.
+    """Load exported weights into a network, to continue training.
 
     Raises:
         WeightsError: the graphs in the folder are missing or damaged, or do not match the sizes of the network.
@@ -479,10 +459,10 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
 
 
 def exported_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the parameters in a folder of exported weights, keyed by name.
+    """Return the weights in an exported folder, keyed by parameter name.
 
     Raises:
-        WeightsError: as for `graph_weights`.
+        WeightsError: a graph is missing or damaged.
     """
     config = WeightsConfig.read(folder)
     return graph_weights(folder, config.encoder) | graph_weights(folder, config.decoder)

@@ -1,7 +1,4 @@
-"""Adjust the averaged weights after the last stage of a run: average them with other weights, and equalize the output.
-
-Neither adjustment needs training. docs/training.md describes their effects.
-"""
+"""Adjust the averaged weights after training: average them with other weights, and equalize the output."""
 
 from __future__ import annotations
 
@@ -42,14 +39,12 @@ def weights_of(source: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
-    """Average the parameters of a model with other weights, in place.
-
-    After fine-tuning with new losses, a network keeps more of its earlier accuracy if its weights are averaged with
-    those from before fine-tuning (Wortsman et al., 2022, https://arxiv.org/abs/2109.01903).
+    """Average the parameters of a model with other weights, in place (Wortsman et al., 2022, arXiv 2109.01903).
 
     Args:
         model: network to change.
-        other: parameters of a network of the same size, keyed by name. Those of the decoder's noise can be missing.
+        other: parameters of a network of the same size, keyed by name. The parameters of the decoder's noise can be
+            missing.
         share: weight of `other` in the average, at least 0 and below 1.
 
     Raises:
@@ -68,17 +63,16 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 
 @torch.no_grad()
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
-    """Change a model in place, to raise the level of its output at each frequency toward that of recordings.
+    """Change the biases of the decoder so that the mean level of its output at each frequency approaches the original.
 
-    After training with spectral losses, sounds that are hard to predict are too quiet. The gains are smoothed along
-    frequency, limited to 0..6 dB, and added to the biases of the decoder's head.
+    The gains are smoothed along frequency and limited to 0..6 dB.
 
     Args:
         model: network in evaluation mode, on any device.
         recordings: full-band speech at 24 kHz, float32 [T] each.
 
     Returns:
-        The gain of each bin of the head in dB, float32 [361].
+        The gain in each frequency bin in dB, float32 [361].
     """
     head = model.decoder.head
     window = torch.hann_window(WINDOW, device=head.window.device)

@@ -1,4 +1,4 @@
-"""Turn Ctrl-C and SIGTERM into a flag that the training loop checks after each step."""
+"""Handle Ctrl-C and SIGTERM during training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Interrupts:
-    """Set `requested` at the first SIGINT or SIGTERM within the context. A second signal has its usual effect.
+    """Set `requested` to true at the first SIGINT or SIGTERM within the context. A second signal has its usual effect.
 
     Python allows signal handlers only in the main thread. In other threads, `requested` stays false.
     """

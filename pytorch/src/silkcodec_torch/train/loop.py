@@ -2,13 +2,12 @@
 
     <run>/config.toml              the complete config, saved at the start
     <run>/checkpoint.safetensors   everything needed to resume, written every few minutes
-    <run>/stable.safetensors       the same content, saved before the learning rate decays in a stage
+    <run>/stable.safetensors       the checkpoint from before the learning rate decays
     <run>/history.jsonl            one line per validation: scores, and mean training losses since the previous one
     <run>/tensorboard/             logs for TensorBoard
     <run>/audio/                   decoded validation clips
 
-To use several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``. Each process handles its
-part of the batch (PyTorch DDP).
+To use several GPUs, run ``torchrun --nproc-per-node 8 -m silkcodec.cli train CONFIG -o RUN``.
 """
 
 from __future__ import annotations
@@ -51,15 +50,15 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
     """Train a codec. If `run` contains a checkpoint, resume from it.
 
     Args:
-        config_path: a TOML file, or the name of a packaged config.
-        run: folder of the run, created if it does not exist.
+        config_path: TOML file, or name of a packaged config.
+        run: folder of the run, created if necessary.
         overrides: values that override the config, as ``key.path=value``.
 
     Raises:
         ArgumentError: the config or its data folder is invalid.
         WeightsError: the checkpoint or the weights in `init` are damaged, or do not match the config.
         OutputError: the run folder or the cache cannot be written.
-        SilkError: the gradient was not finite in too many consecutive steps. The last checkpoint is kept.
+        SilkError: the gradient was not finite in too many consecutive steps.
         SystemExit: the run was interrupted (Ctrl-C, SIGTERM) and saved a checkpoint. The status is 130.
     """
     config = load_config(config_path, overrides or ())
@@ -69,7 +68,7 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
 
 
 class Trainer:
-    """Train a model, and hold its averaged weights, the optimizers and the progress."""
+    """Hold the model, the optimizers and the progress of a training run."""
 
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.folder = config, run
@@ -143,10 +142,7 @@ class Trainer:
         return load_recognizer(self.config.recognizer, self.dtype).to(self.device)
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return the optimizers: Muon for the inner weight matrices, and AdamW for all other parameters.
-
-        AdamW updates the first and last layers, convolution filters, normalization weights and biases.
-        """
+        """Return the optimizers: Muon for most weight matrices, and AdamW for all other parameters."""
         optim = self.config.optim
         outer = ("encoder.embed", "decoder.head", "position", "depthwise")
         matrices: list[nn.Parameter] = []
@@ -175,7 +171,7 @@ class Trainer:
         return groups
 
     def save(self, name: str = "checkpoint.safetensors") -> None:
-        """Write a checkpoint, which contains everything that is needed to resume the run, to the run folder."""
+        """Write a checkpoint to the run folder."""
         where: dict[str, float] = {"stage": self.stage_index, "steps_in_stage": self.steps_in_stage, "step": self.step}
         where |= {"seconds": self.seconds, "seconds_in_stage": self.seconds_in_stage, "skipped": self.skipped}
         where |= {"stable_stage": self.stable_stage, "finished": self.finished}
@@ -202,10 +198,9 @@ class Trainer:
                 checkpoint.restore_optimizer(self.optimizers[name], tensors, file)
 
     def _start_from(self, source: Path) -> None:
-        """Load the network from exported weights, from a run (averaged weights) or from a checkpoint (raw weights).
+        """Load weights from exported weights, a run or a checkpoint.
 
-        The optimizer state is also loaded if `source` contains that of the same optimizers. The discriminators are
-        loaded if `source` contains discriminators of the same sizes.
+        The optimizer state and the discriminators are also loaded if they are available and match the config.
         """
         if (file := checkpoint.find(source, "init")) is not None:
             groups, _ = checkpoint.load(file)
@@ -238,7 +233,7 @@ class Trainer:
     # -- the loop -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run all remaining training stages, then validate the model. The exceptions are those of `train`."""
+        """Run all remaining training stages, then validate the model."""
         with Interrupts() as interrupts, self.progress, closing(self.batches):
             stages = self.config.stage
             if self.stage_index >= len(stages):
@@ -290,7 +285,7 @@ class Trainer:
                     self._validate()
 
     def _finish(self) -> None:
-        """Adjust the averaged weights as `config.finish` specifies, and save them."""
+        """Adjust the averaged weights as the config specifies, and save them."""
         config = self.config.finish
         if config.blend_share or config.equalize_clips:
             self.validated_step = -1  # The weights change, so validate them again.
@@ -325,7 +320,7 @@ class Trainer:
         raise SystemExit(INTERRUPTED)
 
     def _any(self, flag: bool) -> bool:
-        """Return whether the flag is true in any process, so that all processes take the same branch."""
+        """Return whether the flag is true in any process."""
         if self.world == 1:
             return flag
         votes = torch.tensor(float(flag), device=self.device)
@@ -342,7 +337,7 @@ class Trainer:
         return torch.compile(network, dynamic=False), torch.compile(self.losses, dynamic=False)
 
     def _batch(self, step: int) -> Tensor:
-        """Return this process's crops for a training step, on the CPU, float32 [B, crop_frames * 9600 + 480]."""
+        """Return this process's part of a training batch, float32 [B, crop_frames * 9600 + 480]."""
         config = self.config
         share = config.optim.batch_crops // self.world
         batch = crops(self.data["train"], config.data, share, config.seed * 1009 + self.rank, step)
@@ -398,7 +393,7 @@ class Trainer:
         return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
 
     def _segment(self) -> slice:
-        """Return the slice of each crop that the discriminators process in this step."""
+        """Return the slice of each crop that the discriminators process in the current step."""
         n_crop = self.config.data.crop_frames * FRAME
         n_samples = round(self.config.adversary.crop_s * SAMPLE_RATE) or n_crop
         # With a separate generator, the batches do not depend on `crop_s`.
@@ -409,7 +404,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16)
 
     def _skip(self) -> None:
-        """Skip the update of the weights in this step.
+        """Skip the update of the weights in the current step.
 
         Raises:
             SilkError: `MAX_SKIPPED` consecutive steps had no finite gradient.
@@ -426,17 +421,14 @@ class Trainer:
             )
 
     def _positions(self, batch: int) -> Tensor | None:
-        """Return the noise positions for decoding each crop twice, float32 [2, B]. Return None without noise."""
+        """Return start positions of the decoder's noise, float32 [2, B], or None if the decoder adds no noise."""
         if not self.config.model.noise:
             return None
         rng = np.random.default_rng((self.config.seed, self.step, self.rank, 2))
         return torch.from_numpy(rng.integers(NOISE_LENGTH, size=(2, batch)).astype(np.float32)).to(self.device)
 
     def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return two values: the loss of the discriminators, and the adversarial losses of the codec, keyed by name.
-
-        Both use the same scores and feature maps, so the originals are processed only once per step.
-        """
+        """Return the loss of the discriminators, and the adversarial losses of the codec, keyed by name."""
         assert self.discriminators is not None
         original, decoded = at_one_level(*(both[:, self._segment()] for both in (target, wave)))
         with self._autocast():  # Two batches keep the originals out of the codec's backward pass.
@@ -446,7 +438,9 @@ class Trainer:
     def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
         """Return the discriminators' gradients, or None in steps without a discriminator update.
 
-        If `keep` is true, the autograd graph is retained.
+        Args:
+            loss: loss of the discriminators.
+            keep: whether to retain the autograd graph.
         """
         if self.step % self.config.adversary.every_steps:
             return None
@@ -454,10 +448,7 @@ class Trainer:
         return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
 
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
-        """Update the discriminators with `gradients`. Do nothing if `gradients` is None.
-
-        Call this after the backward pass of the codec, which needs the discriminators from before the update.
-        """
+        """Update the discriminators, unless `gradients` is None. Call this after the codec's backward pass."""
         if gradients is None:
             return
         assert self.discriminators is not None
@@ -477,10 +468,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Update the moving average of the weights.
-
-        If training starts from random weights, the decay of the average grows from 0.1 to `ema_decay`.
-        """
+        """Update the moving average of the weights."""
         decay = self.config.optim.ema_decay
         if not self.config.init:
             decay = min(decay, (1 + self.step) / (10 + self.step))
@@ -500,11 +488,13 @@ def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
 
 
 def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale originals and decoded audio, float32 [B, T], so that each original has a root mean square of 1.
+    """Normalize originals to a root mean square of 1, and apply the same gains to the decoded audio.
 
-    Each original and its decoded version get the same gain, at most 60 dB. Most recordings have a root mean square near
-    0.05, at which the first layers of the discriminators hardly respond. With this scaling, the scores of originals and
-    decoded audio are four times as far apart after 150 steps as without it (docs/training.md).
+    The gain is at most 60 dB. At the level of most recordings, the discriminators hardly respond to their input.
+
+    Args:
+        target: originals, float32 [B, T].
+        wave: decoded audio, float32 [B, T].
     """
     gain = target.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-3).reciprocal()
     return target * gain, wave * gain
@@ -513,13 +503,10 @@ def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
 def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int, done: float) -> float:
     """Return the learning rate of a warmup-stable-decay schedule (Hu et al., MiniCPM, 2024).
 
-    The learning rate rises during warm-up, stays constant, and falls linearly to zero in the last `decay_share` of the
-    stage. A run can be extended while the learning rate is constant.
-
     Args:
-        peak: learning rate of the constant part, before it is multiplied by the stage's `learning_rate_scale`.
+        peak: learning rate between warm-up and decay.
         warmup_steps: number of steps of the warm-up.
-        stage: current stage.
+        stage: current stage, which scales the learning rate and sets the length of the decay.
         step: step of the stage, counted from 0.
         done: completed share of the stage, 0..1.
     """

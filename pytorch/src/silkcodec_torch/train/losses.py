@@ -1,7 +1,4 @@
-"""Compute spectral and perceptual reconstruction losses between decoded audio and its original.
-
-Each loss has a name. The config of a stage gives each loss a weight, and the total is the weighted sum.
-"""
+"""Compute spectral and perceptual losses between decoded audio and its original."""
 
 from __future__ import annotations
 
@@ -22,19 +19,16 @@ NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 class SpectralLoss(nn.Module):
     """Compute multi-resolution spectral losses between decoded audio, float32 [N * B, T], and originals, [B, T].
 
-    N is 1 or 2. With N = 2, each crop is decoded twice with different noise, and ``mel``, ``convergence`` and
-    ``magnitude`` are energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). An energy distance is
-    the mean distance of the two versions from the original, minus half the distance between them. As a result, decoded
-    noise with the right spectrum has a lower loss than audio with the smooth mean spectrum of such noise. The other
-    losses use only the first version.
+    If the decoder adds noise, each crop is decoded twice (N = 2). ``mel``, ``convergence`` and ``magnitude`` are then
+    energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). The other losses use only the first
+    decoded version.
 
     Returns:
-        ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions
-            (Kong et al., HiFi-GAN, 2020; several resolutions as in Kumar et al., DAC, 2023). A soft floor reduces
-            the weight of background noise between words.
-        ``convergence``: ||S - S'|| / ||S|| over magnitudes (Arik et al., 2019), averaged over resolutions.
-        ``magnitude``: mean absolute difference of natural-log STFT magnitudes over all bins (Yamamoto et al.,
-            Parallel WaveGAN, 2020). It resolves harmonics, which mel bands blur.
+        ``mel``: mean absolute difference of natural-log mel magnitudes, averaged over resolutions (Kong et al.,
+            HiFi-GAN, 2020; Kumar et al., DAC, 2023).
+        ``convergence``: ||S - S'|| / ||S|| over magnitudes, averaged over resolutions (Arik et al., 2019).
+        ``magnitude``: mean absolute difference of natural-log STFT magnitudes (Yamamoto et al., Parallel WaveGAN,
+            2020).
         ``loudness``: see `LoudnessLoss`.
         ``envelope``: see `EnvelopeLoss`.
     """
@@ -48,7 +42,7 @@ class SpectralLoss(nn.Module):
             self.register_buffer(f"filters_{window}", filters, persistent=False)
 
     def forward(self, wave: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return all losses as scalars, keyed by name, for decoded audio [N * B, T] and originals [B, T]."""
+        """Return all losses as scalars, keyed by name, for decoded audio, [N * B, T], and originals, [B, T]."""
         losses = {name: wave.new_zeros(()) for name in ("mel", "convergence", "magnitude")}
         n_draws = len(wave) // len(target)
         together = torch.cat([wave, target])  # one batched transform, which is faster than two
@@ -68,20 +62,19 @@ class SpectralLoss(nn.Module):
 
 
 def mean_norm(a: Tensor, b: Tensor) -> Tensor:
-    """Return the Euclidean distance between two sets of features [B, frames, bins], averaged over the batch."""
+    """Return the Euclidean distance between two batches of features, [B, frames, bins], averaged over the batch."""
     return torch.linalg.vector_norm(a - b, dim=(1, 2)).mean()
 
 
 def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Return the energy distance between one or two decoded versions (draws) and the original.
+    """Return the energy distance between one or two decoded versions and the original.
 
-    For one draw, this is its distance from the original. For two draws, it is the mean of their distances from the
-    original, minus half the distance between the draws.
+    It is the mean distance of the versions from the original, minus half the distance between two versions.
 
     Args:
-        together: features of the draws, followed by those of the original, [(N + 1) B, ...].
-        n_draws: number of draws (N), 1 or 2.
-        distance: function that returns the distance between two sets of features [B, ...] as a scalar.
+        together: features of the N decoded versions, followed by those of the original, [(N + 1) B, ...].
+        n_draws: number of decoded versions (N), 1 or 2.
+        distance: function that returns the distance between two batches of features, [B, ...], as a scalar.
     """
     *draws, original = together.chunk(n_draws + 1)
     if n_draws == 1:
@@ -91,7 +84,7 @@ def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, 
 
 
 def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
-    """Return the power |STFT|^2 [B, frames, bins] of waveforms [B, T], with a hop of window / overlap samples."""
+    """Return the power spectrogram, [B, frames, bins], of waveforms, [B, T], with a hop of window / overlap samples."""
     n_fft = len(window)
     spectrum = torch.stft(wave, n_fft, n_fft // overlap, n_fft, window, return_complex=True)
     return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
@@ -100,11 +93,9 @@ def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
 class LoudnessLoss(nn.Module):
     """Compute the loudness difference between decoded audio and its original in critical bands, as in PESQ (P.862).
 
-    This is the model of ITU-T P.862 without its alignment steps, used as a loss (Martin-Donas et al., PMSQE, 2018,
-    https://doi.org/10.1109/LSP.2018.2871419). Closed forms replace the tables of the standard: power in 48 bands up to
-    8 kHz on Traunmueller's Bark scale, the hearing threshold of Terhardt (1979), and Zwicker's loudness with exponent
-    0.23. Differences smaller than a quarter of the loudness are masked. Added energy is penalized more than missing
-    energy, by a factor of up to 12 that depends on the ratio of the powers.
+    See Martin-Donas et al., PMSQE, 2018, https://doi.org/10.1109/LSP.2018.2871419. Formulas replace the tables of the
+    standard: Traunmueller's Bark scale, Terhardt's hearing threshold (1979), and Zwicker's loudness with exponent 0.23.
+    Added energy is penalized more than missing energy.
     """
 
     WINDOW = 768  # samples: 32 ms
@@ -130,7 +121,7 @@ class LoudnessLoss(nn.Module):
         self.register_buffer("threshold", torch.from_numpy(10 ** (threshold_db / 10)).float(), persistent=False)
 
     def forward(self, both: Tensor) -> Tensor:
-        """Return a scalar loss, which is 0 if the decoded crops are identical to the originals.
+        """Return a scalar loss, which is 0 if the decoded audio is identical to the original.
 
         Args:
             both: B decoded crops, followed by their B originals, [2 B, T].
@@ -156,13 +147,11 @@ class LoudnessLoss(nn.Module):
 
 
 class EnvelopeLoss(nn.Module):
-    """Compute 1 - STOI: the mismatch between temporal envelopes in third-octave bands and segments of about 0.4 s.
+    """Compute 1 - STOI: the mismatch between temporal envelopes in third-octave bands.
 
     STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881) is used as a loss (Kolbaek et al., 2018,
-    https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz. The
-    window is 26.7 ms, and a segment of 387 ms starts every 53 ms. STOI removes columns that are more than 40 dB below
-    the loudest column of a clip. Here, these columns get a weight of zero, and a segment is weighted by the number of
-    its remaining columns.
+    https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz.
+    Pauses are ignored through weights instead of being cut out.
     """
 
     WINDOW = 640  # samples: 26.7 ms; the hop is half of it
@@ -180,7 +169,7 @@ class EnvelopeLoss(nn.Module):
         self.register_buffer("bands", torch.from_numpy(bands).float(), persistent=False)
 
     def forward(self, both: Tensor) -> Tensor:
-        """Return a scalar loss, which is 0 if the decoded crops are identical to the originals.
+        """Return a scalar loss, which is 0 if the decoded audio is identical to the original.
 
         Args:
             both: B decoded crops, followed by their B originals, [2 B, T] with T >= 8,960.

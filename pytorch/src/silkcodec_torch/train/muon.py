@@ -1,7 +1,6 @@
 """Implement Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) with configurable precision.
 
-`torch.optim.Muon` always computes in bfloat16. On a processor that emulates bfloat16, it takes many times as long as
-the rest of a training step. This implementation also processes matrices of equal shape as one batch.
+`torch.optim.Muon` always computes in bfloat16, which is very slow on processors without native bfloat16.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ ITERATIONS = 5
 class Muon(torch.optim.Optimizer):
     """Update 2-D parameters with momentum and approximately orthogonal updates.
 
-    An update has the same root mean square as an AdamW step, so both can share a learning rate (Liu et al., Muon is
-    Scalable for LLM Training, 2025, https://arxiv.org/abs/2502.16982). In bfloat16, the state and the results equal
-    those of ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``.
+    Updates are scaled like those of AdamW, so both optimizers can share a learning rate (Liu et al., Muon is Scalable
+    for LLM Training, 2025, https://arxiv.org/abs/2502.16982). In bfloat16, the results equal those of
+    ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``.
 
     Args:
-        parameters: matrices, [n, m] each.
+        parameters: matrices.
         lr: learning rate.
         weight_decay: decoupled weight decay.
         momentum: decay of the moving average of the gradients.
-        dtype: type of the matrix products in the Newton-Schulz iteration. The momentum and the weights keep their type.
+        dtype: type of the matrix products in the Newton-Schulz iteration.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update the parameters from their gradients. Closures are not supported."""
+        """Update the parameters from their gradients."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
@@ -69,10 +68,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the matrices, [k, n, m], with their singular values moved to about 0.7..1.2.
-
-    The Newton-Schulz iteration computes in `dtype`.
-    """
+    """Make matrices, [k, n, m], approximately orthogonal by Newton-Schulz iteration, computed in `dtype`."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).to(dtype)
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)  # no singular value exceeds 1

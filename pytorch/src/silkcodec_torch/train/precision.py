@@ -1,4 +1,4 @@
-"""Choose the precision of a run's matrix products."""
+"""Choose the precision of matrix products."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # names of CPU capabilities w
 
 
 def arithmetic(precision: str, device: torch.device) -> torch.dtype:
-    """Return the dtype that ``optim.precision`` ("bf16", "fp32" or "auto") selects for a device.
+    """Return the dtype for ``optim.precision`` ("bf16", "fp32" or "auto") on a device.
 
-    "auto" selects bfloat16 if the device supports it natively. With emulated bfloat16, a matrix product takes 17 to 50
-    times as long as in float32.
+    "auto" selects bfloat16 if the device supports it natively.
     """
     if precision == "auto":
         precision = "bf16" if has_bfloat16(device) else "fp32"

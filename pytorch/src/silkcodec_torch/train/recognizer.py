@@ -1,7 +1,6 @@
-"""Compute the distance between a speech recognizer's hidden features for decoded audio and for the original.
+"""Compare the hidden features of a speech recognizer for decoded audio and for its original.
 
-At low bit rates, intelligibility degrades first. Spectral losses do not measure intelligibility, because a wrong
-consonant changes them no more than a breath does. The features of a frozen recognizer do measure it. Prior art:
+Unlike spectral losses, these features measure intelligibility. Prior art:
 
 - L1 distance between hidden layers of WavLM (Parker et al., Stable Codec, 2024, https://arxiv.org/abs/2411.19842).
 - Reconstructed self-supervised representations as the main loss of a streaming codec (Lee et al., JHCodec, 2026,
@@ -25,15 +24,13 @@ SILENT = 1e-3  # crops with a lower peak (-60 dBFS) are ignored
 
 
 class RecognizerLoss(nn.Module):
-    """Compute the distance between the features of a frozen Whisper encoder for decoded audio and for the original.
+    """Compute the distance between the features of a frozen Whisper encoder for decoded audio and for its original.
 
     The loss is the mean absolute difference between the features. It is 0 for identical audio and about 1 for unrelated
-    speech. In each layer, every channel is divided by its standard deviation over the originals of the batch.
-    Otherwise, the few channels of a transformer that are a hundred times as large as the others would dominate.
+    speech. Each feature is divided by its standard deviation over the originals in the batch.
 
     Args:
-        encoder: frozen encoder, which computes in the type of its weights. The spectrogram and the distance are
-            computed in float32.
+        encoder: frozen encoder, which computes in the type of its weights.
         layers: layers to compare, counted from 1. By default, every second layer up to the last.
 
     Raises:
@@ -56,10 +53,11 @@ class RecognizerLoss(nn.Module):
         return [hidden[layer - 1].float() for layer in self.layers]
 
     def forward(self, wave: Tensor, target: Tensor) -> Tensor:
-        """Return a scalar loss with a gradient for `wave` only.
+        """Return a scalar loss. Gradients are computed only for `wave`.
 
         Args:
-            wave, target: decoded crops and their originals, float32 [B, T] at 24 kHz, at most 30 s.
+            wave: decoded audio, float32 [B, T] at 24 kHz, at most 30 s.
+            target: originals, float32 [B, T].
         """
         with torch.no_grad():
             theirs = self.features(target)
@@ -72,10 +70,10 @@ class RecognizerLoss(nn.Module):
 
 
 def load_recognizer(config: RecognizerConfig, dtype: torch.dtype) -> RecognizerLoss:
-    """Load the recognizer that the config names, convert its weights to `dtype`, and return a loss that uses it.
+    """Load the recognizer in the config, convert its weights to `dtype`, and return a loss that uses it.
 
     Raises:
         WeightsError: `config.weights` is not a folder of Whisper weights.
-        ArgumentError: the encoder does not have the layers that the config lists.
+        ArgumentError: the encoder does not have the layers in the config.
     """
     return RecognizerLoss(load_encoder(Path(config.weights)).to(dtype), config.layers)

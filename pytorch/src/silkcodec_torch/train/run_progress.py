@@ -1,4 +1,4 @@
-"""Report the progress of a run: lines on the terminal, TensorBoard, and history.jsonl."""
+"""Report the progress of a run on the terminal, in TensorBoard, and in history.jsonl."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from silkcodec_torch.train.config import StageConfig, TrainConfig
 
 
 class Means:
-    """Keep a running mean of each loss. Each loss has its own count, because stages can use different losses."""
+    """Keep a running mean of each loss."""
 
     def __init__(self) -> None:
         self.sums: dict[str, tuple[float, int]] = {}
 
     def add(self, values: dict[str, float]) -> None:
-        """Add one value of each loss, keyed by name."""
+        """Add the losses of one step, keyed by name."""
         for name, value in values.items():
             total, count = self.sums.get(name, (0.0, 0))
             self.sums[name] = total + value, count + 1
 
     def take(self) -> dict[str, float]:
-        """Return the means since the previous call, keyed by name, and reset them."""
+        """Return the mean losses since the previous call, keyed by name."""
         means = {name: total / count for name, (total, count) in self.sums.items()}
         self.sums = {}
         return means
 
 
 class Progress:
-    """Print the progress of a run, and record validations with the mean training losses since the previous one."""
+    """Print the progress of a run, and record its validations."""
 
     def __init__(self, folder: Path, config: TrainConfig, quiet: bool = False):
         self.folder, self.config, self.quiet = folder, config, quiet
@@ -45,7 +45,7 @@ class Progress:
         self.bar: Any = None
 
     def rewind(self, step: int) -> int:
-        """Remove the records of steps after `step` from the history, because the resumed run repeats these steps.
+        """Remove the records of steps after `step` from the history.
 
         Returns:
             The step of the last remaining validation, or -1 if there is none.
@@ -135,7 +135,13 @@ class Progress:
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
 
     def report(self, step: int, scores: dict[str, float], facts: dict[str, float]) -> None:
-        """Record the scores of a validation and the given facts about the run as one line of the history."""
+        """Append a line with the scores of a validation to the history.
+
+        Args:
+            step: step of the run.
+            scores: metrics, keyed by name.
+            facts: further values to record.
+        """
         if self.board is not None:
             for name, value in scores.items():
                 self.board.add_scalar(f"valid/{name}", value, step)

@@ -1,7 +1,7 @@
-"""Find FSQ dimensions that are stuck on one level, and reset them without changing the decoded audio.
+"""Find FSQ dimensions that always have the same level, and reset them without changing the decoded audio.
 
-A value deep in the saturated range of the squashing function gets no gradient and stays at its level. Three bits of
-every frame then carry no information. Stuck dimensions are the FSQ equivalent of dead codes.
+If the input of a dimension is far outside the quantizer's range, it gets no gradient, and its level never changes.
+Stuck dimensions are the FSQ equivalent of dead codes.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ MIN_FRAMES = 100  # With fewer frames, dimensions that rarely change would be re
 
 
 def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
-    """Return the indices of the dimensions that have the same level in every frame of the clips, float32 [T] each.
+    """Return the indices of the FSQ dimensions that have the same level in every frame of the clips.
 
-    The list is empty for quantizers other than FSQ, and for less than 40 s of speech, which is too little to decide.
+    The list is empty for other quantizers, and if the clips are shorter than 40 s in total.
     """
     return _stuck(_encoded(model, waves)) if isinstance(model.quantizer, FSQ) else []
 
 
 @torch.no_grad()
 def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
-    """Reset the stuck dimensions of a model in place, and return their indices. See `stuck_dimensions`.
+    """Reset the stuck dimensions of a model in place, and return their indices.
 
-    In the encoder, a stuck dimension becomes a random projection of the frame's features. The projection has mean 0 and
-    standard deviation 1, which covers most of the range. The decoder's weights for the dimension are set to zero.
-    Their previous output, which was constant, is added to the bias, so the decoded audio does not change.
+    The encoder's weights for a stuck dimension are replaced with random weights. The decoder's weights for it are set
+    to zero and its bias is adjusted, so the decoded audio does not change.
     """
     if not isinstance(model.quantizer, FSQ):
         return []
@@ -55,7 +54,7 @@ def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
 
 
 def _encoded(model: SilkNetwork, waves: Sequence[np.ndarray]) -> Tensor:
-    """Return the codes of all frames of the given clips, int64 [F, D]."""
+    """Return the codes of all frames of the clips, int64 [F, D]."""
     device = next(model.parameters()).device
     return torch.cat([model.encode(torch.from_numpy(wave)[None].to(device))[0] for wave in waves])
 

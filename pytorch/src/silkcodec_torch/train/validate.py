@@ -1,4 +1,4 @@
-"""Validate the averaged weights on a few held-out clips during training, and store the decoded audio."""
+"""Validate a model during training on a few held-out clips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS = ["pesq_wb", "stoi", "mel_distance"]
 
 
 def spread_clips(source: Pack, n_clips: int, clip_s: float) -> list[np.ndarray]:
-    """Return up to `n_clips` clips, evenly spaced over `source` and cut to `clip_s` seconds, float32 [T] each."""
+    """Return up to `n_clips` evenly spaced clips from `source`, cut to `clip_s` seconds, float32 [T] each."""
     count = min(n_clips, len(source.clips))
     chosen = [source.clips[i * len(source.clips) // count] for i in range(count)]
     n_samples = int(clip_s * SAMPLE_RATE)
@@ -29,17 +29,14 @@ def spread_clips(source: Pack, n_clips: int, clip_s: float) -> list[np.ndarray]:
 def validate(model: SilkNetwork, waves: list[np.ndarray], folder: Path | None = None) -> dict[str, float]:
     """Measure the mean PESQ-WB, STOI and mel distance of a model, and the mean perplexity of its codebooks.
 
-    For FSQ, the perplexity is computed over the 8 levels of each dimension.
-
     Args:
         model: network in evaluation mode, on any device.
         waves: original clips at 24 kHz, float32 [T] each.
-        folder: folder for ``00_original.wav``, ``00_silk.wav`` and so on. Existing files are overwritten. Without a
-            folder, no audio is written.
+        folder: folder for the original and decoded clips. None writes no audio.
 
     Returns:
-        Each metric, averaged over the clips for which it is defined (NaN if there are none), and ``perplexity``, which
-        is at least 1.
+        The mean of each metric over the clips for which it is defined, or NaN if there are none, and ``perplexity``.
+            For FSQ, the perplexity is computed over the levels of each dimension.
     """
     device = next(model.parameters()).device
     measures = metrics.find_metrics(METRICS)

@@ -2,10 +2,10 @@
 
 A folder of weights can have one of two formats:
 
-    model.safetensors + config.json   saved by `transformers`; only the encoder's tensors are read
-    model.bin                         converted for CTranslate2 (faster-whisper), in any storage type
+    model.safetensors + config.json   saved by `transformers`
+    model.bin                         converted for CTranslate2 (faster-whisper)
 
-This module requires neither library.
+Neither library is required.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ MAX_S = 30.0  # duration that Whisper's position embeddings cover
 
 
 def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
-    """Return the mel filters, float32 [bins up to 8 kHz, n_mels], for windows of 25 ms, whose bins are 40 Hz apart.
-
-    The filters are Slaney's triangles with an area of 1.
-    """
+    """Return Slaney's mel filters, float32 [bins up to 8 kHz, n_mels], for windows of 25 ms."""
     edges = mel_to_hz(np.linspace(0, float(hz_to_mel(SAMPLE_RATE / 2)), n_mels + 2))
     filters = filterbank(n_mels, SAMPLE_RATE // 40, SAMPLE_RATE) * (2 / (edges[2:] - edges[:-2]))
     # A DFT sums over the samples of a window, so 600 samples at 24 kHz give 1.5 times the magnitude of 400 samples at
@@ -43,11 +40,10 @@ def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
 
 
 def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
-    """Return Whisper's log-mel spectrogram [B, n_mels, T / hop] of waveforms, float32 [B, T].
+    """Return Whisper's log-mel spectrogram, [B, n_mels, T / hop], of waveforms, float32 [B, T].
 
-    The computation is differentiable. The values are base-10 logarithms over 8 decades, scaled to about -1..1. The
-    audio is not resampled: windows of 25 ms have bins 40 Hz apart at any sample rate. The bins up to 8 kHz equal those
-    of the same audio at 16 kHz, except in a resampler's transition band just below 8 kHz.
+    The computation is differentiable. Audio at any sample rate is accepted without resampling, because the window is
+    always 25 ms long. The values are scaled to about -1..1.
     """
     n_fft = sample_rate // 40
     window = torch.hann_window(n_fft, device=wave.device)
@@ -60,7 +56,7 @@ def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
 
 
 class WhisperLayer(nn.Module):
-    """Apply pre-norm self-attention over all steps, and a feed-forward network."""
+    """Apply pre-norm self-attention and a feed-forward network."""
 
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
@@ -87,8 +83,7 @@ class WhisperLayer(nn.Module):
 class WhisperEncoder(nn.Module):
     """Compute hidden features of a log-mel spectrogram, one vector per 20 ms.
 
-    Unlike in Whisper, input shorter than 30 s is not padded. It uses the first position embeddings, and its features do
-    not depend on trailing silence. For a crop of 4 s, this saves 87 % of the computation.
+    Unlike in Whisper, input shorter than 30 s is not padded, which saves computation.
     """
 
     def __init__(self, n_mels: int, width: int, heads: int, hidden: int, n_layers: int, n_positions: int):
@@ -101,10 +96,7 @@ class WhisperEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, mel: Tensor) -> list[Tensor]:
-        """Return the output, [B, ceil(columns / 2), D], of each layer for a log-mel spectrogram, [B, n_mels, columns].
-
-        The output of the last layer is layer-normalized.
-        """
+        """Return the output of each layer, [B, ceil(T / 2), D], for a log-mel spectrogram, [B, n_mels, T]."""
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.position[: x.shape[1]]
         features = []
@@ -141,7 +133,7 @@ def load_encoder(folder: Path) -> WhisperEncoder:
 
 
 def _line(error: Exception) -> str:
-    """Return the last line of an error message. In PyTorch's messages, this line names the parameter."""
+    """Return the last line of an error message."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip().rstrip(".")
 
 
