@@ -16,12 +16,12 @@ Each experiment is a subcommand of `silk lab` that writes a result (JSON), a pag
     quantization_error/  quantization error of VQ, RVQ and FSQ with the same number of bits
     residual/            error after each codebook of a residual quantizer
     coverage/            coverage of languages that are not in the training set of a codebook
-    gradient/            loss changes predicted by the straight-through gradient, compared with actual loss changes
+    gradient/            accuracy of the straight-through gradient
     robustness/          effect of bit errors and lost frames on quality
-    bandwidth/           effect of fewer tokens and bits per second on quality
+    bandwidth/           effect of lower token and bit rates on quality
 
 Each experiment is a folder with command.py (options), experiment.py (measurement), page.py (page and figure), answer.py
-(a summary of one or two sentences), tests, and results/ (the committed JSON).
+(short summary), tests, and results/ (committed JSON).
 """
 
 __version__ = "0.2.0"

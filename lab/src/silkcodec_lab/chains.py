@@ -1,11 +1,7 @@
 """Fit quantizers to vectors without an encoder or a decoder.
 
-    ResidualChain   VQ (one codebook) and RVQ: k-means fits each codebook to the residual of the previous ones
-    ScalarGrid      FSQ: each dimension or principal component is rounded to one of 2^b uniform levels
-
-The codebooks are instances of `Codebook`, the class that training uses. The decay of their moving averages is 0, so
-each step on all vectors is a step of Lloyd's algorithm. An entry to which no vector is assigned is replaced
-by one of the vectors.
+- `ResidualChain` is VQ (one codebook) or RVQ. Each codebook is fitted by k-means to the residual of the previous ones.
+- `ScalarGrid` is FSQ. Each dimension or principal component is rounded to one of 2^b uniform levels.
 """
 
 from __future__ import annotations
@@ -27,10 +23,10 @@ N_WIDTHS, NARROWEST = 40, 0.3  # number of half widths to try, and the smallest 
 
 
 class ResidualChain:
-    """Quantize vectors with residual codebooks of any size. With one codebook, this is vector quantization.
+    """Quantize vectors with residual codebooks. With one codebook, this is vector quantization.
 
     Attributes:
-        books: Codebooks, in the order in which they are applied.
+        books: Codebooks, in order.
     """
 
     def __init__(self, books: Sequence[Codebook]) -> None:
@@ -38,7 +34,7 @@ class ResidualChain:
 
     @classmethod
     def fit(cls, vectors: Tensor, sizes: Sequence[int], seed: int, steps: int = LLOYD_STEPS) -> ResidualChain:
-        """Fit codebooks of the given sizes to vectors, float32 [N, D]. The same seed gives the same codebooks."""
+        """Fit codebooks of the given sizes to vectors, float32 [N, D]."""
         books, residual = [], vectors
         with _seeded(seed):
             for size in sizes:
@@ -55,7 +51,7 @@ class ResidualChain:
         return cls(books)
 
     def quantize(self, vectors: Tensor) -> Tensor:
-        """Return the quantized vectors, float32 [N, D]. Each is the sum of one entry from each codebook."""
+        """Return the quantized vectors, float32 [N, D]."""
         residual, output = vectors, torch.zeros_like(vectors)
         for book in self.books:
             entries = book(nearest(book, residual))
@@ -66,13 +62,12 @@ class ResidualChain:
 class ScalarGrid:
     """Quantize each dimension of vectors to uniform levels around its mean.
 
-    The bits are assigned one at a time, each to the dimension whose error it reduces most.
+    Each bit is assigned to the dimension whose error it reduces most.
 
     Args:
-        vectors: Vectors to fit the levels to, float32 [N, D].
+        vectors: Training vectors, float32 [N, D].
         bits: Number of bits per vector.
-        rotated: Whether to quantize principal components instead of the dimensions of the vectors. In a codec, the
-            linear layer before FSQ can learn this rotation.
+        rotated: Whether to quantize principal components instead of the original dimensions.
     """
 
     def __init__(self, vectors: Tensor, bits: int, *, rotated: bool) -> None:
@@ -95,27 +90,22 @@ class ScalarGrid:
 
     @property
     def sizes(self) -> list[int]:
-        """Return the number of levels of each dimension that has at least one bit."""
+        """Return the number of levels of each dimension, excluding dimensions without bits."""
         return [2**b for b in self.bits if b]
 
     def quantize(self, vectors: Tensor) -> Tensor:
-        """Return the grid point nearest to each vector, float32 [N, D]."""
+        """Return the quantized vectors, float32 [N, D]."""
         numbers = (vectors.double() - self.mean) @ self.axes
         return (_round(numbers, self.levels, self.steps) @ self.axes.T + self.mean).float()
 
 
 def nearest(book: Codebook, vectors: Tensor) -> Tensor:
-    """Return the indices, int64 [N], of the codebook entries nearest to the vectors [N, D].
-
-    Distances are computed in chunks to limit memory use.
-    """
+    """Return the indices, int64 [N], of the codebook entries nearest to the vectors, [N, D]."""
     return torch.cat([book.nearest(part) for part in vectors.split(CHUNK)])
 
 
 def split_bits(bits: int, codebooks: int) -> list[int]:
-    """Split a number of bits among codebooks, and return the codebook sizes.
-
-    The sizes are as equal as possible, with the larger ones first.
+    """Split a number of bits evenly among codebooks, and return the codebook sizes.
 
     >>> split_bits(12, 2), split_bits(11, 4)
     ([64, 64], [8, 8, 8, 4])
@@ -125,21 +115,21 @@ def split_bits(bits: int, codebooks: int) -> list[int]:
 
 
 def bits_of(sizes: Sequence[int]) -> float:
-    """Return the number of bits needed to identify one entry of each codebook, given the codebook sizes."""
+    """Return the number of bits of a vector that is quantized with codebooks of the given sizes."""
     return math.log2(math.prod(sizes))
 
 
 def _round(numbers: Tensor, levels: Tensor, steps: Tensor) -> Tensor:
-    """Round numbers to the centers of `levels` cells of width `steps` around 0. Values beyond the cells are clipped."""
+    """Round numbers to `levels` uniform values that are `steps` apart and centered on 0."""
     cells = torch.minimum(torch.floor(numbers / steps + levels / 2).clamp(min=0), levels - 1)
     return (cells - levels / 2 + 0.5) * steps
 
 
 def _best_step(numbers: Tensor, levels: int) -> tuple[float, float]:
-    """Find the distance between uniform levels that minimizes the mean squared rounding error of the numbers.
+    """Find the distance between uniform levels that minimizes the mean squared rounding error.
 
     Returns:
-        Two values: the mean squared error and the distance.
+        The mean squared error and the distance.
     """
     largest, spread = float(numbers.abs().max()), float(numbers.square().mean().sqrt())
     if spread == 0.0:
@@ -159,7 +149,7 @@ def _best_step(numbers: Tensor, levels: int) -> tuple[float, float]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's random number generator inside the context."""
+    """Seed PyTorch's random number generator within the context."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,6 +1,6 @@
 """Define `silk lab`, with one subcommand per experiment.
 
-`silk --help` imports this module, so it imports heavy libraries only inside functions.
+`silk --help` imports this module, so large libraries are imported only inside functions.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from silkcodec.evaluate import machine
 
 
 class Conditions:
-    """Record the conditions of a measurement. Create this object at the start of the measurement."""
+    """Record the conditions of a measurement. Create this object before the measurement starts."""
 
     def __init__(self) -> None:
         self._found = {
@@ -21,5 +21,5 @@ class Conditions:
         self._before = machine.clocks()
 
     def facts(self) -> dict[str, Any]:
-        """Return the conditions as JSON values. Call this method at the end of the measurement."""
+        """Return the conditions as JSON values. Call this method after the measurement."""
         return {**self._found, "others_cores": machine.others_cores(self._before, machine.clocks())}

@@ -7,10 +7,7 @@ from typing import Any
 
 
 def new_figure(width_in: float, height_in: float) -> Any:
-    """Return an empty Matplotlib figure of the given size in inches.
-
-    The figure uses the Agg canvas directly, because pyplot keeps global state.
-    """
+    """Return an empty Matplotlib figure of the given size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -20,7 +17,7 @@ def new_figure(width_in: float, height_in: float) -> Any:
 
 
 def to_png(figure: Any, dpi: int = 110) -> bytes:
-    """Convert a Matplotlib figure to PNG without software metadata, and return the bytes."""
+    """Convert a Matplotlib figure to PNG."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=dpi, metadata={"Software": None})
     return image.getvalue()

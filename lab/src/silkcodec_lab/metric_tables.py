@@ -12,7 +12,7 @@ Metrics = dict[str, Any]  # {"mean", "low", "high", "n"}, keyed by metric name
 
 
 def joined(texts: Sequence[str]) -> str:
-    """Join texts into an enumeration, e.g. `VQ, RVQ and FSQ`."""
+    """Join texts with commas and "and", e.g. `VQ, RVQ and FSQ`."""
     return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else texts[0]
 
 
@@ -22,12 +22,12 @@ def metric_headers(result: Result) -> list[str]:
 
 
 def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> Iterator[str]:
-    """Yield a table cell for each metric: its mean, with the interval if there is more than one clip.
+    """Yield a table cell for each metric, with its mean and, if there are several clips, its interval.
 
     Args:
         result: Result of an experiment, which lists the metrics.
         metrics: Means and intervals, keyed by metric name.
-        signed: Whether to write a plus sign before positive means, for differences.
+        signed: Whether to write a plus sign before positive means.
     """
     for name in result["metrics"]:
         entry = metrics.get(name)

@@ -1,7 +1,6 @@
 """Write the page (Markdown) and the figure (PNG) of a result (JSON).
 
-Each page has five sections: question, method, result, limitations and reproduction. All numbers come from the JSON. A
-test checks that the pages in docs/lab/ match the JSON in the folder results/ of each experiment.
+Each page has five sections: question, method, result, limitations and reproduction. All numbers come from the JSON.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ IDLE_CORES = 0.1  # If other processes use more cores than this, the page warns 
 
 
 def head(experiment: str) -> Result:
-    """Return the fields with which every result of the given experiment begins."""
+    """Return the fields that every result of an experiment starts with."""
     return results.head(f"silk lab {experiment}", FORMAT)
 
 
@@ -69,9 +68,9 @@ def load_result(path: str | os.PathLike[str]) -> Result:
 
 
 def check_name(name: str, experiment: str) -> str:
-    """Return the name of a result if it is valid.
+    """Check the name of a result, and return it.
 
-    A valid name is the name of the experiment, optionally followed by a suffix, e.g. coverage_latents.
+    The name must be that of the experiment, optionally followed by a suffix, e.g. coverage_latents.
 
     Raises:
         ArgumentError: The name is not valid.
@@ -84,7 +83,7 @@ def check_name(name: str, experiment: str) -> str:
 
 
 def name_of(result: Result) -> str:
-    """Return the file name of a result's page and figure, without the suffix."""
+    """Return the file name of a result's page and figure, without the extension."""
     experiment = _experiment(result)
     return check_name(str(result.get("name", experiment)), experiment)
 
@@ -116,18 +115,17 @@ def targets(name: str, folder: str | os.PathLike[str], *, overwrite: bool = Fals
     """Return the paths of the page and the figure of a result with the given name.
 
     Raises:
-        OutputError: A file exists and `overwrite` is False, or it cannot be written.
+        OutputError: A file cannot be written, or it exists and `overwrite` is False.
     """
     page, figure = Path(folder) / f"{name}.md", Path(folder) / f"{name}.png"
     return check_output(page, overwrite=overwrite), check_output(figure, overwrite=overwrite)
 
 
 def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-    """Write the page and the figure of a result, e.g. FOLDER/lm-cost.md and FOLDER/lm-cost.png, and return their paths.
+    """Write the page and the figure of a result, and return their paths.
 
     Raises:
-        OutputError: A file exists and `overwrite` is False, or it cannot be written. Both paths are checked before
-            either file is written.
+        OutputError: A file cannot be written, or it exists and `overwrite` is False.
     """
     paths = targets(name_of(result), folder, overwrite=overwrite)
     drawn: bytes = _page_of(result).figure(result)
@@ -138,7 +136,11 @@ def write(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = F
 
 
 def write_json(result: Result, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a result as JSON with numbers rounded to six significant digits. Raises OutputError; see `write`."""
+    """Write a result as JSON with numbers rounded to six significant digits.
+
+    Raises:
+        OutputError: The file cannot be written, or it exists and `overwrite` is False.
+    """
     with replacing(path, overwrite=overwrite) as file:
         file.write(results.to_json(results.rounded(result)).encode())
 
@@ -146,11 +148,9 @@ def write_json(result: Result, path: str | os.PathLike[str], *, overwrite: bool 
 def provenance(result: Result, *, times: bool = False) -> str:
     """Describe how a result was produced: version, date and machine.
 
-    If the machine was not idle, the text includes a warning.
-
     Args:
         result: Result of an experiment.
-        times: Whether the result includes times, which are overestimates if the machine was not idle.
+        times: Whether the result includes times.
     """
     found = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
@@ -178,6 +178,6 @@ def _page_of(result: Result) -> ModuleType:
 
 
 def committed(experiment: str) -> list[Path]:
-    """Return the paths of an experiment's committed results. Wheels do not include these files."""
+    """Return the paths of an experiment's committed results."""
     package = EXPERIMENTS[experiment].rpartition(".")[2]
     return sorted((Path(__file__).parent / package / "results").glob("*.json"))

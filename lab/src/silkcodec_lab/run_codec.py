@@ -1,4 +1,4 @@
-"""Wrap the model of a training run as a `Codec`. The run does not have to be exported and can use any quantizer.
+"""Wrap the model of a training run as a `Codec`. The model can have any quantizer.
 
 Each code position in a frame counts as a codebook. Coarse codes come first, so that `n_codebooks` can omit the last
 stages of a residual quantizer:
@@ -37,7 +37,7 @@ class RunCodec:
         run: Folder of the run, with config.toml and checkpoint.safetensors.
 
     Attributes:
-        model: Network with the moving average of the weights, in evaluation mode.
+        model: Network with averaged weights, in evaluation mode.
         config: Configuration of the run.
         n_steps: Number of training steps before the checkpoint.
         stages: Values of `n_codebooks` that keep whole stages of the quantizer. The last value keeps all codes.
@@ -72,7 +72,11 @@ class RunCodec:
         self._streams = coarse_first(self.model.quantizer, len(self.codebook_sizes))
 
     def encode(self, wave: ArrayLike, sample_rate: int, *, n_codebooks: int | None = None) -> Tokens:
-        """Encode a waveform; see `Codec.encode`. Raises ArgumentError if `n_codebooks` is out of range."""
+        """Encode a waveform; see `Codec.encode`.
+
+        Raises:
+            ArgumentError: `n_codebooks` is out of range.
+        """
         k = self.check_n_codebooks(n_codebooks)
         mono = audio.as_wave(wave, sample_rate, self.sample_rate)
         codes = self.model.encode(torch.from_numpy(mono)[None])[0].numpy()[:, self._streams[:k]]
@@ -80,7 +84,11 @@ class RunCodec:
         return Tokens(tuple(codes.T), sizes, rates, self.sample_rate, len(mono), self.codec_id)
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Decode tokens into a waveform, float32 [T]. Raises TokensError if another codec produced them."""
+        """Decode tokens into a waveform, float32 [T].
+
+        Raises:
+            TokensError: The tokens come from a different codec.
+        """
         from silkcodec_torch.nn.model import fresh_states
 
         k = len(tokens.codes)
@@ -111,8 +119,6 @@ class RunCodec:
 def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
     """Return the indices that sort the codes of a frame from coarse to fine, int64 [K].
 
-    RVQ orders codes by vector. The returned indices order them by stage.
-
     >>> coarse_first(RVQ(latent_width=4, vectors=2, codebooks=3, entries=2), 6).tolist()
     [0, 3, 1, 4, 2, 5]
     """
@@ -121,7 +127,7 @@ def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
 
 
 def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
-    """Return the numbers of codes in the first stage of a quantizer, in the first two stages, and so on.
+    """Return the cumulative number of codes after each stage of a quantizer.
 
     >>> stages(MultiScaleRVQ(entries=2), 30), stages(RVQ(entries=2), 32), stages(FSQ(), 3)
     ((2, 6, 14, 30), (8, 16, 24, 32), (1, 2, 3))
@@ -135,9 +141,8 @@ def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
 def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
     """Decode codes, some of which may be missing.
 
-    Missing codes of a residual quantizer (RVQ, multi-scale RVQ) are omitted from the sum. A missing vector of VQ is
-    replaced with the mean of the codebook's training vectors. A missing dimension of FSQ is set to the middle level,
-    which is 0 in the latent, as in Silk. Only RVQ is trained with missing codes (quantizer dropout).
+    Missing codes of a residual quantizer are skipped. A missing vector of VQ is replaced with the mean of the training
+    vectors. A missing dimension of FSQ is set to the middle level.
 
     Args:
         quantizer: Quantizer of the model.

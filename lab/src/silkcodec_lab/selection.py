@@ -40,7 +40,7 @@ class Selection:
         return sum(seconds for _, seconds in self.held_out)
 
     def facts(self) -> dict[str, Any]:
-        """Return the number and total duration of the training clips and of the held-out clips as JSON values."""
+        """Return the number and total duration of the clips in each set as JSON values."""
         return {
             "train": {"n_clips": len(self.train), "duration_s": self.train_s},
             "held_out": {"n_clips": len(self.held_out), "duration_s": self.held_out_s},
@@ -54,9 +54,7 @@ def select(
     held_out_s: float,
     seed: int,
 ) -> Selection:
-    """Select training and held-out clips in random order until both durations are reached.
-
-    The last training clip and the last held-out clip are shortened if necessary.
+    """Select random training clips and held-out clips, up to a maximum duration of each.
 
     Args:
         inputs: Audio files, folders, or a manifest.
@@ -98,7 +96,7 @@ def waves(part: Part) -> Iterator[NDArray[np.float32]]:
 
 
 def describe_speech(facts: dict[str, Any]) -> str:
-    """Format the duration and the number of clips, given one of the values that `Selection.facts` returns."""
+    """Format the duration and the number of clips of a set, e.g. for a page."""
     seconds, n_clips = facts["duration_s"], facts["n_clips"]
     duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
     return f"{n_clips} clips, {duration} in total" if n_clips > 1 else f"one clip of {duration}"

@@ -1,4 +1,4 @@
-"""Define the question of the bandwidth experiment, and summarize the answer."""
+"""State the question of the bandwidth experiment, and summarize the answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ QUESTION = "How does quality depend on the number of tokens per second?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer to the question in a few sentences, with numbers from a result."""
+    """Summarize a result in a few sentences."""
     whole, half = {}, {}
     for name in (name for name in result["codecs"] if name.startswith("run:")):
         points = [point for point in result["points"] if point["codec"] == name and point["how"] == "first"]

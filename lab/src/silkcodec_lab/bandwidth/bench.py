@@ -1,6 +1,6 @@
-"""Measure codecs with only some of their codebooks, and order Silk's codebooks by importance.
+"""Measure codecs with fewer codebooks, and order Silk's codebooks by importance.
 
-Silk's codebooks are groups of dimensions, so any of them can be kept. They are called groups in this module.
+Silk's codebooks are groups of dimensions, so any of them can be kept. This module calls them groups.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """Hold the settings of a `Bench`. Each worker process creates its own `Bench` from these settings.
+    """Hold the settings of a `Bench`.
 
     Attributes:
         codecs: Codec names, as for `silkcodec.load`.
@@ -44,8 +44,8 @@ class BenchSettings:
         points: Maximum number of values of `n_codebooks` to measure per codec.
         n_draws: Number of random selections of Silk's groups for each clip and each number of groups.
         order_clips: Clips used to order Silk's groups by importance.
-        clip_s: Maximum duration to use from the start of each measured clip, in seconds.
-        order_s: Maximum duration to use from the start of each clip in `order_clips`, in seconds.
+        clip_s: Maximum duration of each measured clip in seconds.
+        order_s: Maximum duration of each clip in `order_clips` in seconds.
         seed: Random seed for the selections.
     """
 
@@ -60,7 +60,7 @@ class BenchSettings:
 
 
 class Bench:
-    """Load codecs, and measure their quality with all and with fewer codebooks.
+    """Load codecs, and measure their quality with different numbers of codebooks.
 
     Raises:
         ArgumentError: A codec is given twice.
@@ -89,7 +89,7 @@ class Bench:
         """Measure the quality of each codec with each number of codebooks on one clip.
 
         Args:
-            task: Three values: the index of the clip, the clip, and Silk's groups from the most to the least important.
+            task: The index of the clip, the clip, and Silk's groups from the most to the least important.
         """
         index, clip, best = task
         wave = self.read(clip.path)
@@ -108,7 +108,7 @@ class Bench:
         return {"clip": clip.name, "duration_s": len(wave) / SAMPLE_RATE, "points": points}
 
     def order_distance(self, groups: Sequence[int]) -> float:
-        """Return the mean mel distance over `order_clips` when only the given groups of Silk are kept."""
+        """Return the mean mel distance over `order_clips` if only the given groups of Silk are kept."""
         assert self.silk is not None, "Silk must be one of the codecs"
         if self._order_speech is None:
             waves = [self.read(clip.path, self.settings.order_s) for clip in self.settings.order_clips]
@@ -123,11 +123,11 @@ class Bench:
     # --- shared with the main process
 
     def read(self, path: Path, seconds: float | None = None) -> Wave:
-        """Return at most the first `seconds` seconds (default: `clip_s`) of a clip, at 24 kHz."""
+        """Read the start of a clip at 24 kHz. `seconds` is the maximum duration, by default `clip_s`."""
         return audio.read(path, SAMPLE_RATE)[: round((seconds or self.settings.clip_s) * SAMPLE_RATE)]
 
     def decode(self, wave: Wave, name: str, kept: int, groups: Sequence[int] | None = None) -> Wave:
-        """Encode and decode audio at 24 kHz with a codec's first `kept` codebooks, or with the given groups of Silk."""
+        """Encode and decode 24 kHz audio with a codec's first `kept` codebooks, or with the given groups of Silk."""
         codec = self.codecs[name]
         tokens = codec.encode(wave, SAMPLE_RATE, n_codebooks=kept if is_cut(codec, kept) else None)
         if groups is not None:
@@ -161,15 +161,12 @@ def _named(codec: str, kept: int, how: str) -> Entry:
 
 
 def _load(name: str) -> Codec:
-    """Load a codec. Silk is limited to one thread, because the worker processes share the cores."""
+    """Load a codec. Silk is limited to one thread, because several worker processes run in parallel."""
     return load(name, threads=1) if parse(name)[0] == "silk" else load(name)
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """Return at most `points` evenly spaced codebook counts to measure, ending with the total number of codebooks.
-
-    A codec that cannot use fewer codebooks is measured only with all of them.
-    """
+    """Return the numbers of codebooks to measure: at most `points`, evenly spaced, up to all codebooks."""
     k = len(codec.codebook_sizes)
     if not hasattr(codec, "check_n_codebooks"):
         return [k]
@@ -178,10 +175,7 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return the numbers of Silk's groups for which random and best selections are measured.
-
-    These are every second number in `silk`. The last number is excluded, because it includes all groups.
-    """
+    """Return the numbers of Silk's groups for which random and best selections are measured."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 
@@ -191,7 +185,10 @@ def is_cut(codec: Codec, kept: int) -> bool:
 
 
 def keep_groups(tokens: Tokens, groups: Iterable[int]) -> Tokens:
-    """Return a copy of Silk's tokens in which all groups except the given ones are set to the middle level."""
+    """Return a copy of Silk's tokens in which only the given groups keep their values.
+
+    All other groups are set to the middle level.
+    """
     middle = levels_to_codes(np.full((1, LATENT_WIDTH), MIDDLE_LEVEL))[0]
     kept = set(groups)
     codes = [row if group in kept else np.full_like(row, middle[group]) for group, row in enumerate(tokens.codes)]
@@ -199,7 +196,7 @@ def keep_groups(tokens: Tokens, groups: Iterable[int]) -> Tokens:
 
 
 def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
-    """Return the token rate and the bit rate of the given groups."""
+    """Return the token rate and the bit rate of the given groups of codebooks."""
     kept = sorted(groups)
     part = replace(
         tokens,
@@ -211,7 +208,7 @@ def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
 
 
 def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
-    """Resample the output of a codec to 24 kHz, and cut or zero-pad it to `n_samples`."""
+    """Resample decoded audio to 24 kHz, and cut or zero-pad it to `n_samples`."""
     resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)[:n_samples]
     return np.pad(resampled, (0, n_samples - len(resampled)))
 
@@ -220,11 +217,7 @@ def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
 
 
 class BenchPool:
-    """Call a `Bench` method for many tasks, in this process or in worker processes that each have their own `Bench`.
-
-    This class uses a `ProcessPoolExecutor`, because the experiment needs the results in order and stops if a process
-    crashes. `parallel.worker_process` is meant for tasks that continue in a new process after a crash.
-    """
+    """Run a `Bench` in this process or in several worker processes."""
 
     def __init__(self, bench: Bench, jobs: int) -> None:
         self._bench = bench
@@ -241,7 +234,11 @@ class BenchPool:
             self._processes.shutdown(cancel_futures=True)
 
     def map(self, method: str, tasks: Sequence[Any]) -> Iterator[Any]:
-        """Yield the result of calling the `Bench` method named `method` with each task, in the order of the tasks.
+        """Call a method of `Bench` with each task, and yield the results in order.
+
+        Args:
+            method: Name of the method.
+            tasks: Arguments of the calls.
 
         Raises:
             SilkError: A worker process crashed.
@@ -273,13 +270,13 @@ def _call(method: str, task: Any) -> Any:
 
 
 def greedy_order(pool: BenchPool, n_groups: int, progress: Any = None) -> tuple[list[int], list[float]]:
-    """Order Silk's groups by importance with greedy removal.
+    """Order Silk's groups by importance.
 
-    The search starts with all groups and repeatedly removes the group whose removal increases the mel distance least.
+    Start with all groups, and repeatedly remove the group whose removal increases the mel distance least.
 
     Returns:
-        Two values: the groups from the most to the least important, and a list whose item k - 1 is the mel distance
-        when only the first k groups are kept.
+        Two lists: the groups from the most to the least important, and the mel distance for the first 1, 2, ... of
+            these groups.
     """
     kept = list(range(n_groups))
     removed: list[int] = []

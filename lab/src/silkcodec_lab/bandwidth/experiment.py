@@ -4,8 +4,7 @@
     clips -> Silk with its first, random or best k groups -> quality
     one clip -> each codec -> audio examples and spectrograms
 
-Silk's codebooks are groups of dimensions, so any of them can be kept. The best groups are determined on a separate set
-of clips. `bench.py` measures one clip. This module selects the clips and summarizes the measurements.
+Silk's codebooks are groups of dimensions, so any of them can be kept. The best groups are determined on separate clips.
 """
 
 from __future__ import annotations
@@ -51,13 +50,13 @@ class BandwidthPlan:
     Attributes:
         points: Maximum number of values of `n_codebooks` to measure per codec.
         n_draws: Number of random selections of Silk's groups for each clip and each number of groups.
-        clip_s: Maximum duration to use from the start of each measured clip, in seconds.
+        clip_s: Maximum duration of each measured clip in seconds.
         n_order: Number of clips used to order Silk's groups by importance. 0: do not order them.
-        order_s: Maximum duration to use from the start of each clip used to order the groups, in seconds.
+        order_s: Maximum duration of each clip used to order the groups, in seconds.
         listen: Recording for the audio examples. None: the first clip.
         listen_s: Maximum duration of the audio examples in seconds.
         jobs: Number of processes. None: one per core.
-        seed: Random seed for selecting clips and groups, and for bootstrap intervals.
+        seed: Random seed.
     """
 
     points: int = 8
@@ -98,11 +97,11 @@ def bandwidth(
     Args:
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`.
-        folder: Output folder for the audio examples. The files are named NAME-kK.flac for K codebooks of codec NAME.
-        runs: Folders of training runs. Each further run is compared with the first one at the same bit rates.
+        folder: Output folder for the audio examples.
+        runs: Folders of training runs. The first run is compared with each of the others.
         split: Split of the manifest to measure.
-        order_split: Split of the manifest used to order Silk's groups by importance. If `split` is None, up to a third
-            of the clips is used instead.
+        order_split: Split of the manifest used to order Silk's groups by importance. If `split` is None, some of the
+            clips are used instead.
         limit: Maximum number of clips to measure.
         plan: Settings of the experiment.
         overwrite: Whether to overwrite existing audio files.
@@ -191,7 +190,7 @@ def _find(
     n_order: int,
     seed: int,
 ) -> tuple[list[Clip], list[Clip]]:
-    """Return two disjoint lists of clips: those to measure, and those used to order Silk's groups."""
+    """Return two disjoint lists of clips: those to measure, and those for ordering Silk's groups."""
     if split is not None:
         if split == order_split and n_order:
             raise ArgumentError(f"--order-split must differ from --split; got '{split}' for both.")
@@ -210,7 +209,7 @@ def _kinds(bench: Bench) -> list[str]:
 
 
 class _Points:
-    """Collect measured values by codec, number of codebooks, and selection of groups (first, random or best)."""
+    """Collect measurements by codec, number of codebooks, and selection of groups (first, random or best)."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.duration_s = seed, 0.0
@@ -234,8 +233,7 @@ class _Points:
     def points(self) -> list[dict[str, Any]]:
         """Return the mean of each metric over clips, with its bootstrap interval.
 
-        There is one entry per codec, number of codebooks, and selection of groups. For random selections, the value of
-        a clip is the mean over its selections.
+        There is one entry per codec, number of codebooks, and selection of groups.
         """
         return [
             {
@@ -248,11 +246,13 @@ class _Points:
         ]
 
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
-        """Return paired differences in each metric for three kinds of comparisons:
+        """Return paired differences in each metric.
 
-        - random and best selections of n groups of Silk, compared with its first n groups
-        - the other training runs, compared with the first run at the same bit rate
-        - Silk with all codebooks, compared with every other codec with all codebooks
+        The following are compared:
+
+        - random and best selections of Silk's groups with its first groups
+        - training runs with the first training run at the same bit rate
+        - Silk with every other codec, all with all codebooks
         """
         pairs: list[tuple[Key, Key]] = []
         for how in (RANDOM, BEST):
@@ -293,8 +293,8 @@ def _named(key: Key) -> dict[str, Any]:
 def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
     """Return descriptions of the audio examples.
 
-    Each codec has examples with about a quarter, half and all of its codebooks. If Silk's groups are ordered, another
-    example contains the best half of them.
+    Each codec has examples with about a quarter, half and all of its codebooks. If `ordered` is true, another example
+    contains the best half of Silk's groups.
     """
     examples = []
     for name, found in bench.cuts.items():
@@ -313,7 +313,7 @@ def _audible(codec: str, kept: int, how: str) -> dict[str, Any]:
 def _write_audio(
     bench: Bench, original: Wave, examples: list[dict[str, Any]], best: list[int], folder: Path, overwrite: bool
 ) -> dict[str, Any]:
-    """Write the audio examples, and return a description of the files, including some spectrograms."""
+    """Write the audio examples, and return descriptions of the files."""
     shown = _to_show(bench, examples)
     files: list[dict[str, Any]] = [{"codec": None, "file": "original.flac", "spectrogram": _spectrogram(original)}]
     audio.write(folder / "original.flac", original, SAMPLE_RATE, overwrite=overwrite)
@@ -327,10 +327,7 @@ def _write_audio(
 
 
 def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the examples whose spectrograms are drawn.
-
-    These are all examples of Silk's first groups, and each other codec's examples with the most and fewest codebooks.
-    """
+    """Return the examples whose spectrograms are shown in the figure."""
     by_codec = {name: [e for e in examples if e["codec"] == name and e["how"] == FIRST] for name in bench.codecs}
     order = by_codec.pop("silk", [])[::-1]
     for entries in sorted(by_codec.values(), key=lambda entries: len(entries) == 1):
@@ -339,7 +336,7 @@ def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _spectrogram(wave: Wave) -> dict[str, Any]:
-    """Return a log-mel spectrogram, averaged to 64 bands and columns of 20 ms, as a dict for the JSON result.
+    """Return a log-mel spectrogram with 64 bands and columns of 20 ms, for the JSON result.
 
     `bands` is the number of bands. `data` contains the uint8 values [columns, bands], encoded as Base64.
     """

@@ -1,4 +1,4 @@
-"""Draw the figure of the bandwidth experiment, with curves above spectrograms."""
+"""Draw the figure of the bandwidth experiment."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ MARKERS = "osD^vP*X<>hpd"
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    The upper part plots each metric against tokens/s, bit/s and the number of Silk's groups. The lower part shows
-    spectrograms of the audio examples.
+    It shows each metric by token rate, bit rate and number of Silk's groups, and spectrograms of the audio examples.
     """
     pictures = [entry for entry in result["audio"]["files"] if entry["spectrogram"] is not None]
     n_rows, n_pictures = len(result["metrics"]), -(-len(pictures) // COLUMNS)
@@ -75,7 +74,7 @@ _TICKS = [n * 10**power for power in range(5) for n in (1, 2, 5)]
 
 
 def _order(axes: Any, result: Result, metric: str) -> None:
-    """Draw quality against the number of Silk's groups, for the first, random and best groups."""
+    """Plot quality against the number of Silk's groups, for the first, random and best groups."""
     for how, color, style in (("first", "black", "-"), ("random", "C7", "--"), ("best", "C3", "-")):
         points = [p for p in result["points"] if p["codec"] == "silk" and metric in p["metrics"]]
         chosen = [p for p in points if p["how"] == how]
@@ -103,7 +102,7 @@ def _band(axes: Any, x: list[float], entries: list[Any], color: str) -> None:
 
 
 def families(result: Result) -> dict[str, list[str]]:
-    """Return the codecs in each line of the plot, keyed by line label. The modes of a classical codec share a line."""
+    """Return the codecs that each line of the plot connects, keyed by line label."""
     found: dict[str, list[str]] = {}
     for name, codec in result["codecs"].items():
         whole = len(codec["cuts"]) == 1 and not name.startswith("run:")
@@ -135,7 +134,7 @@ def _pictures(below: Any, result: Result, pictures: list[dict[str, Any]], n_rows
 
 
 def pixels(spectrogram: dict[str, Any]) -> Any:
-    """Decode a spectrogram in a result, and return it as uint8 [columns, bands]."""
+    """Decode the data of a spectrogram into uint8 [columns, bands]."""
     flat = np.frombuffer(base64.b64decode(spectrogram["data"]), dtype=np.uint8)
     return flat.reshape(-1, spectrogram["bands"])
 

@@ -1,4 +1,4 @@
-"""Define titles, names and descriptions for the page and the figure of the coverage experiment."""
+"""Define the texts of the page and the figure of the coverage experiment."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ LATENT_TITLE = "Codebook coverage of unseen languages on Silk's latents"
 
 
 def title(result: Result) -> str:
-    """Return the page title for a result."""
+    """Return the title of the page."""
     return {"source": SOURCE_TITLE, "latents": LATENT_TITLE}.get(kind_of(result), TITLE)
 
 
@@ -72,16 +72,12 @@ def question(result: Result) -> str:
 
 
 def limitations(result: Result) -> list[str]:
-    """Return the limitations of a result. Those of the labels of sounds are included only if sounds were measured."""
+    """Return the limitations of a result."""
     return [*LIMITATIONS, *([SOUND_LIMITATION] if result.get("sounds") else [])]
 
 
 def kind_of(result: Result) -> str:
-    """Return the kind of experiment that produced a result.
-
-    The kind is "latents" for vectors from Silk's latents, "source" for training speech from a single source, and
-    "language" otherwise.
-    """
+    """Return the kind of experiment that produced a result: "latents", "source" or "language"."""
     if result["settings"]["patches"].get("of", "mel") == "latents":
         return "latents"
     one = len(result["groups"][UNSEEN]["sources"]) == 1 and result["settings"]["hold_out"] == "speaker"
@@ -89,12 +85,12 @@ def kind_of(result: Result) -> str:
 
 
 def unit(result: Result) -> str:
-    """Return the unit of the numbers in the vectors, "levels" or "dB"."""
+    """Return the unit of the quantized vectors, "levels" or "dB"."""
     return "levels" if kind_of(result) == "latents" else "dB"
 
 
 def vectors(result: Result) -> str:
-    """Return the paragraph that describes how vectors are computed from speech."""
+    """Return the paragraph on how vectors are computed from speech."""
     settings = result["settings"]
     patches = settings["patches"]
     if kind_of(result) == "latents":
@@ -122,7 +118,7 @@ def vectors(result: Result) -> str:
 
 
 def headline(found: dict[str, Any]) -> str:
-    """Return the name of the largest VQ codebook, which is shown in the page's summary and its table by source."""
+    """Return the name of the largest VQ codebook."""
     sizes = {name: one["bits"] for name, one in found["quantizers"].items() if one["kind"] == "vq"}
     return max(sizes, key=lambda name: sizes[name])
 

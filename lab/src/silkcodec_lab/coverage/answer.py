@@ -1,4 +1,4 @@
-"""Define the question of the coverage experiment, and summarize the answer."""
+"""State the question of the coverage experiment, and summarize the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ QUESTION = (
 
 
 def answer(result: Result) -> str:
-    """Return the answer to the question in a few sentences, with numbers from a result."""
+    """Summarize a result in a few sentences."""
     found = result["views"]["level"]
     differences = found["quantizers"][headline(found)]["against_unseen"]
     points = "; ".join(f"{group[:1].upper()}{group[1:]} {_points(one['inside'])}" for group, one in differences.items())

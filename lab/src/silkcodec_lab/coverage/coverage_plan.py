@@ -17,10 +17,10 @@ class CoveragePlan:
     Attributes:
         vq: Sizes of the VQ codebooks to measure.
         rvq_entries: Number of entries of each residual codebook.
-        rvq_lengths: Numbers of residual codebooks, one for each RVQ to measure.
-        hold_out: With "speaker", the control group contains unseen speakers; with "source", unseen sources.
-        folds: Number of parts of the training speech. For each part, the quantizers are fitted to the other parts.
-        sounds: Whether to also measure coverage separately for each tone, Arabic sound and pitch class.
+        rvq_lengths: Numbers of residual codebooks to measure.
+        hold_out: Kind of control group: "speaker" for unseen speakers, "source" for unseen sources.
+        folds: Number of cross-validation folds of the training speech.
+        sounds: Whether to also measure coverage by tone, Arabic sound and pitch.
         kmeans_steps: Number of k-means steps.
         seed: Random seed.
         patches: Settings for the extraction of vectors from speech.
@@ -45,5 +45,5 @@ class CoveragePlan:
             raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
 
     def key(self, speaker: Speaker) -> str:
-        """Return the speaker's name, or the speaker's source if `hold_out` is "source"."""
+        """Return the name of a speaker or, if sources are held out, of the speaker's source."""
         return speaker.name if self.hold_out == "speaker" else speaker.source

@@ -8,8 +8,8 @@
     unseen   control group: other speakers of the training language
     others   test groups; only their difference from `unseen` can be an effect of language
 
-If sources are held out instead of speakers, only `seen` has the same sources, and therefore the same microphones, as
-the training speech. All speakers have the same weight. Intervals are bootstrap intervals over speakers.
+If sources are held out instead of speakers, `unseen` contains speakers from other sources. All speakers have the same
+weight. Intervals are bootstrap intervals over speakers.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def coverage(
 
     Args:
         train: Path of the training speech with an optional filter; see `find_clips`.
-        tests: Paths of the test groups' speech with optional filters, keyed by group name.
+        tests: Paths of the test speech with optional filters, keyed by group name.
         plan: Settings of the experiment.
         name: Name of the result, its page and its figure.
-        resynthesis: Settings for resynthesizing speech from quantized mel columns. None: do not resynthesize speech.
+        resynthesis: Settings for resynthesizing speech. None: do not resynthesize speech.
         progress: Progress callback.
 
     Returns:
@@ -130,10 +130,7 @@ def coverage(
 
 
 def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePlan:
-    """Return the plan with codebook sizes limited by the number of training vectors.
-
-    In each fold, the number of training vectors is at least PER_ENTRY times the number of codebook entries.
-    """
+    """Return a copy of the plan with smaller codebooks if there are too few training vectors."""
     n_vectors = min(
         sum(_n_fitted(speaker) for speaker in train if plan.key(speaker) not in held_out)
         for held_out in split(train, plan)
@@ -144,17 +141,14 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
-    """Return the grids to compare with the largest VQ codebook and with the longest RVQ.
-
-    The dict maps the name of the VQ and of the RVQ to the name of the grid with the same number of bits.
-    """
+    """Return the scalar grids to compare with the largest VQ codebook and the longest RVQ, keyed by codebook name."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
 
 
 def _facts(speakers: Sequence[Speaker], n_excluded: int) -> dict[str, Any]:
-    """Return properties of a group, other than the language, in which groups can differ."""
+    """Return statistics of a group of speakers."""
     known = [speaker.bandwidth_hz for speaker in speakers if speaker.bandwidth_hz is not None]
     spread = [float(np.sqrt(speaker.vectors.astype(np.float64).var(axis=0).mean())) for speaker in speakers]
     return {
@@ -169,7 +163,7 @@ def _facts(speakers: Sequence[Speaker], n_excluded: int) -> dict[str, Any]:
 
 
 def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance: Callable[[int, int], None]) -> Result:
-    """Measure how well each quantizer covers each group.
+    """Measure how well each quantizer covers each group of speakers.
 
     Raises:
         ArgumentError: There are too few vectors, or sources are held out and the training speech has only one source.
@@ -225,7 +219,7 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance
 
 
 def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
-    """Return the sets of speakers or sources that are held out in each fold. A single speaker is never held out."""
+    """Return the speakers or sources to hold out in each fold. If there is only one, it is never held out."""
     keys = sorted({plan.key(speaker) for speaker in train})
     if len(keys) < 2:
         if plan.hold_out == "source":
@@ -240,12 +234,12 @@ def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
 
 
 def _n_fitted(speaker: Speaker) -> int:
-    """Return how many of a training speaker's vectors are used for fitting quantizers."""
+    """Return the number of a speaker's vectors that are used for fitting quantizers."""
     return max(1, round((1 - TAIL) * len(speaker.vectors)))
 
 
 class Tally:
-    """Collect the measurements of one quantizer on one group of speakers, with one entry per speaker and fold."""
+    """Collect the measurements of one quantizer on one group of speakers."""
 
     def __init__(self) -> None:
         self.inside: dict[str, list[float]] = {}
@@ -256,7 +250,12 @@ class Tally:
         self.codes: list[list[NDArray[np.int64]]] = []  # codes of each speaker for each fold
 
     def add(self, radius: float, measured: Sequence[tuple[str, Measured]]) -> None:
-        """Add the quantizer's radius in a fold, and the measurements of the speakers in this fold."""
+        """Add the measurements of one fold.
+
+        Args:
+            radius: Error that 95 % of the seen speakers' held-out vectors do not exceed.
+            measured: Names and measurements of speakers.
+        """
         self.radii.append(radius)
         for speaker, found in measured:
             self.inside.setdefault(speaker, []).append(float((found.error <= radius).mean()))
@@ -268,11 +267,11 @@ class Tally:
         self.codes.append([found.codes for _, found in measured if found.codes is not None])
 
     def of(self, which: str) -> Floats:
-        """Return the mean of the measurement `which` over folds, with one row per speaker."""
+        """Return the mean of a measurement over folds, with one row per speaker."""
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
 
     def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
-        """Return the share of entries that `n_vectors` random vectors use, averaged over codebooks and folds."""
+        """Return the share of codebook entries that `n_vectors` random vectors use, or None for a scalar grid."""
         shares = []
         for fold in self.codes:
             if fold and n_vectors:
@@ -289,11 +288,7 @@ def _summary(
     sources: dict[str, str],
     plan: CoveragePlan,
 ) -> dict[str, Any]:
-    """Return a summary of one quantizer.
-
-    The summary contains the quantizer's radius, its coverage and error for each group, and the differences between the
-    test groups and the control group.
-    """
+    """Summarize the coverage and the error of one quantizer in each group of speakers."""
     own = tallies[name]
     fact = facts[name]
     entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])

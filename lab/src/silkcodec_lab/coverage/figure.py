@@ -16,9 +16,8 @@ REMOVED = {"level": "level removed", "channel": "level and mean spectrum removed
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    There is one row for vectors from which the level is removed, and one for vectors from which the speaker's mean is
-    also removed. Both rows show the coverage of codebooks and grids, and the distribution of errors. If sounds or
-    resynthesized speech were measured, another row shows the results.
+    It shows the coverage of codebooks and scalar grids, the distribution of their errors and, if available, coverage by
+    sound and the F0 error of resynthesized speech.
     """
     more = bool(result.get("sounds") or result.get("rebuilt"))
     n_rows = len(VIEWS) + more

@@ -1,8 +1,7 @@
-"""Convert mel magnitudes to audio. Frequency bins are estimated by least squares, and their phases by Griffin-Lim.
+"""Convert mel magnitudes to audio with the Griffin-Lim algorithm.
 
 Griffin-Lim (doi 10.1109/TASSP.1984.1164317) is used with momentum (Perraudin et al. 2013,
-doi 10.1109/WASPAA.2013.6701851). The windows are those of `silkcodec.mel`, so the mel spectrogram of the output is
-close to the given one. Because no model is involved, all spectrograms get the same kind of artifacts.
+doi 10.1109/WASPAA.2013.6701851).
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ LEAST = np.float32(1e-9)  # avoids division by 0
 
 
 def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Magnitudes:
-    """Return non-negative frequency bins [columns, B] for which `bins @ filters` is closest to the bands [columns, M].
+    """Return non-negative frequency bins, [columns, B], for which `bins @ filters` is closest to `bands`, [columns, M].
 
-    The function uses multiplicative updates (Lee & Seung 2001). Bins outside all filters are 0.
+    This is non-negative matrix factorization with fixed filters (Lee & Seung 2001).
     """
     wanted = np.maximum(bands.astype(np.float32), 0) @ filters.T
     bins = np.maximum(wanted, LEAST) * (filters.sum(axis=1) > 0)
@@ -35,7 +34,10 @@ def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Mag
 def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
     """Return a waveform, float32 [columns * hop], whose spectrum has approximately the given magnitudes.
 
-    The initial phases are random.
+    Args:
+        bins: Magnitudes of the spectrum.
+        seed: Random seed for the initial phases.
+        steps: Number of Griffin-Lim iterations.
     """
     phases = np.exp(2j * np.pi * np.random.default_rng(seed).random(bins.shape)).astype(np.complex64)
     previous = np.zeros_like(phases)
@@ -48,7 +50,7 @@ def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
 
 
 def spectrum(wave: Wave) -> NDArray[np.complex64]:
-    """Return the short-time spectrum of a waveform, complex64 [columns, n_fft // 2 + 1], as in `mel.log_mel`."""
+    """Return the short-time spectrum of a waveform, complex64 [columns, n_fft // 2 + 1]."""
     n = len(wave) // mel.HOP
     padded = np.zeros(mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD, dtype=np.float32)
     padded[mel.HISTORY : mel.HISTORY + len(wave)] = wave[: n * mel.HOP]
@@ -57,10 +59,7 @@ def spectrum(wave: Wave) -> NDArray[np.complex64]:
 
 
 def inverse(columns: NDArray[np.complex64]) -> Wave:
-    """Return the waveform, float32 [columns * hop], whose short-time spectrum is closest to the given spectrum.
-
-    The function uses weighted overlap-add.
-    """
+    """Return the waveform, float32 [columns * hop], whose short-time spectrum is closest to the given spectrum."""
     window, n = mel.hann(), len(columns)
     frames = np.fft.irfft(columns, mel.N_FFT, axis=-1) * window
     total, power = np.zeros((2, mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Compute means over speakers with bootstrap intervals, and define the names of the groups "seen" and "unseen"."""
+"""Compute means over speakers with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def in_order(groups: Iterable[str]) -> list[str]:
 
 
 def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
-    """Return the quantile `share` of the values in all arrays. Arrays have equal weight, regardless of their size."""
+    """Return a quantile of the values in several arrays. All arrays have the same weight, regardless of their size."""
     values = np.concatenate(parts)
     weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in parts])
     order = np.argsort(values)
@@ -32,20 +32,22 @@ def weighted_quantile(parts: Sequence[Floats], share: float) -> float:
 
 
 def bootstrap_means(values: Floats, seed: int, group: str) -> Floats:
-    """Return the means of bootstrap resamples of the values. All measurements of a group use the same resamples."""
+    """Return the means of bootstrap resamples.
+
+    The same seed, group and number of values always give the same resamples.
+    """
+    if len(values) == 1:
+        return values  # All resamples are equal.
     return np.asarray(values[resamples(len(values), [seed, zlib.crc32(group.encode())])].mean(axis=1))
 
 
 def interval(values: Floats, seed: int, group: str) -> dict[str, Any]:
-    """Return the mean over speakers and its 95 % bootstrap interval. For one speaker, the bounds are None."""
+    """Return the mean and its 95 % bootstrap interval. For a single value, the bounds are None."""
     return _summary(values.mean(), bootstrap_means(values, seed, group), len(values))
 
 
 def difference(values: Floats, control: Floats, seed: int, group: str) -> dict[str, Any]:
-    """Return the mean of a group minus that of the control group, and the 95 % bootstrap interval of this difference.
-
-    The two groups are resampled independently.
-    """
+    """Return the difference between the means of a group and the control group, with its 95 % bootstrap interval."""
     draws = bootstrap_means(values, seed, group) - bootstrap_means(control, seed, UNSEEN)
     return _summary(values.mean() - control.mean(), draws, min(len(values), len(control)))
 

@@ -1,4 +1,4 @@
-"""Determine the tone or sound in a speech file from the path of the file, using the rules in `sounds.toml`."""
+"""Determine the tone or sound in a speech file from its path, using the rules in `sounds.toml`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Label = tuple[str, str]  # kind and class
 
 @dataclass(frozen=True)
 class Rule:
-    """Represent a rule in `sounds.toml`, which maps paths that match a pattern to classes of sounds."""
+    """Map paths that match a pattern to classes of sounds. Rules are defined in `sounds.toml`."""
 
     language: str
     kind: str
@@ -36,7 +36,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """Hold all rules and the names of the manifest columns that they use."""
+    """Hold all rules, and the names of the manifest columns that they need."""
 
     language: str
     paths: str
@@ -52,7 +52,7 @@ class Rules:
         return next((label for label in labels if label is not None), None)
 
     def labels_of(self, clip: Clip) -> list[Label | None]:
-        """Return the label of each file in a clip. The list is empty if the manifest does not name the files."""
+        """Return the labels of the files that a clip consists of, or an empty list if they are unknown."""
         language = clip.columns.get(self.language, "")
         paths = [path for path in clip.columns.get(self.paths, "").split(";") if path]
         return [self.label_of(path, language) for path in paths]

@@ -1,12 +1,11 @@
 """Compare audio resynthesized from quantized mel columns with audio from the same columns without quantization.
 
-    excerpt -> log-mel columns (10 ms, bands up to LIMIT) -> dB relative to the loud level -> Griffin-Lim -> audio
-                         |-> columns of speech -> quantizer -----------------------------> Griffin-Lim -> audio
+    excerpt -> log-mel columns (10 ms) -> dB relative to the loud level -> Griffin-Lim -> audio
+                         |-> columns of speech -> quantizer -----------> Griffin-Lim -> audio
 
-Griffin-Lim creates the audio in both cases, so only the quantizer causes differences. A second Griffin-Lim run with
-other initial phases (`again`) shows how much two outputs differ without a quantizer. The quantizers are fitted to one
-language. The output of complete codecs, which were trained on many languages, is compared with the excerpt itself. For
-LIMIT and the loud level, see `speech.py`.
+Both versions are created with Griffin-Lim, so only the quantizer causes differences. A second version without
+quantization but with other initial phases (`again`) shows the differences that Griffin-Lim causes. `speech.py` defines
+the loud level. The output of complete codecs is compared with the excerpt itself.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ class ResynthesisSettings:
 
     Attributes:
         speakers: Maximum number of speakers per group.
-        seconds: Maximum duration of the excerpt of each speaker, in seconds.
+        seconds: Maximum duration of the excerpt of each speaker in seconds.
         steps: Number of Griffin-Lim iterations.
         codecs: Names of codecs to measure for comparison.
-        runs: Folders of training runs whose models are measured in the same way as the codecs.
+        runs: Folders of training runs to measure for comparison.
     """
 
     speakers: int = 8
@@ -64,7 +63,7 @@ class ResynthesisSettings:
 
 @dataclass(frozen=True)
 class Voice:
-    """Hold an excerpt of a speaker's speech, and mel columns of the remaining speech for fitting quantizers."""
+    """Hold an excerpt of a speaker's speech, and mel columns of the rest for fitting quantizers."""
 
     name: str
     key: str
@@ -79,14 +78,14 @@ def resynthesize(
     resynthesis: ResynthesisSettings,
     folds: Sequence[set[str]],
 ) -> dict[str, Any]:
-    """Measure speech quality for each quantizer, each codec and each group of speakers.
+    """Measure the quality of resynthesized speech for each quantizer, each codec and each group of speakers.
 
     Args:
         train: Path of the training speech with an optional filter; see `find_clips`.
         tests: Paths of the test speech, keyed by group name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
-        folds: For each cross-validation fold, the speakers or sources to hold out of the training speech.
+        folds: Speakers or sources of the training speech to hold out in each fold.
     """
     patches = replace(plan.patches, columns=1, pool=1)
     few = replace(patches, speakers=min(resynthesis.speakers, patches.speakers))
@@ -139,7 +138,7 @@ def _voices(
 def _voice(
     name: str, source: str, clips: Sequence[Clip], patches: Patches, plan: CoveragePlan, seconds: float
 ) -> Voice:
-    """Return an excerpt from the first half of a speaker's first clip, and mel columns of the rest."""
+    """Return an excerpt from the first half of a speaker's first clip, and mel columns of the remaining speech."""
     parts, left, excerpt = [], round(patches.seconds * mel.SAMPLE_RATE), np.zeros(0, np.float32)
     for clip in clips:
         if left <= 0:
@@ -158,7 +157,7 @@ def _voice(
 
 
 def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
-    """Fit the largest VQ codebook, the longest RVQ chain, and a scalar grid with the same number of bits for each."""
+    """Fit the largest VQ codebook, the longest RVQ, and scalar grids with the same numbers of bits."""
     vectors = np.concatenate([voice.vectors for voice in seen])
     largest = 2 ** int(np.log2(max(2, len(vectors) / 4)))
     size, entries = min(max(plan.vq), largest), min(plan.rvq_entries, largest)
@@ -166,9 +165,9 @@ def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, di
 
 
 def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
-    """Return whether the quantizers fitted in a fold may be measured on a speaker.
+    """Return whether the quantizers that are fitted in a fold can be measured on a speaker.
 
-    Speakers in the group `SEEN` must be in the training set of the fold. All other speakers must not be in it.
+    Speakers in the group "seen" must be in the training set of the fold. All other speakers must not be in it.
     """
     return key not in held_out if group == SEEN else key in held_out or key not in keys
 
@@ -176,7 +175,7 @@ def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bo
 def _measure(
     voice: Voice, fitted: Any, patches: Patches, resynthesis: ResynthesisSettings, metrics: Sequence[Metric], seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Return the metrics of a speaker's excerpt, keyed by quantizer name."""
+    """Return the metrics of a speaker's resynthesized excerpt, keyed by quantizer name."""
     columns, spoken = loudest_down(decibels(voice.excerpt, patches), patches)
 
     def sound(of: NDArray[Any], begin: int) -> Wave:
@@ -195,11 +194,7 @@ def _measure(
 
 
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return mel columns in dB relative to their loud level, and a mask of the columns that contain speech.
-
-    As in `mel_patches`, values below -`patches.floor_db` are set to -`patches.floor_db`. The loud level is defined in
-    `speech.py`.
-    """
+    """Return mel columns in dB relative to the loud level, and a mask of the columns that contain speech."""
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
     return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db
@@ -217,10 +212,10 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
 
 
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:
-    """Summarize each metric of a quantizer or codec in each group of speakers.
+    """Summarize the metrics of a quantizer or codec in each group of speakers.
 
-    A summary contains the mean over speakers and its difference from the mean over unseen speakers. For a codebook, it
-    also contains this difference minus the corresponding difference for the scalar grid with the same number of bits.
+    A summary contains the mean, the difference from unseen speakers and, for a codebook, how much this difference
+    exceeds that of the scalar grid with the same number of bits.
     """
     result: dict[str, Any] = {}
     for metric in METRICS:
@@ -252,6 +247,6 @@ def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str
 def _column(
     of: Mapping[str, Mapping[str, Mapping[str, float | None]]], group: str, metric: str, names: list[str]
 ) -> Floats:
-    """Return the values of a metric for the given speakers of a group. Undefined values are NaN."""
+    """Return the values of a metric for the given speakers of a group. Missing values are NaN."""
     found = [of[group][name][metric] for name in names]
     return np.array([np.nan if value is None else value for value in found], dtype=np.float64)

@@ -1,13 +1,12 @@
-"""Classify vectors of speech by the sound of their word or syllable (`labels.py`) and by pitch (F0 from DIO).
-
-Some clips consist of several short files with silence between them, and the manifest names these files. If the
-boundaries between the files cannot be identified clearly, the clip is not classified by sound.
+"""Classify vectors of speech by the sound of their word or syllable, and by pitch.
 
     kind      classes                                              vectors
     tone      tones 1 to 4                                         Mandarin syllables
     sound     emphatic, pharyngeal, neither                        whole Arabic words and names of letters
     height    F0 below 120 Hz, to 180 Hz, to 260 Hz, above         voiced vectors
     movement  F0 falls fast, falls, is level, rises, rises fast    voiced vectors
+
+The tone or sound is determined from the file name (`labels.py`), and F0 by the DIO algorithm.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ CLEARLY = 0.8  # maximum ratio of the longest silence within a file to the short
 
 
 def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
-    """Return the start and end, in samples, of each of the `n` files in a clip, or None if they are unclear.
+    """Split a clip that consists of `n` files at the silences between them.
 
-    Silences are sections below a level threshold, and the clip is split at its n - 1 longest silences. The threshold
-    is chosen to maximize the ratio of the shortest of these silences to the longest silence within a file.
+    Returns:
+        The start and end of each file in samples, or None if the boundaries are not clear.
     """
     steps = wave[: len(wave) // STEP * STEP].reshape(-1, STEP)
     level = 20 * np.log10(np.sqrt(np.square(steps, dtype=np.float64).mean(axis=1)) + 1e-9)
@@ -95,7 +94,7 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
 
 
 def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Return the classes of each vector by F0 and by F0 movement. Both are "" if they cannot be determined."""
+    """Return the classes of each vector by F0 and by F0 movement, or "" for unvoiced vectors."""
     frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
     middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
     half_width = int(MOVING_MS / F0_PERIOD_MS / 2)
@@ -122,10 +121,8 @@ def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[s
 class Sounds:
     """Collect the coverage of each class of vectors, for each quantizer, group and speaker.
 
-    Coverage is the share of vectors whose quantization error does not exceed a threshold.
-
     Args:
-        quantizers: For each codebook name, the name of the scalar grid with the same number of bits.
+        quantizers: Name of the scalar grid to compare with each codebook, keyed by codebook name.
     """
 
     def __init__(self, quantizers: Mapping[str, str]) -> None:
@@ -136,7 +133,15 @@ class Sounds:
     def add(
         self, quantizer: str, group: str, speaker: str, classes: Mapping[str, Labels], covered: NDArray[Any]
     ) -> None:
-        """Add a speaker's vectors. `classes` is keyed by kind of class, and `covered` is a mask of covered vectors."""
+        """Add a speaker's vectors.
+
+        Args:
+            quantizer: Name of the quantizer.
+            group: Group of the speaker.
+            speaker: Name of the speaker.
+            classes: Class of each vector, keyed by kind of class.
+            covered: Mask of the vectors that the quantizer covers.
+        """
         for kind, labels in classes.items():
             known = labels != ""
             for one in KINDS[kind]:
@@ -177,14 +182,15 @@ class Sounds:
         return result
 
     def _relative_coverage(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
-        """Return the coverage of a class minus that of the speaker's other vectors, for a codebook and its grid."""
+        """Return the coverage of a class minus that of the speaker's other vectors, for a codebook and a scalar grid.
+        """
         codebooks, grids = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
         return codebooks[:, 0] - codebooks[:, 1], grids[:, 0] - grids[:, 1]
 
     def _means(self, *key: str) -> Floats:
-        """Return means over folds, [speakers, 3].
+        """Return three values per speaker, [speakers, 3], averaged over folds.
 
-        The columns are the coverage of the class, the coverage of other vectors, and the share of vectors in the class.
+        They are the coverage of the class, the coverage of other vectors, and the share of vectors in the class.
         """
         found = self._found[(key[0], key[1], key[2], key[3])]
         return np.array([np.mean(folds, axis=0) for folds in found.values()], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Draw the bottom row of the coverage figure: coverage by sound and F0, and the F0 error after resynthesis."""
+"""Draw the bottom row of the coverage figure, on sounds, F0 and resynthesized speech."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from silkcodec_lab.pages import Result
 
 
 def draw(panels: Any, result: Result, color: Any, label: Any) -> None:
-    """Draw three panels: coverage (codebook minus grid) by F0 movement, coverage by sound, and the F0 error."""
+    """Draw three plots: coverage by F0 movement, coverage by sound, and the F0 error of resynthesized speech."""
     left, middle, right = panels
     found = result.get("sounds")
     name = next(iter(found)) if found else ""

@@ -14,7 +14,7 @@ KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movemen
 
 
 def sounds_method(result: Result) -> list[str]:
-    """Return the method paragraphs about classes of sounds, or an empty list if these were not measured."""
+    """Return the paragraphs on classes of sounds, or an empty list if they were not measured."""
     if not result.get("sounds"):
         return []
     return [
@@ -36,7 +36,7 @@ def sounds_method(result: Result) -> list[str]:
 
 
 def rebuilt_method(result: Result) -> list[str]:
-    """Return the method paragraph about resynthesis, or an empty list if resynthesis was not measured."""
+    """Return the paragraph on resynthesized speech, or an empty list if it was not measured."""
     if not result.get("rebuilt"):
         return []
     settings = result["rebuilt"]["settings"]
@@ -53,7 +53,7 @@ def rebuilt_method(result: Result) -> list[str]:
 
 
 def sounds_findings(result: Result) -> list[str]:
-    """Return the section about coverage by sound and pitch, or an empty list if this was not measured."""
+    """Return the section on coverage by sound and pitch, or an empty list if it was not measured."""
     found = result.get("sounds")
     if not found:
         return []
@@ -165,7 +165,7 @@ def _groups(classes: dict[str, Any]) -> list[str]:
 
 
 def rebuilt_findings(result: Result) -> list[str]:
-    """Return the section about the quality of resynthesized speech, or an empty list if it was not measured."""
+    """Return the section on the quality of resynthesized speech, or an empty list if it was not measured."""
     found = result.get("rebuilt")
     if not found:
         return []
@@ -193,7 +193,7 @@ def rebuilt_findings(result: Result) -> list[str]:
 
 
 def _rebuilt_in_short(found: dict[str, Any]) -> str | None:
-    """Return a table of each group's F0 error and mel distance relative to those of unseen speakers, by codebook."""
+    """Return a table of the F0 error and the mel distance of each group, relative to unseen speakers."""
     rows = []
     for name in found["grids"]:
         for metric in ("f0_rmse_cents", "mel_distance"):
@@ -237,7 +237,7 @@ def _qualities(found: dict[str, Any], names: list[str]) -> str:
 
 
 def _count(found: dict[str, Any], names: list[str], group: str) -> int:
-    """Return the number of speakers in a group. If the number differs between metrics, the maximum is returned."""
+    """Return the number of speakers in a group, or the maximum if it differs between metrics."""
     entries = [found["of"][name][metric].get(group) for name in names for metric in found["metrics"]]
     return max(entry["mean"]["n"] for entry in entries if entry is not None)
 

@@ -1,4 +1,4 @@
-"""Extract vectors from speech. They do not depend on the level or the bandwidth of the recordings.
+"""Extract vectors that do not depend on the level or the bandwidth of the recordings.
 
     clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, limited to FLOOR
          -> averaged over time and frequency -> patches [N, D] without silence
@@ -8,9 +8,9 @@ For Silk's latents:
     clip -> fixed loud level, low-pass filter at LIMIT -> Silk's encoder -> latents before rounding [F, 128]
          -> 8 vectors per frame -> [8 F, 16]
 
-The loud level is the 95th percentile of the levels of a clip's columns. Levels below the floor are set to the floor,
-which makes background noise similar in all recordings. A patch counts as speech if its level is close to the loud
-level. The attributes of `Patches` set these limits.
+The loud level is the 95th percentile of the levels of a clip's columns. The floor makes background noise similar in all
+recordings. A patch counts as speech if its level is close to the loud level. The attributes of `Patches` set these
+limits.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Patches:
 
     Attributes:
         of: "mel" for log-mel patches, or "latents" for Silk's latents, split into eight vectors per frame.
-        limit_hz: Highest frequency to use. Clips whose bandwidth in the manifest is lower are skipped.
-        floor_db: Distance from the loud level of the clip down to the floor. Lower levels are set to the floor.
+        limit_hz: Highest frequency to use. Clips with a lower bandwidth are skipped.
+        floor_db: Distance between the loud level and the floor in dB. Lower levels are set to the floor.
         silence_db: Patches that are more than this many dB below the loud level count as silence.
         columns: Number of mel columns of 10 ms per patch.
-        pool: Number of adjacent columns, and number of adjacent bands, that are averaged into each value.
-        seconds: Maximum duration of speech per speaker, in seconds.
+        pool: Number of columns and of bands that are averaged into one value.
+        seconds: Maximum duration of speech per speaker in seconds.
         per_speaker: Maximum number of vectors per speaker.
         speakers: Maximum number of speakers per group.
     """
@@ -93,16 +93,16 @@ class Patches:
 
 @dataclass(frozen=True)
 class Speaker:
-    """Hold the vectors of a speaker. If no manifest names speakers, each top-level folder counts as one speaker.
+    """Hold the vectors of a speaker.
 
     Attributes:
-        name: Name that identifies the speaker in training and test speech.
-        source: Source of the recordings according to the manifest; "" if unknown.
+        name: Name of the speaker in the manifest or, without a manifest, name of the folder.
+        source: Source of the recordings in the manifest; "" if unknown.
         vectors: Vectors in temporal order.
-        range_db: Difference between the loud level and the background level, averaged over clips. Noise reduces it.
-        bandwidth_hz: Mean bandwidth of the clips according to the manifest; None if unknown.
+        range_db: Difference between the loud level and the background level, averaged over clips.
+        bandwidth_hz: Mean bandwidth of the clips in the manifest; None if unknown.
         classes: Classes of the vectors, keyed by kind of class; see `sounds.py`.
-        pieces: Number of consecutive vectors that come from the same latent frame; 1 for log-mel patches.
+        pieces: Number of consecutive vectors from the same latent frame; 1 for log-mel patches.
     """
 
     name: str
@@ -114,17 +114,17 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return a copy with the mean vector subtracted, which depends on the microphone and the voice."""
+        """Return a copy with the mean vector subtracted, to remove the effect of the microphone."""
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 
     def classes_of(self, kept: slice) -> dict[str, Labels]:
-        """Return the classes of the vectors in the slice `kept`, keyed by kind of class."""
+        """Return the classes of a slice of the vectors, keyed by kind of class."""
         return {kind: labels[kept] for kind, labels in self.classes.items()}
 
 
 def voice(clip: Clip, root: str) -> tuple[str, str]:
-    """Return the name and the source of a clip's speaker, from the manifest or from the first folder of the path."""
+    """Return the name and the source of a clip's speaker."""
     if "speaker" in clip.columns:
         source = clip.columns.get("source", "")
         return f"{source}/{clip.columns['speaker']}", source
@@ -143,7 +143,7 @@ def voices_of(
         without: Names of speakers to exclude.
 
     Returns:
-        Two values: the clips, keyed by the name and source of their speaker, and the number of excluded speakers.
+        The clips, keyed by the name and source of their speaker, and the number of excluded speakers.
 
     Raises:
         ArgumentError, AudioError: See `find_clips`.
@@ -177,7 +177,7 @@ def speakers_of(
         sounds: Whether to classify the vectors by sound and pitch.
 
     Returns:
-        Two values: the speakers with their vectors, and the number of excluded speakers.
+        The speakers with their vectors, and the number of excluded speakers.
 
     Raises:
         ArgumentError: None of the speakers has enough speech. See also `find_clips`.
@@ -229,10 +229,10 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
 
 
 def mel_patches(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
-    """Return the log-mel patches of a waveform, and its level range in dB.
+    """Return the log-mel patches of a waveform, float32 [N, D], and its level range in dB.
 
-    The patches, float32 [N, D], are in dB relative to the loud level. The level range is the difference between the
-    loud level and the background level.
+    The patches are in dB relative to the loud level. The level range is the difference between the loud level and the
+    background level.
     """
     return mel_patches_at(wave, patches)[:2]
 
@@ -259,17 +259,17 @@ def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors
 
 
 def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]:
-    """Return the log-mel bands up to `patches.limit_hz`, in dB, for all complete columns of a waveform."""
+    """Return the log-mel spectrogram of a waveform up to `patches.limit_hz`, in dB."""
     bands = mel.log_mel(wave)[: len(wave) // mel.HOP, : patches.n_bands] * (20 / np.log(10))
     return np.asarray(bands)
 
 
 def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """Return Silk's latents for those frames of a waveform that contain speech.
+    """Return Silk's latents for the frames of a waveform that contain speech.
 
     Returns:
-        Three values: the latents in FSQ levels, float32 [F, 128], the level range as in `mel_patches`, and the index of
-        the first mel column of each of these frames.
+        The latents in FSQ levels, float32 [F, 128]; the level range in dB; and the index of the first mel column of
+            each frame.
     """
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]

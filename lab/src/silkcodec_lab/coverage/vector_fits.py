@@ -1,12 +1,10 @@
 """Fit quantizers (VQ, RVQ and a scalar grid) to vectors, and measure their errors on other vectors.
 
-The scalar grid is FSQ without a trained encoder. The vectors are rotated to the principal components of the training
-vectors, and a component with b bits is rounded to 2^b uniform levels around its mean. The bits are assigned one at a
-time, each to the component whose error it reduces most. The distance between levels is chosen for each component to
-minimize the training error. Values beyond the outer levels are clipped.
+The scalar grid is FSQ without a trained encoder. The vectors are rotated to their principal components, and a component
+with b bits is rounded to 2^b uniform levels around its mean. Each bit is assigned to the component whose error it
+reduces most. The distance between levels minimizes the training error.
 
-Unlike the quantizers in `silkcodec_lab.chains`, each quantizer in this module is fitted once for several numbers of
-bits.
+Unlike `silkcodec_lab.chains`, this module fits a quantizer once for several numbers of bits.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ class Measured:
     """Hold the errors and codes of N quantized vectors.
 
     Attributes:
-        error: RMS error of each vector, in the unit of the vectors, [N].
+        error: RMS error of each vector, [N].
         codes: Codes, [N, K]; None for a scalar grid.
         clipped: Share of each vector's components that the scalar grid clips, [N]; None for codebooks.
     """
@@ -44,7 +42,7 @@ class Measured:
 
 
 def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the RMS of each row of an array [N, D], float64 [N]."""
+    """Return the RMS of each row of an array, [N, D]."""
     return np.sqrt(np.square(difference, dtype=np.float64).mean(axis=1))
 
 
@@ -67,7 +65,7 @@ class NestedChain:
                 self.codebooks.append(codebook)
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """Quantize vectors. Return their errors and codes, keyed by number of codebooks."""
+        """Return the errors and codes of the quantized vectors, keyed by number of codebooks."""
         found: dict[int, Measured] = {}
         residual, codes = torch.from_numpy(vectors), []
         for length, codebook in enumerate(self.codebooks, 1):
@@ -79,7 +77,7 @@ class NestedChain:
         return found
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
-        """Quantize vectors. Return the quantized vectors, keyed by number of codebooks."""
+        """Return the quantized vectors, keyed by number of codebooks."""
         found: dict[int, Vectors] = {}
         residual = torch.from_numpy(vectors)
         for length, codebook in enumerate(self.codebooks, 1):
@@ -103,9 +101,11 @@ class NestedGrid:
         self.allocations = self._allocate(sample, sorted(set(bits)))
 
     def _allocate(self, sample: NDArray[np.float64], wanted: list[int]) -> dict[int, dict[int, tuple[int, float]]]:
-        """Return the bits of each component and the distance between its levels, keyed by total bits and component.
+        """Assign bits to components.
 
-        The distance is in standard deviations of the component.
+        Returns:
+            The bits and the distance between levels in standard deviations, keyed by total number of bits and
+                component.
         """
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}
@@ -133,7 +133,7 @@ class NestedGrid:
         return {bits: found.get(bits, dict(given)) for bits in wanted}
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """Quantize vectors. Return their errors and shares of clipped components, keyed by number of bits."""
+        """Return the errors of the quantized vectors, keyed by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         squared = np.square(scores)
         found = {}
@@ -150,7 +150,7 @@ class NestedGrid:
         return found
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
-        """Quantize vectors. Return the quantized vectors, keyed by number of bits."""
+        """Return the quantized vectors, keyed by number of bits."""
         scores = (vectors - self.mean) @ self.rotation
         found = {}
         for bits, allocation in self.allocations.items():
@@ -162,13 +162,13 @@ class NestedGrid:
 
 
 def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np.float64]:
-    """Round each value to the nearest of 2^bits uniformly spaced levels, which are symmetric around 0."""
+    """Round values to 2^bits uniform levels that are symmetric around 0."""
     half = 2 ** (bits - 1)
     return (np.clip(np.floor(values / step), -half, half - 1) + 0.5) * step
 
 
 def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
-    """Return the distance between levels that minimizes the mean squared error, and this minimum error."""
+    """Return the distance between levels that minimizes the mean squared error, and this error."""
     errors = [float(np.square(values - to_levels(values, bits, width)).mean()) for width in WIDTHS]
     best = int(np.argmin(errors))
     return float(WIDTHS[best]), errors[best]
@@ -187,8 +187,7 @@ def fit(
         steps: Number of k-means steps.
 
     Returns:
-        Two values: a list of pairs (kind, fitted quantizer), and the kind and bits of each quantizer, keyed by
-        quantizer name. A scalar grid (`fsq`) is fitted for each number of bits of a VQ or RVQ quantizer.
+        A list of pairs (kind, fitted quantizer), and the kind and bits of each quantizer, keyed by quantizer name.
     """
     entries, lengths = rvq
     chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]
@@ -205,7 +204,7 @@ def fit(
 
 
 def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Measured]:
-    """Quantize vectors with each fitted quantizer. Return the errors and codes, keyed by quantizer name."""
+    """Quantize vectors with each quantizer. Return the errors and codes, keyed by quantizer name."""
     found: dict[str, Measured] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): measured for size, measured in quantizer.measure(vectors).items()}
@@ -213,7 +212,7 @@ def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vec
 
 
 def rebuild(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Vectors]:
-    """Quantize vectors with each fitted quantizer. Return the quantized vectors, keyed by quantizer name."""
+    """Quantize vectors with each quantizer. Return the quantized vectors, keyed by quantizer name."""
     found: dict[str, Vectors] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): quantized for size, quantized in quantizer.rebuild(vectors).items()}

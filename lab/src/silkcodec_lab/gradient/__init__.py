@@ -1,1 +1,1 @@
-"""Compare changes in the training loss, as predicted by the straight-through estimator, with the actual changes."""
+"""Measure the accuracy of the straight-through gradient."""

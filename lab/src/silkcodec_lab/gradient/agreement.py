@@ -1,11 +1,11 @@
-"""Compare changes in the training loss, as predicted by the straight-through estimator, with the actual changes.
+"""Compare changes in the training loss that the straight-through estimator predicts with the actual changes.
 
     predicted  <g, step>, where g is the gradient of the loss L at the quantized latent
-    actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2, through quantizer and decoder
+    actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2
 
-y is the vector that is quantized, and a step is a change of y. For a codebook, y is the latent. For FSQ, it is
-the output of the tanh, which is smooth and has an exact gradient. The loss L(quantize(y)) is a piecewise constant
-function of y, so the actual change depends on the size of the step.
+y is the vector that is quantized, and a step is a change of y. For a codebook, y is the latent. For FSQ, y is the
+output of the tanh. The loss L(quantize(y)) is a piecewise constant function of y, so the actual change depends on the
+size of the step.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHARE_UNDEFINED = 0.025  # maximum share of resamples in which a statistic can b
 
 
 class SplitQuantizer:
-    """Split a quantizer into a smooth function of the latent and the rounding or codebook search that follows.
+    """Split a quantizer into a smooth function and the rounding or codebook search that follows.
 
     Attributes:
         unit: Number of values that are quantized together: 1 for FSQ, or the length of a codebook entry.
@@ -42,13 +42,13 @@ class SplitQuantizer:
         self.unit = 1 if isinstance(quantizer, FSQ) else LATENT_WIDTH // self.quantizer.vectors
 
     def inside(self, latent: Tensor) -> Tensor:
-        """Apply the smooth function to a latent [..., D]. Return the vector to quantize, y [..., D]."""
+        """Apply the smooth function to a latent, [..., D]."""
         if isinstance(self.quantizer, FSQ):
             return self.quantizer.bound(latent) / self.quantizer.half_width
         return latent.float()
 
     def quantize(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantize y [..., D]. Return the quantized latent, [..., D], and the codes. FSQ clips y to its range."""
+        """Quantize the output of the smooth function. Return the quantized latent and the codes."""
         if isinstance(self.quantizer, FSQ):
             levels = torch.round(y * self.quantizer.half_width).long() + self.quantizer.half_width
             codes = levels.clamp(0, self.quantizer.n_levels - 1)
@@ -58,10 +58,9 @@ class SplitQuantizer:
 
 
 def identity(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return y unchanged, as both the quantized latent and the codes.
+    """Return `y` unchanged, as both the quantized latent and the codes.
 
-    The control uses this function instead of a quantizer, so that only the curvature of the decoder causes prediction
-    errors.
+    This function replaces the quantizer in the control measurement.
     """
     return y, y
 
@@ -73,8 +72,8 @@ class OperatingPoint:
     Attributes:
         y: Vector to quantize, [D].
         quantized: Quantized latent, [D].
-        losses: Function that maps quantized latents [n, D] to losses [n].
-        gradient: Gradient of the loss at `quantized`, [D]. The straight-through estimator uses it as the gradient at y.
+        losses: Function that maps quantized latents, [n, D], to losses, [n].
+        gradient: Gradient of the loss at `quantized`, [D].
         loss: Loss at `quantized`.
     """
 
@@ -86,7 +85,7 @@ class OperatingPoint:
 
     @staticmethod
     def at(y: Tensor, quantize: Quantize, losses: Callable[[Tensor], Tensor]) -> OperatingPoint:
-        """Return the operating point at y, with the gradient from the straight-through estimator."""
+        """Quantize `y`, and compute the loss and its gradient."""
         quantized = quantize(y[None])[0].detach()
         leaf = y[None].detach().clone().requires_grad_(True)
         with torch.enable_grad():
@@ -100,11 +99,11 @@ class OperatingPoint:
 
 @torch.no_grad()
 def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the actual changes in the loss when y is changed by steps [n, D].
+    """Return the actual changes in the loss if the vector to quantize is changed by the given steps, [n, D].
 
     Returns:
-        Two values: half the difference between the losses at y + step and y - step, float64 [n], and whether the codes
-        of y + step and y - step differ, bool [n]. If the codes do not differ, the change is 0.
+        Half the difference in the loss between a positive and a negative step, float64 [n], and whether the codes of
+            the two differ, bool [n].
     """
     start = point.quantized if quantize is identity else point.y
     (high, high_codes), (low, low_codes) = quantize(start + steps), quantize(start - steps)
@@ -119,20 +118,18 @@ def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[F
 def agreement(
     point: OperatingPoint, quantize: Quantize, directions: Tensor, size: float, *, smoothed: bool = False
 ) -> Sums:
-    """Compare predicted and actual changes in the loss. Each step is `size` times a direction.
+    """Compare predicted and actual changes in the loss for random steps.
 
     Args:
-        point: Operating point at which y is changed.
-        quantize: Quantization function, or `identity` for the control without quantization.
+        point: Operating point.
+        quantize: Quantization function, or `identity` for the control.
         directions: Directions of the steps, [n, D]. If `smoothed` is True, they must be standard Gaussian samples.
-        size: Factor by which the directions are multiplied.
-        smoothed: Whether to also estimate the gradient of the smoothed loss, i.e. the mean loss if Gaussian noise with
-            standard deviation `size` is added to y. This gradient is E[actual * direction] / size. Each half of the
-            steps gives one estimate. The prediction is a control variate with a known expectation, so only its
-            difference from the actual change is averaged.
+        size: Size of the steps.
+        smoothed: Whether to also estimate the gradient of the smoothed loss, i.e. the mean loss with Gaussian noise of
+            standard deviation `size`.
 
     Returns:
-        Sums over the steps for `STATISTICS`. Changes in the loss are in units of size times |gradient|.
+        Sums over the steps, from which `STATISTICS` are computed.
     """
     norm = max(float(point.gradient.norm()), 1e-30)
     unit = (point.gradient / norm).double().numpy()
@@ -156,9 +153,12 @@ def agreement(
 
 
 def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
-    """Measure the decrease in the loss after a step against the gradient, as a share of the predicted decrease.
+    """Measure the decrease in the loss after a step against the gradient, relative to the predicted decrease.
 
-    The step starts at y or, for the control, at the quantized latent. `size` is the RMS of the step.
+    Args:
+        point: Operating point.
+        quantize: Quantization function, or `identity` for the control.
+        size: RMS of the step.
     """
     norm = max(float(point.gradient.norm()), 1e-30)
     length = size * len(point.gradient) ** 0.5
@@ -173,10 +173,17 @@ def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
 
 @torch.no_grad()
 def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
-    """Compare changes of y, which are +- size * directions [n, D], with the resulting changes of the quantized latent.
+    """Compare changes before and after quantization. The straight-through estimator assumes that they are equal.
 
-    The straight-through estimator assumes that these changes are equal. In the returned sums, `moved` is the number of
-    units (groups of `unit` numbers) whose quantized values change.
+    Args:
+        quantize: Quantization function.
+        y: Vector to quantize, [D].
+        directions: Directions of the steps, [n, D].
+        size: Size of the steps.
+        unit: Number of values that are quantized together.
+
+    Returns:
+        Sums over the steps, from which `STATISTICS` are computed.
     """
     moved = ((quantize(y + size * directions)[0] - quantize(y - size * directions)[0]) / (2 * size)).double()
     along = directions.double()
@@ -208,22 +215,22 @@ STATISTICS: dict[str, Callable[[Sums], Any]] = {
 
 
 def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return a statistic of all clips with its 95 % interval from a bootstrap over clips.
+    """Return a statistic over all clips with its 95 % bootstrap interval.
 
     Args:
         statistic: Key in `STATISTICS`.
-        records: Sums of each clip, e.g. from `agreement`.
+        records: Sums of each clip.
         seed: Random seed for the bootstrap.
 
     Returns:
         A dictionary with the keys "mean", "low", "high" and "n". The first three are None if the statistic is undefined
-        (0/0, or the root of a negative estimate) in more than 2.5 % of the resamples.
+            in more than 2.5 % of the resamples.
     """
     return _summary(*_bootstrap(statistic, records, seed), len(records))
 
 
 def difference(statistic: str, first: Sequence[Sums], second: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return the difference in a statistic between two models, from the same clips and bootstrap resamples."""
+    """Return the difference in a statistic between two models, with its 95 % bootstrap interval over clips."""
     (mean, draws), (other, others) = _bootstrap(statistic, first, seed), _bootstrap(statistic, second, seed)
     return _summary(mean - other, draws - others, len(first))
 

@@ -1,4 +1,4 @@
-"""State the question of the experiment and summarize its answer."""
+"""State the question of the gradient experiment, and summarize the answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ QUESTION = "How well does the straight-through gradient predict changes in the l
 
 
 def answer(result: Result) -> str:
-    """Return the answer to `QUESTION` in one to three sentences, with numbers from a result."""
+    """Summarize a result in a few sentences."""
     if not result["differences"]:
         return "FSQ was not measured."
     models = result["models"]

@@ -2,10 +2,9 @@
 
     clip -> encoder -> latent -> tanh (FSQ only) -> y -> quantize -> quantized latent -> decoder -> audio -> loss
 
-Quantization has no useful gradient. Training therefore uses the decoder's gradient at the quantized latent as the
-gradient at y. This experiment changes y by small steps, and quantizes and decodes the result to compute the actual
-change in the loss. The step sizes range from a small fraction of a quantization cell to several cells. The control
-decodes without quantization, so its prediction errors are caused only by the curvature of the decoder.
+Rounding has no useful gradient, so training uses the gradient at the quantized latent in place of the gradient at y.
+This experiment changes y by steps of different sizes and computes the actual change in the loss. A control without
+quantization shows the errors that the curvature of the decoder causes.
 """
 
 from __future__ import annotations
@@ -52,10 +51,10 @@ def gradient(
     """Measure the accuracy of the straight-through estimator for the quantizer of each training run.
 
     Args:
-        inputs: Audio files, folders, or a manifest. The speech must not be in the training set of the runs.
+        inputs: Audio files, folders, or a manifest, with speech that is not in the training set of the runs.
         runs: Folders of training runs with different quantizers. If empty, tiny models are first trained on the inputs.
         split: Split of the manifest.
-        clips: Maximum number of clips in which a latent is changed, selected at random.
+        clips: Maximum number of clips in which a latent is changed.
         plan: Settings of the experiment.
         progress: Progress callback.
 
@@ -108,11 +107,10 @@ def gradient(
 
 
 def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tuple[list[Wave], list[Wave]]:
-    """Read the audio of the clips, and skip clips that are too short.
+    """Read the audio of the clips, skipping clips that are too short.
 
     Returns:
-        Two values: the clips in which to change a latent, shortened to `plan.clip_s`, and whole clips in which to count
-        codes.
+        The clips in which to change a latent, and the clips in which to count codes.
     """
     shortest = (plan.span + 1) * FRAME + LOOKAHEAD
     waves: list[Wave] = []
@@ -136,7 +134,7 @@ def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tup
 
 
 def _differences(records: dict[str, Records], seed: int) -> dict[str, Any]:
-    """Return the differences in statistics between FSQ and every other quantizer for each step size, paired by clip."""
+    """Return the differences in statistics between FSQ and every other quantizer for each step size."""
     if "fsq" not in records:
         return {}
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Draw the figure of the gradient experiment, and define the labels and colors of quantizers."""
+"""Draw the figure of the gradient experiment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ LOWEST_KEPT = -1.0  # lower limit of the axis; the table contains all values
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows the correlation of predicted and actual changes in the loss, the decrease in the loss for steps against the
-    gradient, the share of steps that change no code, training curves, and code usage.
+    It shows the accuracy of the predicted changes in the loss, training curves, and code usage.
     """
     drawing = new_figure(14, 8)
     (frame, alone, kept), (still, loss, used) = drawing.subplots(2, 3)
@@ -75,7 +74,7 @@ def _line(axes: Any, entries: list[dict[str, Any]], of: str, color: str, style: 
 
 
 def _use(axes: Any, result: Result) -> None:
-    """Draw one bar per codebook: the entropy of its codes as a share of the maximum entropy."""
+    """Draw the entropy of the codes in each codebook, relative to the maximum entropy, as bars."""
     names, place = [], 0.0
     for name, found in result["models"].items():
         begin = place

@@ -1,4 +1,4 @@
-"""Change the latent of one frame of a clip, and compare the predicted with the actual changes in the loss."""
+"""Change the latent of one frame of a clip, and compare predicted with actual changes in the loss."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ class GradientPlan:
     """Hold the settings of the gradient experiment. A step is a change of the latent of one frame.
 
     Attributes:
-        steps: Step sizes, in quantization cells. A step size is the RMS change of those numbers that the step changes.
-        directions: Number of random steps that change all numbers of a frame, for each clip and step size.
+        steps: Step sizes, as the RMS change of a value in quantization cells.
+        directions: Number of random steps for each clip and step size.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
-        smoothed_directions: Number of random steps for these estimates.
-        singles: Number of steps of each of two kinds: those that change one number, and those that change one vector.
+        smoothed_directions: Number of random steps for estimating this gradient.
+        singles: Number of steps that change a single value, and of steps that change a single vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
-        clip_s: Maximum duration to use from the start of each clip, in seconds.
+        clip_s: Maximum duration of each clip in seconds.
         usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.
         train_steps: Number of training steps of the tiny models that are trained if no runs are given.
-        seed: Random seed for clips, frames, directions and bootstrap intervals.
+        seed: Random seed.
     """
 
     steps: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -123,12 +123,12 @@ class Model:
 
         Args:
             waves: Clips in which to change the latent of one frame.
-            counted: Audio in which to count codes.
+            counted: Clips in which to count codes.
             plan: Settings of the experiment.
             advance: Callback that is called with the number of finished clips.
 
         Returns:
-            The model's entry in the result. The additional key "records" contains the sums of each clip.
+            The model's entry in the result, and the sums of each clip with the key "records".
         """
         quantizer: Any = self.model.quantizer
         seen = [self._inside(wave) for wave in counted]
@@ -165,7 +165,7 @@ class Model:
 
     @torch.no_grad()
     def _inside(self, wave: Wave) -> Tensor:
-        """Return the vectors to quantize, y [F, D], for all complete frames of a waveform."""
+        """Return the latent before rounding or codebook search, [F, D], for all complete frames of a waveform."""
         n_frames = (len(wave) - LOOKAHEAD) // FRAME
         whole = torch.from_numpy(wave[: n_frames * FRAME + LOOKAHEAD].copy())[None]
         states = fresh_states(self.model.encoder.state_shapes(), 1, whole.device)
@@ -175,7 +175,18 @@ class Model:
         return self.split_quantizer.inside(latent[0])
 
     def _clip(self, wave: Wave, cell: float, plan: GradientPlan, rng: np.random.Generator, records: Records) -> float:
-        """Measure the effects of steps at one frame of a clip. Add sums to `records`, and return the frame's loss."""
+        """Measure the effects of changing the latent of one frame.
+
+        Args:
+            wave: Samples of the clip.
+            cell: Width of a quantization cell.
+            plan: Settings of the experiment.
+            rng: Random generator for the frame and the steps.
+            records: Sums of each clip, to which those of this clip are added.
+
+        Returns:
+            The loss without a change.
+        """
         y = self._inside(wave)
         frame = _loud_frame(wave, len(y), plan.span, rng)
         quantize = self.split_quantizer.quantize
@@ -220,16 +231,16 @@ def frame_losses(
     frame: int,
     span: int,
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function that maps quantized latents of one frame, [n, D], to the training losses over `span` frames.
+    """Return a function that maps quantized latents of one frame, [n, D], to training losses, [n].
 
     Args:
         model: Network of the training run.
         spectral: Spectral loss used in training.
-        weights: Weights of the loss terms, keyed by name.
-        latent: Quantized latents of the clip, [F, D]. They are used for all frames except `frame`.
+        weights: Weights of the losses, keyed by name.
+        latent: Quantized latents of the clip, [F, D].
         target: Waveform of the clip, [1, F * 9600].
-        frame: Index of the frame whose latent varies. The loss is computed from this frame on.
-        span: Number of frames over which the loss is computed.
+        frame: Index of the frame whose latent varies.
+        span: Number of frames over which the loss is computed, starting at `frame`.
     """
     states = fresh_states(model.decoder.state_shapes(), 1, latent.device)
     with torch.no_grad():
@@ -252,7 +263,7 @@ def frame_losses(
 
 
 def _loud_frame(wave: Wave, n_frames: int, span: int, rng: np.random.Generator) -> int:
-    """Return the index of a random frame from the louder half of a clip's frames.
+    """Return the index of a random frame from the louder half of a clip.
 
     The first frame and the last `span` - 1 frames are excluded.
     """
@@ -266,10 +277,7 @@ def _gaussian(rng: np.random.Generator, n: int, width: int) -> Tensor:
 
 
 def _alone(rng: np.random.Generator, n: int, unit: int) -> Tensor:
-    """Return up to `n` random directions [N, D] in which only `unit` adjacent numbers are not zero.
-
-    The expected RMS of these numbers is 1.
-    """
+    """Return up to `n` random steps, [N, D], that each change only `unit` adjacent values."""
     directions = np.zeros((min(n, LATENT_WIDTH // unit), LATENT_WIDTH // unit, unit), dtype=np.float32)
     for row, at in enumerate(rng.permutation(LATENT_WIDTH // unit)[: len(directions)]):
         directions[row, at] = rng.standard_normal(unit) if unit > 1 else 1.0

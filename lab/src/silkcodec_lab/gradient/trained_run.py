@@ -26,10 +26,10 @@ CURVES = ("pesq_wb", "stoi", "mel_distance")
 
 
 def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
-    """Return the training curves of a training run, as one entry per validation.
+    """Return the training curves of a run, with one entry per validation.
 
-    An entry contains the training step, the training time in hours, the validation metrics, and the means of the
-    weighted training loss and of the gradient norm since the previous validation.
+    An entry contains the step, the training time in hours, the validation metrics, and the mean training loss and
+    gradient norm since the previous validation.
 
     Raises:
         WeightsError: The history of the run is missing or damaged.
@@ -52,11 +52,10 @@ def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
-    """Return usage statistics of each codebook, given the codes [F, K] of held-out frames.
+    """Return usage statistics of each codebook from the codes of held-out frames, [F, K].
 
-    If several vectors share a codebook, their codes are counted together. The dimensions of FSQ are summarized
-    together. If there are few codes and many entries, some entries of any codebook are unused, and its entropy is
-    underestimated. The values expected for uniformly distributed codes are therefore included for comparison.
+    With few codes, some entries are unused and the entropy is underestimated. The values expected for uniformly
+    distributed codes are therefore included for comparison.
 
     Returns:
         A dictionary for each codebook or, for FSQ, a single dictionary for all 128 dimensions, with these keys:
@@ -116,10 +115,9 @@ def codebooks(quantizer: Any, n_columns: int) -> list[tuple[str, int, list[list[
 
 
 def spacing(quantizer: Any, codes: Codes) -> float:
-    """Return the typical distance between an entry and its nearest neighbor, as the RMS difference of their numbers.
+    """Return the typical RMS distance between a codebook entry and its nearest neighbor.
 
-    For FSQ, this is the distance between levels. For a codebook, it is the median over the codes that occur. For a
-    residual quantizer, only the last codebook is considered.
+    For FSQ, this is the distance between levels. For a residual quantizer, only the last codebook is considered.
     """
     if isinstance(quantizer, FSQ):
         return 1 / quantizer.half_width
@@ -134,10 +132,7 @@ def spacing(quantizer: Any, codes: Codes) -> float:
 
 
 def train_tiny(waves: Sequence[NDArray[np.float32]], folder: Path, steps: int, quantizers: Sequence[str]) -> list[Path]:
-    """Train one model per quantizer with the `tiny` configuration on the given clips, and return the run folders.
-
-    The training loop and the losses are those of `silk train` without a discriminator.
-    """
+    """Train one model per quantizer with the `tiny` configuration, and return the run folders."""
     from silkcodec_torch.train.config import load_config
     from silkcodec_torch.train.loop import Trainer
 

@@ -1,4 +1,4 @@
-"""State the question of the experiment and summarize its answer."""
+"""State the question of the language-model experiment, and summarize the answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ QUESTION = "How expensive are a codec's tokens for a language model?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer to `QUESTION` in two sentences, with numbers from a result."""
+    """Summarize a result in two sentences."""
     found = result["codecs"]
     shares = ", ".join(
         f"{name} {number(100 * one['share_of_raw_bits'], 1)} %"

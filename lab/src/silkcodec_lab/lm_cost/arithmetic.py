@@ -12,10 +12,10 @@ MINUTE_S = 60
 
 
 def arithmetic(layout: Layout) -> dict[str, Any]:
-    """Return the costs that follow from a token layout: sequence lengths, vocabulary sizes and output parameters.
+    """Return the sequence lengths, vocabulary sizes and output parameters for a token layout.
 
-    The sequence lengths are the numbers of language-model steps for one minute of speech, rounded up to whole frames.
-    They depend on how the tokens are arranged in steps:
+    A sequence length is the number of language-model steps for one minute of speech. It depends on how the tokens are
+    arranged in steps:
 
         flat     one step per token
         frame    one step per frame; the tokens of a frame are predicted together or by a small second model

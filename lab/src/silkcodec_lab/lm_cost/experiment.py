@@ -1,13 +1,13 @@
-"""Measure the cost of tokens for a language model, with the same speech and the same kind of model for all codecs.
+"""Measure the cost of a codec's tokens for a language model.
 
     clips -> codec -> tokens -> layout -> frames [F, P, H] -> tiny language model -> bits, steps, seconds
 
-Sequence lengths, vocabulary sizes and output parameters follow from the layout of the tokens. Bits per second on
-held-out speech, training time and sampling time are measured with transformers of the same design, one per codec,
-which are trained on the same speech.
+Sequence lengths, vocabulary sizes and output parameters follow from the layout of the tokens. Bits per second, training
+time and sampling time are measured. For this, a small transformer is trained on the tokens of each codec, with the same
+speech and the same settings.
 
-A codec whose published weights are not available can be measured with random weights. It is then listed in `cost_only`.
-Its tokens have the correct layout but no content, so only lengths and times are measured.
+A codec whose published weights are not available can be measured with random weights. Its tokens have no content, so
+only lengths and times are measured.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class View:
     """Represent a codec with optionally regrouped tokens, e.g. `silk/4`, which is Silk with 4 dimensions per token.
 
     Attributes:
-        name: Name of the codec, with the grouping if there is one, but without the path of the weights.
+        name: Name of the codec and its grouping.
         base: Codec name for `silkcodec.load`.
         dims_per_token: Dimensions per token. None: do not regroup the tokens.
         bits: Whether to train a model on the tokens and measure bits. False: measure only lengths and times.
@@ -57,7 +57,7 @@ class View:
     bits: bool
 
     def regroup(self, tokens: Tokens) -> Tokens:
-        """Return the tokens, regrouped to `dims_per_token` dimensions each. If this is None, return them unchanged."""
+        """Regroup tokens to `dims_per_token` dimensions each. If this is None, return them unchanged."""
         return tokens if self.dims_per_token is None else tokens.regroup(self.dims_per_token)
 
 
@@ -72,17 +72,17 @@ def lm_cost(
     plan: TrainingPlan | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure the cost of tokens for a language model.
+    """Measure the cost of a codec's tokens for a language model.
 
     Args:
         inputs: Audio files, folders, or a manifest.
         codecs: Codec names, as for `silkcodec.load`, and `silk/N` for Silk with N dimensions per token.
-        cost_only: Names of codecs with random weights, for which bits are not measured.
+        cost_only: Names of codecs to measure with random weights.
         splits: Training split and held-out split of the manifest. None: hold out a tenth of the clips at random.
-        train_minutes: Maximum minutes of training speech. Clips are selected at random with the seed in `plan`.
+        train_minutes: Maximum minutes of training speech.
         held_out_minutes: Maximum minutes of held-out speech.
-        plan: Settings of the language models and their training, which are the same for all codecs.
-        progress: Progress callback, called after each optimizer step.
+        plan: Settings of the language models and their training.
+        progress: Progress callback.
 
     Returns:
         The content of lm-cost.json.
@@ -145,7 +145,7 @@ def _load_all(codecs: Sequence[str], cost_only: Sequence[str]) -> tuple[dict[str
     """Load each codec once.
 
     Returns:
-        Two values: the codecs, keyed by name, and a `View` for each requested codec and grouping.
+        The codecs, keyed by name, and a `View` for each requested codec and grouping.
 
     Raises:
         ArgumentError: No codec is given, a codec is given twice, or a grouping is invalid. See also `load`.
@@ -212,19 +212,17 @@ def _times(
 
 
 def join(layout: Layout, many: list[Tokens]) -> Frames:
-    """Return the tokens of several recordings as one sequence of frames, int64 [F, P, H]."""
+    """Join the tokens of several recordings into one sequence of frames, int64 [F, P, H]."""
     return np.concatenate([layout.frames(tokens) for tokens in many])
 
 
 def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
-    """Compare the codecs' language models after the same training time, and add each model's result to `figures`.
+    """Compare language models after the same training time, and add the results to `figures`.
 
-    The result is the model's bits per second as a share of the codec's raw bits per second. It is interpolated
-    between checkpoints.
+    The models are compared by bits per second, relative to the bit rate of the codec.
 
     Returns:
-        The training time after which the models are compared, in seconds. It is the shortest training time of any
-        model. None if no model was trained.
+        The training time in seconds, which is the shortest training time of any model, or None if no model was trained.
     """
     trained = [found for found in figures.values() if not found["cost_only"]]
     if not trained:

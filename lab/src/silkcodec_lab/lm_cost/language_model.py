@@ -1,4 +1,4 @@
-"""Define the tiny language model of the experiment, whose design is the same for all codecs.
+"""Define the tiny language model of the experiment, which has the same design for all codecs.
 
 It is an RQ-Transformer (Lee et al., 2022, https://arxiv.org/abs/2203.01941) with a transformer over frames (the body)
 and a smaller transformer over the tokens of a frame (the depth part). Moshi uses the same design with Mimi
@@ -9,10 +9,8 @@ and a smaller transformer over the tokens of a frame (the depth part). Moshi use
       -> output of the body + vector of the previous token + embedding of the token index -> depth part
       -> logits of all heads of all tokens
 
-The body and the depth part have the same size for all codecs. The sizes of the token vectors, the projection and the
-heads depend on the vocabulary, which is part of the cost of tokens. The heads are initialized with zeros, so an
-untrained model predicts a uniform distribution, and its cross-entropy equals the raw bits of the tokens. A head is an
-output layer for one part of a token; see `silkcodec.lm.layout`.
+A head is an output layer for one part of a token; see `silkcodec.lm.layout`. The heads are initialized with zeros, so
+an untrained model predicts a uniform distribution, and its cross-entropy equals the bit rate of the tokens.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ Cache = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Hold the widths and the numbers of layers and attention heads of the body and the depth part."""
+    """Set the widths and the numbers of layers and attention heads of the body and the depth part."""
 
     width: int = 192
     layers: int = 4
@@ -41,7 +39,7 @@ class ModelSize:
 
 
 class CausalLayer(nn.Module):
-    """Apply pre-norm causal attention with rotary position embedding, and a feed-forward network."""
+    """Apply pre-norm causal attention with rotary position embeddings, and a feed-forward network."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -56,16 +54,13 @@ class CausalLayer(nn.Module):
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Apply the layer.
+        """Return the output, [B, T, W], and the keys and values of all positions.
 
         Args:
             x: Input, [B, T, W].
             cos: RoPE cosines for the positions of x, [T, W / heads / 2].
             sin: RoPE sines for the positions of x, [T, W / heads / 2].
             past: Keys and values of previous positions.
-
-        Returns:
-            Two values: the output [B, T, W], and a pair of the keys and the values of all positions.
         """
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)  # [B, heads, T, W / heads]
@@ -78,7 +73,7 @@ class CausalLayer(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary position embedding to x [..., T, W]."""
+    """Apply rotary position embeddings to x, [..., T, W]."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
@@ -94,7 +89,7 @@ class CausalTransformer(nn.Module):
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Return the output for x [B, T, W] and the cache for the next call. If `cache` is given, T must be 1."""
+        """Return the output for x, [B, T, W], and the cache for the next call. If `cache` is given, T must be 1."""
         start = cache[0][0].shape[2] if cache else 0
         angle = torch.arange(start, start + x.shape[1])[:, None] * self.frequency
         cos, sin, new_cache = angle.cos(), angle.sin(), []
@@ -130,19 +125,19 @@ class FrameLanguageModel(nn.Module):
         self.out = nn.Parameter(torch.zeros(n_tokens, size.depth_width, n_heads * largest))
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Return a vector for each token, [..., P, W'], given codes [..., P, H]. Vectors are summed over heads."""
+        """Return the embedding of each token, [..., P, W'], for codes, [..., P, H]."""
         return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits [P, N, H, S], given outputs of the depth part [N, P, W'].
+        """Return logits, [P, N, H, S], for outputs of the depth part, [N, P, W'].
 
-        S is the number of codes of the largest head. For a smaller head, the logits of the other codes are -inf.
+        S is the number of codes of the largest head. For smaller heads, the remaining logits are -inf.
         """
         scores = torch.bmm(x.transpose(0, 1), self.out).unflatten(-1, self.closed.shape[1:])
         return scores + self.closed[:, None]
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return logits [P, B * F, H, S] for codes, int64 [B, F, P, H]. Each token is predicted from earlier tokens."""
+        """Return logits, [P, B * F, H, S], for codes, int64 [B, F, P, H]."""
         vectors = self.embed(codes)  # [B, F, P, W']
         frames = self.join(vectors.flatten(2))
         delayed = torch.cat([self.start.expand(len(codes), 1, -1), frames[:, :-1]], dim=1)
@@ -159,7 +154,7 @@ class FrameLanguageModel(nn.Module):
 
     @torch.inference_mode()
     def sample(self, n_frames: int, generator: torch.Generator) -> Tensor:
-        """Sample a sequence token by token and return its codes, int64 [n_frames, P, H]."""
+        """Sample a sequence of codes, int64 [n_frames, P, H]."""
         frames, cache, x = [], None, self.start.view(1, 1, -1)
         for _ in range(n_frames):
             output, cache = self.body(x, cache)
@@ -168,7 +163,7 @@ class FrameLanguageModel(nn.Module):
         return torch.stack(frames)
 
     def _sample_frame(self, context: Tensor, generator: torch.Generator) -> Tensor:
-        """Sample the codes of one frame, int64 [P, H], given the projected output of the body [1, W']."""
+        """Sample the codes of one frame, int64 [P, H], given the projected output of the body, [1, W']."""
         codes, cache, previous = [], None, torch.zeros_like(context)
         for p in range(len(self.which)):
             x, cache = self.depth((context + previous + self.which[p])[:, None], cache)

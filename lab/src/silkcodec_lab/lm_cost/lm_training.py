@@ -1,8 +1,7 @@
-"""Train, score and time the language model on the frames of one codec.
+"""Train and time the language model on the tokens of one codec.
 
-The model of each codec is trained for the same number of optimizer steps on the same excerpts of the speech. The
-learning rate is constant after a short warm-up, so an intermediate result is the same as the final result of a shorter
-training run. Codecs can therefore be compared after the same amount of speech and after the same training time.
+All models are trained for the same number of steps on the same speech. The learning rate is constant after a short
+warm-up, so models can be compared at any time during training.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ Advance = Callable[[int], None]  # called with the number of new optimizer steps
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Hold the settings of the language model and its training, which are the same for all codecs.
+    """Hold the settings of the language model and its training.
 
     Attributes:
         passes: Average number of passes over the training speech.
-        window_s: Seconds of speech per training sequence (window). Windows are drawn at random.
+        window_s: Duration of a training sequence (window) in seconds.
         batch: Sequences per optimizer step.
         learning_rate: Learning rate after the warm-up.
         warmup_steps: Number of steps of the linear warm-up.
@@ -67,11 +66,11 @@ class TrainingPlan:
             raise ArgumentError(f"threads must be at least 1; got {self.threads}.")
 
     def n_steps(self, speech_s: float) -> int:
-        """Return the number of optimizer steps, given the duration of the training speech in seconds."""
+        """Return the number of optimizer steps for `speech_s` seconds of training speech."""
         return max(1, math.ceil(self.passes * speech_s / (self.batch * self.window_s)))
 
     def window_frames(self, frame_rate: float) -> int:
-        """Return the number of frames in a window."""
+        """Return the number of frames in a training sequence."""
         return max(1, int(self.window_s * frame_rate))
 
 
@@ -84,12 +83,11 @@ def train(
     plan: TrainingPlan,
     advance: Advance = lambda n: None,
 ) -> tuple[FrameLanguageModel, dict[str, Any]]:
-    """Train a model on `frames` and score it on `held_out`, both [F, P, H] with the same layout.
+    """Train a model on `frames` and evaluate it on `held_out`, both [F, P, H].
 
     Returns:
-        Two values: the model, and a dictionary with the keys "curve" (one point per checkpoint),
-        "bits_per_second_of_windows" (one value per held-out window, at the last checkpoint) and "wall_s" (training time
-        in seconds).
+        The model, and a dictionary with the keys "curve" (one point per checkpoint), "bits_per_second_of_windows" (one
+            value per held-out sequence) and "wall_s" (training time in seconds).
     """
     n_window = min(plan.window_frames(frame_rate), len(frames), len(held_out))
     model, optimizer = _model(head_sizes, plan)
@@ -122,7 +120,7 @@ def train(
 
 @torch.inference_mode()
 def score(model: FrameLanguageModel, frames: Tensor, n_window: int, frame_rate: float) -> NDArray[np.float64]:
-    """Return the bits per second of each complete window of `frames` [F, P, H], without context from other windows."""
+    """Return the cross-entropy of each sequence of `n_window` frames in bits per second of speech."""
     n_windows = len(frames) // n_window
     windows = frames[: n_windows * n_window].unflatten(0, (n_windows, n_window))
     bits = torch.cat([model.bits(part).sum(1) for part in windows.split(2)])
@@ -132,9 +130,7 @@ def score(model: FrameLanguageModel, frames: Tensor, n_window: int, frame_rate: 
 def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, held_out: Frames) -> float:
     """Return the order-0 (context-free) cross-entropy of held-out tokens in bits per second of speech.
 
-    The probabilities are the smoothed frequencies of each head's codes in the training speech, so codes that do not
-    occur in the training speech have a finite cost. An entropy computed from the held-out tokens alone would be far too
-    low, because most codes of a large codebook do not occur in a few thousand tokens.
+    The probabilities are the smoothed frequencies of the codes in the training speech.
     """
     total = 0.0
     for p, h in np.argwhere(head_sizes > 1):
@@ -146,7 +142,7 @@ def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, fra
 def time_steps(
     head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, plan: TrainingPlan
 ) -> tuple[FrameLanguageModel, float]:
-    """Time optimizer steps for a codec with random weights. Return the model and the seconds per step."""
+    """Train an untrained model for a few steps. Return the model and the duration of a step in seconds."""
     n_window = plan.window_frames(frame_rate)
     model, optimizer = _model(head_sizes, plan)
     batch = torch.from_numpy(np.resize(frames, (plan.batch, n_window, *head_sizes.shape)))
@@ -181,7 +177,7 @@ def _model(head_sizes: NDArray[np.int64], plan: TrainingPlan) -> tuple[FrameLang
 def _step(
     model: FrameLanguageModel, optimizer: torch.optim.Optimizer, codes: Tensor, plan: TrainingPlan, step: int
 ) -> None:
-    """Take an optimizer step on codes [B, F, P, H]. The loss is in bits per token, a similar scale for all codecs."""
+    """Take an optimizer step on codes, [B, F, P, H]."""
     for group in optimizer.param_groups:
         group["lr"] = plan.learning_rate * min(1.0, step / plan.warmup_steps)
     loss = model.bits(codes).mean() / codes.shape[2]
@@ -193,7 +189,7 @@ def _step(
 
 @contextmanager
 def threads(n_threads: int | None) -> Iterator[None]:
-    """Set the number of PyTorch threads inside the context. None: do not change it."""
+    """Set the number of PyTorch threads within the context. None: do not change it."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads or before)
     try:

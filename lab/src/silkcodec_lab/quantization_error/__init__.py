@@ -1,1 +1,1 @@
-"""Measure how the quantization errors of VQ, RVQ and FSQ depend on codebook size."""
+"""Measure how the quantization error of VQ, RVQ and FSQ depends on the number of bits."""

@@ -1,4 +1,4 @@
-"""State the question of the experiment and summarize its answer."""
+"""State the question of the quantization error experiment, and summarize the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ QUESTION = (
 
 
 def answer(result: Result) -> str:
-    """Return the answer to `QUESTION`, with numbers from a result."""
+    """Summarize a result in a few sentences."""
 
     def error(latents: str, name: str) -> str:
         return number(100 * result["latents"][latents]["quantizers"][name][-1]["held_out"]["mean"], 1)

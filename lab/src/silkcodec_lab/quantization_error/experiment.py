@@ -1,10 +1,9 @@
-"""Measure how the quantization errors of codebooks and FSQ depend on the number of bits.
+"""Measure how the quantization error of codebooks and FSQ depends on the number of bits.
 
     clips -> vectors [N, D] -> quantizers of 1 to 12 bits, fitted to training speech -> error on held-out speech
 
-Two kinds of vectors are quantized. The first kind, log-mel patches, does not depend on a codec. The second kind is
-groups of four numbers from Silk's latents before rounding, as in `Tokens.regroup(4)`. Silk rounds each number to 8
-levels, so a group has 12 bits.
+Two kinds of vectors are quantized: log-mel patches, and groups of four values from Silk's latents before rounding. Silk
+rounds each value to 8 levels, so a group has 12 bits.
 """
 
 from __future__ import annotations
@@ -49,18 +48,17 @@ def quantization_error(
     bits: Sequence[int] = BITS,
     progress: Progress | None = None,
 ) -> Result:
-    """Measure how the quantization errors of VQ, RVQ and FSQ depend on codebook size.
+    """Measure how the quantization error of VQ, RVQ and FSQ depends on the number of bits.
 
     Args:
         inputs: Audio files, folders, or a manifest.
         splits: Training split and held-out split of the manifest. None: hold out a tenth of the clips at random.
-        train_minutes: Maximum minutes of training speech, selected at random.
-        held_out_minutes: Maximum minutes of held-out speech, selected at random.
+        train_minutes: Maximum minutes of training speech.
+        held_out_minutes: Maximum minutes of held-out speech.
         seed: First random seed.
-        n_seeds: Number of fits per quantizer and size, with consecutive seeds. Each fit uses different random training
-            vectors and initial entries.
+        n_seeds: Number of fits per quantizer and size, with consecutive seeds.
         bits: Numbers of bits per vector to measure.
-        progress: Progress callback, called after each fit.
+        progress: Progress callback.
 
     Returns:
         The content of quantization-error.json.
@@ -176,7 +174,7 @@ def _squared_error(quantizer: ResidualChain | ScalarGrid, vectors: torch.Tensor)
 def _summary(
     bits: int, runs: Sequence[dict[str, Any] | None], variances: Sequence[float], mean: Any, seed: int
 ) -> dict[str, Any] | None:
-    """Summarize fits with different seeds. Errors are shares of the variance around the mean training vector."""
+    """Summarize fits with different seeds. Errors are relative to the variance of the vectors."""
     made = [run for run in runs if run is not None]
     if not made:
         return None
@@ -192,30 +190,27 @@ def _summary(
 
 
 def _over_clips(errors: NDArray[np.float64], variances: Sequence[float], seed: int) -> dict[str, Any]:
-    """Return the error as a share of the variance, with a bootstrap interval. Clips are weighted by variance."""
+    """Return the mean error relative to the variance, with a bootstrap interval over clips."""
     shares = [error / max(variance, 1e-30) for error, variance in zip(errors, variances, strict=True)]
     return bootstrap(shares, seed, weights=variances)
 
 
 def own_rounding(clips: Sequence[Vectors], mean: Sequence[float], seed: int) -> dict[str, Any]:
-    """Return the error of Silk's own rounding to 8 levels per number, i.e. 12 bits per vector."""
+    """Return the error of Silk's quantizer, which rounds each value to 8 levels."""
     variances = [float(np.square(clip - np.array(mean)).sum()) for clip in clips]
     errors = np.array([float(np.square(clip - np.rint(clip), dtype=np.float64).sum()) for clip in clips])
     return {"bits": 3 * SILK_DIMS, "held_out": _over_clips(errors, variances, seed)}
 
 
 def log_mel_patches(wave: NDArray[np.float32]) -> Vectors:
-    """Return log-mel patches of 4 columns and 4 bands for a waveform [T] at 24 kHz, float32 [N, 16].
-
-    Columns that depend on samples after the end of the waveform are skipped.
-    """
+    """Return the log-mel patches of 4 columns and 4 bands of a 24 kHz waveform, float32 [N, 16]."""
     n_columns = max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP // PATCH_COLUMNS * PATCH_COLUMNS
     cut = mel.log_mel(wave)[:n_columns].reshape(-1, PATCH_COLUMNS, mel.N_MELS // PATCH_BANDS, PATCH_BANDS)
     return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(-1, PATCH_COLUMNS * PATCH_BANDS)
 
 
 def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
-    """Return groups of four numbers from Silk's latents for a waveform [T] at 24 kHz, float32 [32 * n_frames, 4]."""
+    """Return Silk's latents for a 24 kHz waveform, in groups of four values, float32 [32 * n_frames, 4]."""
     n_frames = len(wave) // mel.FRAME
     if n_frames == 0:
         return np.zeros((0, SILK_DIMS), dtype=np.float32)
@@ -223,7 +218,11 @@ def silk_vectors(codec: Silk, wave: NDArray[np.float32]) -> Vectors:
 
 
 def _vectors(parts: Sequence[Part], vectors_of: Callable[[NDArray[np.float32]], Vectors], *, of: str) -> list[Vectors]:
-    """Return the vectors of each clip. Raises ArgumentError if all clips are too short."""
+    """Return the vectors of each clip.
+
+    Raises:
+        ArgumentError: All clips are too short.
+    """
     clips = []
     for part in parts:
         blocks = [vectors_of(wave) for wave in waves(part)]

@@ -1,4 +1,4 @@
-"""State the question of the experiment and summarize its answer."""
+"""State the question of the residual experiment, and summarize the answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ QUESTION = "How much of the error does each codebook of a residual quantizer rem
 
 
 def answer(result: Result) -> str:
-    """Return the answer to `QUESTION` in two sentences, with numbers from a result."""
+    """Summarize a result in two sentences."""
     left = [stage["error_db"] for stage in result["stages"]]
     some = [1, *(n for n in (4, 8) if n < len(left)), len(left)]
     errors = ", ".join(f"{number(left[n - 1], 1)} dB ({n})" for n in some)

@@ -2,8 +2,7 @@
 
     log-mel column [128] - entry of codebook 1 - entry of codebook 2 - ... - entry of codebook 32 = residual
 
-The codebooks are fitted to other speech or to the rest of the recording. Each codebook is fitted to the residual of
-the previous ones.
+The codebooks are fitted to other speech or to the rest of the recording.
 """
 
 from __future__ import annotations
@@ -49,13 +48,12 @@ def residual(
 
     Args:
         path: Path of the recording.
-        at_s: Position of the column, in seconds from the start of the recording.
-        speech: Audio files, folders, or a manifest with training speech. The recording itself is excluded. If empty,
-            the training speech is the recording, except for `NEAR_S` seconds before and after the column.
+        at_s: Position of the column in seconds.
+        speech: Audio files, folders, or a manifest with training speech. If empty, the rest of the recording is used.
         n_codebooks: Number of codebooks, 1 to 32.
         entries: Number of entries of each codebook.
-        minutes: Maximum minutes of training speech, selected at random.
-        seed: Random seed for clips, columns and initial entries.
+        minutes: Maximum minutes of training speech.
+        seed: Random seed.
 
     Returns:
         The content of residual.json.
@@ -115,14 +113,10 @@ def residual(
 def follow(
     chain: ResidualChain, vector: NDArray[np.float32], mean: NDArray[np.float32]
 ) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
-    """Quantize one vector [D] with each residual codebook in turn, and measure the error.
-
-    The computation uses float64. As a check, the selected entries and the residual are added up after each
-    codebook. The measurement `sum_off_by` is the largest difference between this sum and the vector.
+    """Quantize one vector, [D], with each residual codebook in turn, and measure the error.
 
     Returns:
-        Two values: a dictionary of measurements for each codebook, and the cumulative sums of the selected entries,
-        float64 [K, D].
+        A dictionary of measurements for each codebook, and the quantized vector after each codebook, float64 [K, D].
     """
     start = vector.astype(np.float64)
     left, total = start.copy(), np.zeros_like(start)
@@ -154,7 +148,7 @@ def follow(
 
 
 def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
-    """Return the RMS residual of log-mel vectors, float32 [N, D], after each codebook, in dB."""
+    """Return the RMS error in dB of quantized log-mel vectors, float32 [N, D], after each codebook."""
     left, errors = vectors, []
     for book in chain.books:
         left = left - book(nearest(book, left))
@@ -163,10 +157,7 @@ def errors_db(chain: ResidualChain, vectors: Tensor) -> list[float]:
 
 
 def columns(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the log-mel columns of a waveform [T] at 24 kHz, float32 [C, 128].
-
-    Columns that depend on samples after the end of the waveform are skipped.
-    """
+    """Return the complete log-mel columns of a 24 kHz waveform, float32 [C, 128]."""
     return mel.log_mel(wave)[: max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP]
 
 
@@ -184,7 +175,7 @@ def _speech(
     minutes: float,
     seed: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """Return the log-mel columns for training, float32 [C, 128], and the number of clips from which they come."""
+    """Return the log-mel columns for training, float32 [C, 128], and the number of training clips."""
     if not inputs:
         near = round(NEAR_S / COLUMN_S)
         return np.concatenate([recording[: max(0, place - near)], recording[place + near + 1 :]]), 1
@@ -207,5 +198,5 @@ def _speech(
 
 
 def _db(values: NDArray[Any]) -> float:
-    """Convert natural logarithms of magnitudes to dB, and return their RMS."""
+    """Return the RMS of natural-log magnitudes in dB."""
     return float(np.sqrt(np.square(values, dtype=np.float64).mean())) * DB

@@ -1,4 +1,4 @@
-"""State the question of the experiment and summarize its answer."""
+"""State the question of the robustness experiment, and summarize the answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ QUESTION = "How do bit errors and lost frames affect quality?"
 
 
 def answer(result: Result) -> str:
-    """Return the answer to `QUESTION` in one sentence, with numbers from a result."""
+    """Summarize a result in one sentence."""
     rate = max(entry["rate"] for entry in result["flips"])
     losses = []
     for codec in result["codecs"]:

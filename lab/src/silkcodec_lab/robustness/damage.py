@@ -1,4 +1,4 @@
-"""Simulate bit errors and lost frames, and decode with replacements for lost frames."""
+"""Simulate bit errors and lost frames."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Lost = NDArray[np.bool_]
 
 
 def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[Tokens, int]:
-    """Flip each bit of the tokens with probability `rate`, independently of the others.
+    """Flip each bit of the tokens with probability `rate`.
 
     Returns:
-        Two values: the damaged tokens, and the number of flipped bits.
+        The damaged tokens, and the number of flipped bits.
 
     Raises:
         ArgumentError: A codebook size is not a power of two, so flipping a bit can result in an invalid code.
@@ -40,7 +40,11 @@ def flip_bits(tokens: Tokens, rate: float, rng: np.random.Generator) -> tuple[To
 
 
 def code_bits(sizes: Sequence[int]) -> list[int]:
-    """Return the number of bits per code for each codebook size. Raises ArgumentError if one is not a power of two."""
+    """Return the number of bits per code for each codebook size.
+
+    Raises:
+        ArgumentError: A codebook size is not a power of two.
+    """
     widths = [size.bit_length() - 1 for size in sizes]
     for size, width in zip(sizes, widths, strict=True):
         if size != 1 << width:
@@ -49,14 +53,11 @@ def code_bits(sizes: Sequence[int]) -> list[int]:
 
 
 def transitions(rate: float, burst: float) -> tuple[float, float]:
-    """Return the transition probabilities of Gilbert's model of frame losses.
+    """Return the probability of losing a frame after a received frame and after a lost frame (Gilbert's model).
 
     Args:
         rate: Share of lost frames.
         burst: Mean number of consecutive lost frames. 0: frames are lost independently.
-
-    Returns:
-        Two values: the probability of losing a frame after a received frame, and after a lost frame.
 
     Raises:
         ArgumentError: The rate is not in [0, 1), or `burst` is too small for the rate.
@@ -90,7 +91,7 @@ def lose_frames(n_frames: int, rate: float, burst: float, rng: np.random.Generat
 
 
 def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> Wave:
-    """Decode Silk's tokens, replacing lost frames, and return the waveform, float32 [n_samples].
+    """Decode Silk's tokens with lost frames into a waveform, float32 [n_samples].
 
     Args:
         codec: Silk codec.
@@ -114,10 +115,9 @@ def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> 
 
 
 def fill_levels(levels: NDArray[np.uint8], lost: Lost, *, interpolate: bool) -> NDArray[np.uint8]:
-    """Return a copy of the levels [F, 128] in which lost frames are filled.
+    """Return a copy of the levels, [F, 128], in which lost frames are filled.
 
-    A lost frame repeats the last received frame or is interpolated between the last and the next received frame. Frames
-    before the first received frame are not changed.
+    A lost frame repeats the last received frame, or is interpolated between the last and the next received frame.
     """
     filled, received = levels.copy(), np.flatnonzero(~lost)
     for frame in np.flatnonzero(lost):

@@ -3,10 +3,8 @@
     clips -> codec -> tokens -> flip bits   -> decode                                          -> quality
                       tokens -> lose frames -> decode with concealment or another replacement  -> quality
 
-Bit errors flip bits of the codes. Silk's 19 codes per frame have 384 bits, three for each of the 128 levels. A code
-of a residual codebook with 4,096 entries has 12 bits. For a classical codec, the bits of its packets are flipped. Error
-protection, such as checksums, repetition or interleaving, is not used. Frames are lost independently or in bursts
-(Gilbert's model). The decoder knows the positions of lost frames.
+Bit errors are simulated in the codes or, for a classical codec, in its packets. No error protection is used. Frames are
+lost independently or in bursts (Gilbert's model), and the decoder knows which frames are lost.
 """
 
 from __future__ import annotations
@@ -60,9 +58,9 @@ class RobustnessPlan:
         flip_rates: Probabilities of a bit error, each between 0 and 1.
         loss_rates: Shares of lost frames, each at least 0 and below 1.
         bursts: Mean numbers of consecutive lost frames. 0: frames are lost independently.
-        n_seeds: Number of random trials per clip for each rate of bit errors or lost frames.
-        seed: Random seed for clips, trials and intervals.
-        clip_s: Maximum duration to use from the start of each clip, in seconds.
+        n_seeds: Number of random trials per clip and rate.
+        seed: Random seed.
+        clip_s: Maximum duration of each clip in seconds.
     """
 
     flip_rates: tuple[float, ...] = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -99,12 +97,11 @@ def robustness(
 
     Args:
         inputs: Audio files, folders, or a manifest.
-        codecs: Codec names, as for `silkcodec.load`. Bit errors are simulated for all codecs, and lost frames only for
-            `silk`.
-        runs: Folders of training runs for which the effect of bit errors is measured. Each further run is compared with
-            the first one.
+        codecs: Codec names, as for `silkcodec.load`. Lost frames are simulated only for `silk`.
+        runs: Folders of training runs, for which only bit errors are simulated. The first run is compared with each of
+            the others.
         split: Split of the manifest.
-        limit: Maximum number of clips, selected at random.
+        limit: Maximum number of clips.
         plan: Settings of the experiment.
         progress: Progress callback.
 
@@ -171,7 +168,7 @@ def robustness(
 
 
 class _Scores:
-    """Collect metrics for each clip and test condition. `KEYS` lists the fields that define each kind of condition."""
+    """Collect metrics for each clip and test condition."""
 
     def __init__(self, metrics: Sequence[Any]) -> None:
         self.metrics = metrics
@@ -182,7 +179,7 @@ class _Scores:
         self._counts: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def begin(self, clip: str, wave: Wave) -> None:
-        """Set the clip to which the next values belong."""
+        """Start a new clip. The next values belong to this clip."""
         self._clip, self._wave, self._shared = clip, wave, {}  # type: tuple[str, Wave, dict[str, Any]]
 
     def score(self, output: Wave, sample_rate: int) -> dict[str, float | None]:
@@ -194,7 +191,7 @@ class _Scores:
         return measure_all(Pair(self._wave, fitted, {}, self._shared), self.metrics)[0]
 
     def add(self, key: Key, values: dict[str, float | None], **counts: int) -> None:
-        """Add metrics and counts of a condition for the current clip."""
+        """Add metrics and counts for the current clip and a test condition."""
         for name, value in values.items():
             if value is not None:
                 self._values[key][name][self._clip].append(value)
@@ -202,7 +199,7 @@ class _Scores:
             self._counts[key][name] += count
 
     def summary(self, seed: int, runs: Sequence[str]) -> dict[str, Any]:
-        """Return means over clips, with intervals, for each condition. The value of a clip is its mean over trials."""
+        """Return the mean of each metric over clips, with its interval, for each test condition."""
         entries: dict[str, list[dict[str, Any]]] = {"clean": [], "flips": [], "losses": [], "recovery": []}
         for key in self._values:
             kind, names = key[0], KEYS[key[0]]
@@ -276,7 +273,7 @@ def _lose(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, 
 
 
 def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
-    """Damage one frame. For this and the following frames, measure the mel distance from the undamaged output."""
+    """Damage one frame, and measure the mel distance of this and the following frames from the undamaged output."""
     if tokens.n_frames < 3:
         return
     whole = mel.log_mel(codec.decode(tokens))
@@ -299,6 +296,6 @@ def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPla
 
 
 def _draws(plan: RobustnessPlan, clip: int, rates: Sequence[float]) -> Iterator[tuple[float, np.random.Generator]]:
-    """Yield each rate `n_seeds` times with a random generator. Its seed is the same for all codecs and methods."""
+    """Yield each rate `n_seeds` times, with a random generator."""
     for rate, draw in itertools.product(rates, range(plan.n_seeds)):
         yield rate, np.random.default_rng((plan.seed, clip, draw))
