@@ -29,11 +29,7 @@ CONTRACT = "tests/test_contract.py"  # takes longer than all other files
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that use the fixture `browser`, which starts Chromium.
-
-    If several processes run the tests, also sort the files with slow tests first, so that all processes have work until
-    the end.
-    """
+    """Mark tests that start Chromium. In parallel runs, put the files with slow tests first."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
@@ -43,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the values that tests recorded with `record_property`, such as the numbers of import circles."""
+    """Print the values that tests recorded with `record_property`."""
     recorded: dict[str, list[str]] = {}
     for report in [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]:
         for name, value in report.user_properties:
@@ -54,10 +50,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Schedule the tests for `--dist loadfile`: by file, and within the contract tests by codec.
-
-    The tests of a file share fixtures, so one process should run them. The contract tests share only the codec.
-    """
+    """Schedule the tests for `--dist loadfile` by file, but contract tests by codec."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -74,7 +67,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Simulate a full disk: writing more than this number of bytes to an output file fails with ENOSPC."""
+    """Simulate a full disk: writing more than this number of bytes to a file fails with ENOSPC."""
     from silkcodec import output
 
     room = 2_000
@@ -101,7 +94,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture(scope="session")
 def weights_folder() -> Path:
-    """Return the folder of the embedded weights, or the folder in SILK_TEST_WEIGHTS to test other weights."""
+    """Return the folder of the weights to test: SILK_TEST_WEIGHTS or, by default, the embedded weights."""
     from silkcodec.silk import EMBEDDED
 
     return Path(os.environ.get("SILK_TEST_WEIGHTS", EMBEDDED))
@@ -117,10 +110,7 @@ def codec(weights_folder: Path) -> Silk:
 
 @pytest.fixture(scope="session")
 def speech() -> Any:
-    """Return a synthetic voice with gliding pitch and moving formants, float32 [98400] at 24 kHz.
-
-    The signal is synthetic so that tests need no audio file.
-    """
+    """Return a synthetic voice with varying pitch and formants, float32 [98400] at 24 kHz."""
     rng = np.random.default_rng(7)
     t = np.arange(98_400) / 24_000
     phase = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.7 * t)) / 24_000

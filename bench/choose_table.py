@@ -1,4 +1,4 @@
-"""Build the tables that compare codecs, for README.md and docs/results.md, from held_out.json and codecs.json."""
+"""Build the tables that compare codecs, for README.md and docs/results.md."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUALITY = (  # key, title, digits
 
 
 def choose(bench: Path) -> str:
-    """Return a table with one row per codec: token rate, bit rate, quality, speed and use case."""
+    """Return a table with the token rate, bit rate, quality, speed and use case of each codec."""
     held_out, measured = _read(bench)
     rows = []
     for name, use in USES.items():
@@ -52,7 +52,7 @@ def choose(bench: Path) -> str:
 
 
 def held_out(bench: Path) -> str:
-    """Return a table of all scores of all codecs in held_out.json."""
+    """Return a table with all scores of all codecs on the held-out recordings."""
     result, _ = _read(bench)
     rows = [
         [
@@ -69,7 +69,7 @@ def held_out(bench: Path) -> str:
 
 
 def _label(bench: Path, name: str, held_out: Figures) -> str:
-    """Return the name of a codec, with Silk in bold and a remark if its scores are from earlier weights."""
+    """Return the name of a codec. Silk is in bold, with a remark if its scores are from earlier weights."""
     if name != "silk":
         return name
     config = findings.embedded(bench)

@@ -3,9 +3,8 @@
     python bench/codec_bench.py --out bench/codecs.json        # about 12 minutes on two idle cores
     python bench/codec_bench.py --out /tmp/quick.json --quick  # trial run with short clips
 
-`random_baselines.py` writes random weights for the neural baselines in their published architectures. The benchmark
-loads them like published weights, because rates, speed and memory do not depend on the values of the weights.
-`codec_worker.py` measures each codec in its own process, on the same speech at the codec's own sample rate.
+The neural baselines have random weights, because rates, speed and memory do not depend on the values of the weights.
+Each codec is measured in its own process.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ SPEED_OF = (  # For all other presets, only rates are counted, because presets o
 
 @dataclass(frozen=True)
 class CodecSizes:
-    """Define the lengths of the clips in seconds, and the number of runs."""
+    """Set the durations of the clips and the number of runs."""
 
     speed_s: float = 15.0  # clip for speed and memory
     count_s: float = 60.0  # clip whose tokens are counted
@@ -73,7 +72,7 @@ class CodecBench:
         self.clips = {duration_s: self._tile(duration_s) for duration_s in (sizes.speed_s, sizes.count_s, sizes.long_s)}
 
     def measure(self, name: str) -> Figures:
-        """Return all figures of a codec, or the error if the codec cannot be used."""
+        """Measure a codec. Return the figures, or an error if the codec cannot be used."""
         sizes, named = self.sizes, self._named(name)
         try:
             runs = ("--runs", sizes.runs, "--least-s", sizes.least_s)
@@ -88,7 +87,7 @@ class CodecBench:
         return found
 
     def count(self, names: list[str]) -> dict[str, Figures]:
-        """Return the token rates of several presets of a codec, counted in one process without measuring times."""
+        """Return the token rates of several presets of a codec."""
         named = [self._named(name) for name in names]
         try:
             found = worker("count", self.clips[self.sizes.speed_s], *named, threads=self.sizes.threads)
@@ -105,7 +104,7 @@ class CodecBench:
         return {"failed": last.replace(f"{self.folder}/", "")}
 
     def _tile(self, duration_s: float) -> Path:
-        """Write a file that repeats the samples for the given duration, and return its path."""
+        """Write an audio file of the given duration, which repeats the samples, and return its path."""
         clip = self.folder / f"{duration_s:g}.wav"
         subprocesses.run_command([sys.executable, BENCH / "speed_worker.py", "tile", SAMPLES, clip, str(duration_s)])
         return clip
@@ -118,7 +117,7 @@ def worker(verb: str, *arguments: str | Path | float, threads: int = 2) -> Figur
 
 
 def measure_all(names: list[str], bench: CodecBench) -> dict[str, Figures]:
-    """Measure the codecs one after another and return {name: figures}. The machine should be idle."""
+    """Measure all codecs, and return their figures, keyed by name."""
     found: dict[str, Figures] = {}
     for name in names:
         if name in SPEED_OF:
@@ -140,7 +139,7 @@ def say(what: str) -> None:
 
 
 def model_of(name: str) -> str | None:
-    """Return the name that `random_baselines.py` gives to a preset's model, or None if the preset needs no model.
+    """Return the model that a preset needs, as `random_baselines.py` names it, or None.
 
     >>> model_of("dac:44k"), model_of("encodec:stereo-6k"), model_of("mimi:8"), model_of("opus:6k")
     ('dac_44khz', 'encodec_48khz', 'mimi', None)
@@ -152,7 +151,7 @@ def model_of(name: str) -> str | None:
 
 
 def _place(name: str) -> int:
-    """Return a sort key that puts the codecs in `SPEED_OF` first, in that order, and keeps the order of presets."""
+    """Return a sort key for a codec: first the codecs in `SPEED_OF`, in that order, then all others."""
     order = [other.partition(":")[0] for other in SPEED_OF]
     base = name.partition(":")[0]
     return order.index(base) if base in order else len(order)

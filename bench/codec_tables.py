@@ -18,7 +18,7 @@ RATES = Path("src", "silkcodec", "baselines", "rates.json")
 
 
 def rates(bench: Path) -> str:
-    """Return the table of token rates and bit rates of all codecs whose speed was measured."""
+    """Return a table with the token rate and the bit rate of each codec."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return NOT_YET
@@ -27,13 +27,13 @@ def rates(bench: Path) -> str:
 
 
 def all_rates(bench: Path) -> str:
-    """Return the table of token rates and bit rates of all presets."""
+    """Return a table with the token rate and the bit rate of each preset."""
     result = findings.read_result(bench / "codecs.json", KIND)
     return NOT_YET if result is None else _rate_table(result["codecs"], findings.targets(bench)["codecs"]["codec"])
 
 
 def speed(bench: Path) -> str:
-    """Return two tables: the speed and memory of all codecs, and a comparison with Silk."""
+    """Return a table with the speed and memory of all codecs, and a table that compares them with Silk."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None or result["quick"]:  # The rates of a trial run are correct, but its times are meaningless.
         return NOT_YET
@@ -50,7 +50,7 @@ def speed(bench: Path) -> str:
 
 
 def ratios(result: Figures, name: str, ours: str) -> dict[str, float]:
-    """Return Silk's speed divided by that of another codec, and the other codec's memory divided by Silk's."""
+    """Return the ratios of speed and memory between Silk and another codec."""
     of, other = result["codecs"][ours]["speed"], result["codecs"][name]["speed"]
     both_s = [sum(speed[way]["median_s"] for way in ("encode", "decode")) for speed in (of, other)]
     return {
@@ -62,7 +62,7 @@ def ratios(result: Figures, name: str, ours: str) -> dict[str, float]:
 
 
 def packaged(result: Figures) -> Figures:
-    """Return the figures that `silk codecs` shows. They do not depend on the machine."""
+    """Return the rates that `silk codecs` shows."""
     kept = ("quantizer", "sample_rate", "frame_rates_hz", "codebook_sizes", "tokens_per_second", "bits_per_second")
     codecs: Figures = {}
     for name, codec in result["codecs"].items():
@@ -80,7 +80,7 @@ def packaged(result: Figures) -> Figures:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Return {path: correct content} if the packaged rates do not match codecs.json. Otherwise, return {}."""
+    """Return the correct content of the packaged rates, keyed by path, if they do not match codecs.json."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return {}
@@ -116,7 +116,7 @@ def _rate_table(codecs: Figures, ours: str) -> str:
 
 
 def _rate_notes(result: Figures) -> str:
-    """Return a Markdown list with definitions, and with reasons why published token rates can differ from these."""
+    """Return notes on token rates as a Markdown list."""
     measured = {name: codec for name, codec in result["codecs"].items() if "failed" not in codec}
     notes = [
         "**tokens/s** and **bit/s** are nominal rates: the tokens or bits in a frame, divided by the duration of the "
@@ -157,7 +157,7 @@ def _speed_cells(codec: Figures) -> list[str]:
 
 
 def _ratio_table(result: Figures, targets: Figures) -> str:
-    """Return a table that compares each codec with Silk. Classical codecs have no target."""
+    """Return a table that compares each codec with Silk."""
     ours = targets["codec"]
     codecs = {name: codec for name, codec in result["codecs"].items() if codec.get("speed")}
     if ours not in codecs:

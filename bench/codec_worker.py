@@ -1,4 +1,4 @@
-"""Measure one codec in this process, which `codec_bench.py` starts, and print the result as JSON on the last line.
+"""Measure one codec, and print the result as JSON on the last line. `codec_bench.py` runs this program.
 
 python bench/codec_worker.py measure CLIP NAME [--runs N] [--threads N]
 """
@@ -24,7 +24,7 @@ NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants in Sil
 
 
 def presets(_: argparse.Namespace) -> Figures:
-    """Return {name: missing packages} for all presets of all codecs."""
+    """Return the missing packages of each preset, keyed by codec name."""
     from silkcodec import codec
 
     names = {base: [f"{base}:{preset}" for preset in codec.presets(base)] or [base] for base in codec.BUILT_IN}
@@ -32,7 +32,7 @@ def presets(_: argparse.Namespace) -> Figures:
 
 
 def versions(_: argparse.Namespace) -> Figures:
-    """Return the versions of all libraries that affect the figures, and the ID of Silk's weights."""
+    """Return the versions of all relevant libraries, and the ID of Silk's weights."""
     import silkcodec
 
     packages = ("numpy", "onnxruntime", "torch", "transformers", "snac", "opuslib", "pycodec2")
@@ -40,7 +40,7 @@ def versions(_: argparse.Namespace) -> Figures:
 
 
 def measure(options: argparse.Namespace) -> Figures:
-    """Measure rates, speed, load time, and the peak memory of one encoding and decoding run."""
+    """Measure the rates, speed, load time and peak memory of a codec."""
     codec, load_s = timed(lambda: _load(options.name, options.threads))
     wave = _wave(codec, options.clip)
     codec.decode(codec.encode(wave[: int(WARM_UP_S * codec.sample_rate)], codec.sample_rate))
@@ -63,7 +63,7 @@ def measure(options: argparse.Namespace) -> Figures:
 
 
 def count(options: argparse.Namespace) -> Figures:
-    """Return the token rates of several codecs, counted without measuring times."""
+    """Return the token rates of several codecs."""
     found = {}
     for name in options.names:
         codec = _load(name, options.threads)
@@ -84,14 +84,14 @@ def _load(name: str, threads: int) -> Any:
 
 
 def _wave(codec: Any, clip: Path) -> Any:
-    """Return the clip, float32 [T], at the codec's sample rate, so that the times exclude resampling."""
+    """Return the samples of a clip at the codec's sample rate, float32 [T]."""
     from silkcodec import audio
 
     return audio.read(clip, codec.sample_rate)
 
 
 def _rates(codec: Any, tokens: Any) -> Figures:
-    """Return the attributes of the codec and the rates counted in its tokens."""
+    """Return the attributes of a codec, and its rates for the given tokens."""
     duration_s = tokens.duration_s
     n_codes = [len(codes) for codes in tokens.codes]
     bits = sum(n * math.log2(size) for n, size in zip(n_codes, tokens.codebook_sizes, strict=True))
@@ -117,7 +117,7 @@ def _rates(codec: Any, tokens: Any) -> Figures:
 
 
 def _n_parameters(codec: Any) -> int | None:
-    """Return the number of parameters that are learned with gradients, or None for codecs without a network."""
+    """Return the number of learned parameters, or None for codecs without a network."""
     if codec.name == "silk":
         import onnx
 
@@ -137,7 +137,7 @@ def _n_parameters(codec: Any) -> int | None:
 
 
 def _check(name: str, wave: Any, decoded: Any) -> None:
-    """Exit if the decoded audio is silent, not finite or of the wrong length, which makes the times meaningless."""
+    """Exit with an error if the decoded audio is silent, not finite or of the wrong length."""
     import numpy as np
 
     if decoded.shape != wave.shape or not np.isfinite(decoded).all() or not np.abs(decoded).max() > 1e-6:

@@ -1,9 +1,8 @@
-"""Write the table of all codecs and presets into docs/codecs.md, from the attributes of the loaded codecs.
+"""Write the table of all codecs and presets into docs/codecs.md.
 
     python bench/codecs_table.py
 
-The neural baselines are built with random weights and few channels. Otherwise they have the published architectures, so
-their rates, codebooks and latency are correct. bench/codecs.json has the measured rates.
+The table is built from the attributes of the loaded codecs. Neural baselines are loaded with random weights.
 """
 
 from __future__ import annotations
@@ -40,7 +39,11 @@ def repository(base: str, preset: str) -> str | None:
 
 
 def load_all(folder: Path) -> dict[str, Any]:
-    """Return {name: codec} with one entry per table row. Small random weights for neural codecs go to `folder`."""
+    """Load one codec per table row, and return the codecs, keyed by name.
+
+    Args:
+        folder: folder for random weights of the neural codecs.
+    """
     baselines = _random_baselines()
     loaded = {}
     for base in sorted(registry.BUILT_IN, key=lambda name: (name != "silk", name)):
@@ -78,7 +81,7 @@ def row(name: str, codec: Any) -> list[str]:
 
 
 def table(loaded: dict[str, Any]) -> str:
-    """Return the whole table as Markdown."""
+    """Return the table as Markdown."""
     return markdown.table(HEADER, [row(name, codec) for name, codec in loaded.items()], numeric=False) + "\n"
 
 

@@ -1,13 +1,12 @@
-"""Measure `silk tokenize` with both engines, with and without kills, and write the results as JSON.
+"""Measure `silk tokenize` with both engines, with and without interruptions, and write the results as JSON.
 
     python bench/corpus.py --speech FOLDER --out bench/corpus.json         # about 10 minutes on two idle cores
     python bench/corpus.py --speech FOLDER --out /tmp/quick.json --quick   # trial run with a few minutes of speech
 
-FOLDER must contain an INDEX.tsv with a column duration_s. The program selects speech at random with a fixed seed and
-writes a manifest. It tokenizes this manifest four times: with local processes and with Ray, each once without
-interruption and once with three kills (`kill -9`) of the process group. All runs must write the same bytes and contain
-every recording exactly once. Otherwise the program exits with 1 and writes no results. The throughput is compared with
-that of a single process that only encodes, with one thread.
+FOLDER must contain an INDEX.tsv with a column duration_s. The program tokenizes randomly selected speech four times:
+with local processes and with Ray, each once without interruption and once with three kills (`kill -9`). All runs must
+write the same bytes and contain every recording exactly once. Otherwise the program exits with 1 and writes no results.
+The throughput is compared with that of a single process that only encodes.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ PATIENCE_S = 3600.0  # time limit for one run
 
 @dataclass(frozen=True)
 class CorpusSizes:
-    """Define the hours of speech to tokenize, the hours that a single process encodes, and the number of kills."""
+    """Set the hours of speech to tokenize, the hours of speech for a single process, and the number of kills."""
 
     hours: float = 2.0
     single_hours: float = 0.5
@@ -53,7 +52,7 @@ QUICK = CorpusSizes(hours=0.1, single_hours=0.01, kills=1)
 
 
 def choose(speech: Path, hours: float, target: Path) -> list[dict[str, Any]]:
-    """Write a manifest with the given number of hours of randomly selected speech, and return its rows."""
+    """Select the given number of hours of speech at random, write a manifest, and return its rows."""
     rows = [row for row in manifest.read(speech / manifest.INDEX_NAME) if row.get("duration_s")]
     random.Random(SEED).shuffle(rows)
     chosen: list[dict[str, Any]] = []
@@ -77,7 +76,7 @@ def command(engine: str, listed: Path, out: Path, workers: int) -> list[str]:
 
 
 def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures:
-    """Run `silk tokenize` without interruption, and return the throughput, the memory and the time of each shard."""
+    """Run `silk tokenize` without interruption. Return the throughput, the memory and the time of each shard."""
     done = subprocesses.run_command(command(engine, listed, out, workers))
     report = json.loads(done.stdout)
     records = ledger(out)
@@ -100,7 +99,7 @@ def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures
 
 
 def start(engine: str, listed: Path, out: Path) -> float:
-    """Return the startup time of a run in seconds, measured with one recording and one worker."""
+    """Return the startup time of a run in seconds."""
     one = listed.with_name("one.jsonl")
     one.write_text(listed.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
     done = subprocesses.run_command(command(engine, one, out, 1))
@@ -145,7 +144,7 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
 
 
 def ledger(out: Path) -> list[dict[str, Any]]:
-    """Return the entries of a ledger, without an incomplete last line."""
+    """Return the entries of the ledger in an output folder."""
     try:
         content = (out / "ledger.jsonl").read_bytes()
     except FileNotFoundError:
@@ -154,7 +153,7 @@ def ledger(out: Path) -> list[dict[str, Any]]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return all descendants of a process. Ray starts some of them in separate process groups."""
+    """Return the IDs of all descendants of a process."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
     found, waiting = [], [pid]
@@ -167,7 +166,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def bury(family: Sequence[int], patience_s: float = 15.0) -> int:
-    """Wait until the processes have ended, and return how many of them had to be killed."""
+    """Wait until processes have ended, and kill those that do not end. Return the number of killed processes."""
     until = time.monotonic() + patience_s
     while (alive := [pid for pid in family if _is_alive(pid)]) and time.monotonic() < until:
         time.sleep(0.1)
@@ -191,7 +190,7 @@ def checksums(out: Path) -> dict[str, str]:
 
 
 def check(rows: Sequence[dict[str, Any]], outs: Sequence[Path], quarantined: int) -> Figures:
-    """Exit with an error unless all runs wrote the same bytes and contain every recording once."""
+    """Exit with an error unless all runs wrote the same bytes and contain every recording exactly once."""
     from silkcodec.corpus import read
 
     found = [checksums(out) for out in outs]
@@ -210,7 +209,7 @@ def check(rows: Sequence[dict[str, Any]], outs: Sequence[Path], quarantined: int
 
 
 def single(listed: Path, hours: float) -> None:
-    """Read and encode recordings in this process with one thread, and print the figures as JSON."""
+    """Encode recordings in this process with one thread, and print the figures as JSON."""
     from silkcodec import audio
     from silkcodec.silk import Silk
 

@@ -1,4 +1,4 @@
-"""Build the tables in docs/results.md, docs/corpus.md and docs/scaling.md from corpus.json and scaling.json."""
+"""Build the tables of corpus processing in docs/results.md, docs/corpus.md and docs/scaling.md."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _scaling(bench: Path) -> Figures | None:
 
 
 def scaling(bench: Path) -> str:
-    """Return a table of the time, core-hours, lost work and transferred bytes of each plan."""
+    """Return a table of the estimated time, core-hours, lost work and transferred bytes for large corpora."""
     result = _scaling(bench)
     if result is None:
         return NO_SCALING

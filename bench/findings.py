@@ -1,4 +1,4 @@
-"""Read results and compare figures with their targets, for the modules in this folder that build tables."""
+"""Read results and compare figures with their targets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_result(path: Path, kind: str) -> Figures | None:
     """Return the result in a file, or None if the file does not exist.
 
     Raises:
-        TableError: the result does not have the expected kind or format.
+        TableError: the result has an unexpected kind or format.
     """
     if not path.exists():
         return None
@@ -48,7 +48,7 @@ def targets(bench: Path) -> Figures:
 
 
 def target_cells(value: float | None, target: Figures, unit: str, digits: int | None = None) -> list[str]:
-    """Return two table cells: the bounds of a target, and whether the value meets all of them."""
+    """Return two table cells: the target, and whether the value meets it."""
     if not target:
         return ["", ""]
     bounds = []
@@ -67,10 +67,7 @@ def embedded(bench: Path) -> Figures | None:
 
 
 def network(config: Figures) -> str:
-    """Return an ID of the network that a weights config describes.
-
-    Networks with the same streaming states have the same ID.
-    """
+    """Return an ID of the network with the given weights config."""
     states = [config[graph]["states"] for graph in ("encoder", "decoder")]
     return hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -79,7 +76,9 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
     """Return a remark if the measured weights are not those that ship with the package, or else an empty string.
 
     Args:
-        times: Whether only speed and memory were measured, which depend on the network but not on its weights.
+        bench: folder of the results.
+        codec_id: ID of the measured weights.
+        times: whether only speed and memory were measured.
     """
     config = embedded(bench)
     if config is None or codec_id == f"silk@{config['weights_hash']}":
@@ -90,7 +89,7 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
 
 
 def _networks(bench: Path, codec_id: str) -> list[str]:
-    """Return the network IDs that history/ contains for the given weights."""
+    """Return the network IDs in history/ for the given weights."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in (bench / "history").glob("*.json")]
     return [one["network"] for one in kept if one["codecs"]["silk"]["codec_id"] == codec_id and "network" in one]
 

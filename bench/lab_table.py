@@ -1,8 +1,4 @@
-"""Build the table of experiments in docs/results.md, with the question and the answer of each experiment.
-
-`silkcodec_lab.EXPERIMENT.answer` writes the answer from the stored result, so the answer changes if a rerun gives
-a different result.
-"""
+"""Build the table of experiments in docs/results.md."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from silkcodec_lab.pages import EXPERIMENTS, committed, load_result
 
 
 def laboratory(_: Path) -> str:
-    """Return a table with one row per experiment. It does not depend on the files in bench/."""
+    """Return a table with the question and the answer of each experiment."""
     rows = []
     for name, package in EXPERIMENTS.items():
         module = import_module(f"{package}.answer")

@@ -1,4 +1,4 @@
-"""Build the table of the example language model from speech_lm.json, which examples/speech_lm/train.py writes."""
+"""Build the table of the example language model in docs/results.md."""
 
 from __future__ import annotations
 

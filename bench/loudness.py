@@ -2,8 +2,7 @@
 
     python bench/loudness.py --out bench/loudness.json      # about a minute; needs the extra [eval]
 
-The program scales the three recordings in samples/ to an RMS level and rounds them to 16 bits, or adds an offset.
-Each result is encoded with and without normalization, and the decoded audio is compared with the original.
+The recordings are those in samples/, scaled to an RMS level or with an added offset.
 """
 
 from __future__ import annotations

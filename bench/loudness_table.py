@@ -1,4 +1,4 @@
-"""Build the table of quiet recordings in docs/results.md from loudness.json."""
+"""Build the table of quiet recordings in docs/results.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHANGES = (("level_dbfs", "{:g} dBFS"), ("offset", "DC offset of {:g}"))  # fiel
 
 
 def loudness(bench: Path) -> str:
-    """Return a table of STOI by level and by offset, without and with normalization."""
+    """Return a table of STOI by level and by offset, with and without normalization."""
     result = findings.read_result(bench / "loudness.json", "silk loudness")
     if result is None:
         return MISSING

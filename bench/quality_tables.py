@@ -1,6 +1,6 @@
 """Build the quality tables from results of `silk compare`, and draw the figure of the quantization levels.
 
-quality/results.json                  all codecs on the evaluation clips (evaluation/clips.tsv, except training speech)
+quality/results.json                  all codecs on the evaluation clips
 quality/english/, quality/mandarin/   recognizer errors on the English and Mandarin clips
 quality/gap/                          Silk on training speech and on unseen speech from the same sources
 history/*.json                        earlier weights
@@ -45,7 +45,7 @@ LEVELS_FIGURE = Path("docs", "levels.png")
 
 
 def quality(bench: Path) -> str:
-    """Return tables of the scores of all codecs on the same clips, and a table of Silk's targets."""
+    """Return tables of the scores of all codecs, and a table of Silk's targets."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -56,7 +56,7 @@ def quality(bench: Path) -> str:
 
 
 def quality_english(bench: Path) -> str:
-    """Return tables of the scores of all codecs on read English sentences, including recognizer errors."""
+    """Return tables of the scores of all codecs on read English sentences."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group:
@@ -71,7 +71,7 @@ def quality_english(bench: Path) -> str:
 
 
 def scores(bench: Path) -> str:
-    """Return sentences that summarize the scores of the current weights on the clips of read English sentences."""
+    """Return a summary of the scores of the current weights on read English sentences."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group or NATURALNESS not in measured(result):
@@ -93,7 +93,7 @@ def scores(bench: Path) -> str:
 
 
 def quality_gap(bench: Path) -> str:
-    """Return a table of Silk's scores on training speech and on unseen speech of the same sources."""
+    """Return a table of Silk's scores on training speech and on unseen speech from the same sources."""
     result = _read(bench / GAP)
     groups = {} if result is None else result["groups"].get("gap", {})
     if result is None or set(groups) != {"training", "unseen"}:
@@ -114,7 +114,7 @@ def quality_gap(bench: Path) -> str:
 
 
 def words(bench: Path) -> str:
-    """Return a table of recognizer errors on each codec's output, relative to the transcript of the original."""
+    """Return a table of recognizer errors on each codec's output."""
     results = {language: _read(bench / "quality" / folder / "results.json") for language, (folder, _) in WORDS.items()}
     known = {language: result for language, result in results.items() if result is not None}
     if not known:
@@ -146,7 +146,7 @@ def words(bench: Path) -> str:
 
 
 def published(bench: Path) -> str:
-    """Return a table that compares published scores with Silk's, and published WER with Silk's English dWER."""
+    """Return a table that compares published scores with Silk's scores."""
     result, english = _read(bench / QUALITY), _read(bench / "quality" / WORDS["English"][0] / "results.json")
     if result is None:
         return NOT_YET
@@ -181,7 +181,7 @@ def quality_groups(bench: Path) -> str:
 
 
 def times(bench: Path) -> str:
-    """Return a table of the speeds in the quality run, which processes several clips at once."""
+    """Return a table of the speeds in the quality measurement."""
     result = _read(bench / QUALITY)
     if result is None:
         return NOT_YET
@@ -200,7 +200,7 @@ def times(bench: Path) -> str:
 
 
 def levels(bench: Path) -> str:
-    """Return a paragraph on how evenly the 128 dimensions use their 8 levels."""
+    """Return a paragraph on the usage of the quantization levels."""
     result = _read(bench / QUALITY)
     found = None if result is None else _dimensions(bench, result)
     if found is None:
@@ -219,7 +219,7 @@ def levels(bench: Path) -> str:
 
 
 def progress(bench: Path) -> str:
-    """Return a table of Silk's scores with the weights in history/ and with the current weights, oldest first."""
+    """Return a table of Silk's scores with earlier weights and with the current weights."""
     results = [load_result(path) for path in sorted((bench / "history").glob("*.json"))]
     if (present := _read(bench / QUALITY)) is not None:
         results.append(present)
@@ -255,7 +255,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def keep(bench: Path) -> Path:
-    """Copy the quality result to history/, and return the path. The file name contains the date and the weights.
+    """Copy the quality result to history/, and return the path.
 
     Raises:
         TableError: the result does not contain Silk.
@@ -275,7 +275,7 @@ def keep(bench: Path) -> Path:
 
 
 def draw_levels(bench: Path) -> bytes | None:
-    """Return a PNG image with the perplexity of each dimension, or None if it was not measured."""
+    """Return a PNG image of the perplexity of each dimension, or None if it was not measured."""
     result = _read(bench / QUALITY)
     if result is None or (found := _dimensions(bench, result)) is None:
         return None
@@ -303,7 +303,7 @@ def draw_levels(bench: Path) -> bytes | None:
 
 
 def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = COLUMNS) -> list[str]:
-    """Return a table for each group of measured metrics, and a note if naturalness was not measured."""
+    """Return a table for each group of metrics."""
     parts = []
     for columns in groups:
         shown = [name for name in columns if name in measured(result)]
@@ -322,7 +322,7 @@ def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = C
 
 
 def _minus(a: Figures, b: Figures) -> Figures:
-    """Return the difference of two independent means, with an interval that combines their intervals."""
+    """Return the difference of two independent means, with its interval."""
     if a["mean"] is None or b["mean"] is None:
         return {"mean": None}
     mean = a["mean"] - b["mean"]
@@ -358,7 +358,7 @@ def _label(result: Figures, metric: str) -> str:
 
 
 def _targets(bench: Path, result: Figures) -> list[list[str]]:
-    """Return one row per target. A target of the kind "above" applies to the paired difference between two codecs."""
+    """Return one table row per target."""
     targets = findings.targets(bench)["quality"]
     codec, differences = targets["codec"], result["differences"]
     missing: Figures = {"mean": None}

@@ -2,10 +2,9 @@
 
     python bench/random_baselines.py OUT_FOLDER [NAMES...] [--small]
 
-This writes one folder per model in `MODELS`, such as OUT_FOLDER/mimi. `silkcodec.load("mimi:8@OUT_FOLDER/mimi")` then
-loads the weights like published ones. Use them to measure token rate, bit rate, speed and memory, which do not depend
-on the values of the weights. **Their audio quality is meaningless.** `--small` is for tests: it keeps rates, codebooks
-and layers, but reduces the number of channels.
+Each model gets a folder, such as OUT_FOLDER/mimi, which `silkcodec.load("mimi:8@OUT_FOLDER/mimi")` loads. Use the
+weights to measure token rate, bit rate, speed and memory. **Their audio quality is meaningless.** `--small` reduces the
+number of channels, for tests.
 
 The configurations have these sources:
 
@@ -163,7 +162,7 @@ def _fit_codebooks(model: Any) -> None:
 
 
 def _fill(layers: Any, residual: Any) -> None:
-    """Fill the empty codebooks of EnCodec and Mimi with random entries at the scale of the residual [1, D, F]."""
+    """Fill the empty codebooks of EnCodec and Mimi with random entries."""
     for layer in layers:
         entries = getattr(layer.codebook, "embed_sum", None)
         entries = layer.codebook.embed if entries is None else entries
@@ -173,7 +172,7 @@ def _fill(layers: Any, residual: Any) -> None:
 
 
 def write_model(name: str, folder: Path, *, small: bool = False) -> Path:
-    """Write a model with reproducible random weights to folder/name, and return that folder."""
+    """Write a model with reproducible random weights, and return its folder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = MODELS[name](small).eval()

@@ -4,12 +4,11 @@
     python bench/scaling.py ... --price 0.04 --mtbf-hours 24 --slow-share 0.05                  # other assumptions
 
 bench/corpus.json contains measurements: the time of each shard, the startup time of a worker, and the numbers of bytes
-that are read and written. The assumptions are options: how often a worker is lost, how long its replacement takes, and
-how many workers are slow and by how much. Without --price, the cost is given only in core-hours.
+that are read and written. Options set the assumptions: how often workers are lost, how long their replacement takes,
+and how many workers are slow. Without --price, the cost is given only in core-hours.
 
 In the simulation, workers take shards from a queue, as in `silk tokenize`. If a worker is lost, its shard returns to
-the queue and a new worker starts. The time of a long shard is the sum of randomly drawn measured times, or a normal
-approximation of this sum if there are many. As a check, the program also simulates the measured run without losses.
+the queue and a new worker starts. The processing times are drawn from the measured times.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Assumptions:
         mtbf_hours: mean time until a worker is lost, for example because its machine fails.
         slow_share: share of slow workers.
         slow_factor: time that a slow worker takes relative to a normal worker.
-        replace_s: seconds from the loss of a worker until its replacement begins to start up.
+        replace_s: time from the loss of a worker until its replacement starts, in seconds.
         price: price of a core-hour in any currency, or None if it is unknown.
     """
 
@@ -59,7 +58,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class ShardTimes:
-    """Hold the audio duration and work of each shard, and the startup time of a worker, in seconds."""
+    """Hold the audio duration and the processing time of each shard, and the startup time of a worker, in seconds."""
 
     sound_s: tuple[float, ...]
     wall_s: tuple[float, ...]
@@ -71,7 +70,7 @@ class ShardTimes:
 
 
 class Shards:
-    """Draw random processing times of a worker with normal speed, for shards with `shard_hours` of audio."""
+    """Draw random processing times for shards with `shard_hours` of audio."""
 
     def __init__(self, measured: ShardTimes, shard_hours: float, rng: random.Random) -> None:
         self._rng = rng
@@ -83,7 +82,7 @@ class Shards:
         self._mean, self._deviation = measured.work_per_sound * unit_s, statistics.pstdev(self._units)
 
     def draw(self) -> float:
-        """Return a randomly drawn time in seconds."""
+        """Return a random processing time in seconds."""
         if self._n > MANY:
             total = self._n * self._mean + math.sqrt(self._n) * self._deviation * self._rng.gauss(0, 1)
             return self._scale * max(0.0, total)
@@ -94,11 +93,15 @@ def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed
     """Simulate a run with slow and lost workers.
 
     Args:
-        durations: time in seconds that each shard takes on a normal worker.
+        durations: processing time of each shard on a normal worker, in seconds.
+        n_workers: number of workers.
+        start_s: startup time of a worker in seconds.
+        assumed: assumptions.
+        seed: random seed.
 
     Returns:
-        A dict with these keys. wall_s: total time. work_s: time spent on completed shards. lost_s: lost work.
-        losses: number of lost workers. idle_tail_s: time between the start of the last shard and the end of the run.
+        A dict with these keys. wall_s: total time. work_s: time spent on completed shards. lost_s: lost work. losses:
+            number of lost workers. idle_tail_s: time between the start of the last shard and the end of the run.
     """
     rng = random.Random(seed)
     slow = [assumed.slow_factor if rng.random() < assumed.slow_share else 1.0 for _ in range(n_workers)]
@@ -132,12 +135,10 @@ def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed
 
 
 def on_paper(hours: float, shard_hours: float, n_workers: int, measured: ShardTimes, assumed: Assumptions) -> Figures:
-    """Use formulas to estimate the quantities that `simulate` returns.
+    """Estimate with formulas the quantities that `simulate` returns.
 
     Workers are lost at the rate r, and a replacement starts after the delay d. A shard that takes the time t without
-    losses then takes (1/r + d) (e^(r t) - 1) on average. Workers process shards in proportion to their speed. When the
-    queue becomes empty, a normal worker is halfway through its shard. If there are slow workers, one of them has just
-    started a shard, and the run ends when this shard is complete.
+    losses then takes (1/r + d) (e^(r t) - 1) on average.
     """
     rate, again = 1 / (3600 * assumed.mtbf_hours), assumed.replace_s + measured.start_s
     takes = measured.work_per_sound * 3600 * shard_hours
@@ -157,7 +158,7 @@ def on_paper(hours: float, shard_hours: float, n_workers: int, measured: ShardTi
 
 
 def read(path: Path) -> tuple[Figures, ShardTimes]:
-    """Return the content of bench/corpus.json, and the figures that the simulation uses."""
+    """Return the content of bench/corpus.json, and the processing times for the simulation."""
     found = findings.read_result(path, "silk corpus")
     if found is None:
         raise SystemExit(f"File not found: '{path}'. Run bench/corpus.py first.")
@@ -167,7 +168,7 @@ def read(path: Path) -> tuple[Figures, ShardTimes]:
 
 
 def replay(found: Figures, measured: ShardTimes) -> Figures:
-    """Simulate the measured run, with the same shards and workers and without losses."""
+    """Simulate the measured run, for comparison with the measurement."""
     workers = found["conditions"]["workers"]
     ideal = Assumptions(mtbf_hours=math.inf, slow_share=0.0)
     got = simulate(measured.wall_s, workers, measured.start_s, ideal, seed=0)
@@ -178,7 +179,7 @@ def replay(found: Figures, measured: ShardTimes) -> Figures:
 def plan(
     hours: float, workers: int, shard_hours: float, found: Figures, measured: ShardTimes, a: Assumptions
 ) -> Figures:
-    """Return the calculated and simulated times and the numbers of bytes for one row of the tables."""
+    """Return the estimated times and numbers of bytes for one row of the tables."""
     n_shards = math.ceil(hours / shard_hours)
     shards = Shards(measured, shard_hours, random.Random(1))
     paper = on_paper(hours, shard_hours, workers, measured, a)

@@ -4,10 +4,8 @@
     python bench/server.py --out /tmp/server.json --quick    # trial run of about a minute
     python bench/server.py --out bench/server.json --memory  # 2 minutes; updates only the memory figures
 
-The load generator (`server_load.py`) runs in its own process on the same machine, and the result includes its processor
-time. With short runs, the program searches for the largest number of streams without a late frame. It then runs this
-number for two minutes, and tries fewer streams if a frame is late. A frame is late if its response arrives more than
-400 ms after its last sample.
+The load generator (`server_load.py`) runs on the same machine. The program searches for the largest number of streams
+without a late frame. A frame is late if its response arrives more than 400 ms after its last sample.
 """
 
 from __future__ import annotations
@@ -59,7 +57,7 @@ def memory_mb(pids: list[int]) -> float:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """Return the total processor time that the processes have used so far, in seconds."""
+    """Return the total processor time of processes in seconds."""
     ticks = 0
     for pid in pids:
         with suppress(OSError):
@@ -74,7 +72,7 @@ def all_pids(server: Server) -> list[int]:
 
 @contextmanager
 def generator(server: Server, mode: str, n: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """Start the load generator, and yield its process when its streams have started."""
+    """Start the load generator, wait until its streams have started, and yield its process."""
     options = {"url": server.url, "token": server.token, "mode": mode, "n": n, "seconds": seconds, "chunk_ms": CHUNK_MS}
     command = [sys.executable, str(HERE / "server_load.py"), json.dumps(options)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -90,7 +88,7 @@ def generator(server: Server, mode: str, n: int, seconds: float) -> Iterator[sub
 
 
 def result_of(child: subprocess.Popen[str]) -> Figures:
-    """Return the result of the load generator after its streams have ended."""
+    """Wait until the load generator ends, and return its result."""
     stdout, stderr = child.communicate()
     if child.returncode:
         raise SystemExit(f"The load generator failed:\n{stderr}")
@@ -99,7 +97,7 @@ def result_of(child: subprocess.Popen[str]) -> Figures:
 
 
 def hold(server: Server, mode: str, n: int, seconds: float) -> Figures:
-    """Run `n` streams, or `n` pairs of streams in the mode "both", for the given time and return the result."""
+    """Run `n` streams for the given time, and return the result."""
     pids = all_pids(server)
     sums = {task: batches(server, task) for task in ("encode", "decode")}
     with generator(server, mode, n, seconds) as child:
@@ -150,7 +148,7 @@ def search(server: Server, mode: str, first: int, short_s: float, long_s: float,
 
 
 def faults(server: Server, n: int, seconds: float) -> Figures:
-    """Run `n` voice agents while clients misbehave and a worker is killed, and return the effect on the agents."""
+    """Run `n` voice agents, inject faults, and return the effect on the agents."""
     counts = {"disconnects": 0, "garbage": 0, "oversized": 0, "slow_uploads": 0}
     stop = threading.Event()
     actors = [threading.Thread(target=act, args=(server, counts, stop)) for act in (vanish, chatter, oversize, trickle)]
@@ -178,7 +176,7 @@ def faults(server: Server, n: int, seconds: float) -> Figures:
 
 
 def open_stream(server: Server) -> ClientConnection:
-    """Start a stream that encodes. Unlike `EncoderStream`, the connection can send invalid messages."""
+    """Open a WebSocket connection that can also send invalid messages."""
     headers = {"Authorization": f"Bearer {server.token}"}
     address = f"ws://127.0.0.1:{server.port}/v1/stream"
     connection = connect(address, additional_headers=headers, subprotocols=[Subprotocol("silk.v1")], compression=None)
@@ -188,7 +186,7 @@ def open_stream(server: Server) -> ClientConnection:
 
 
 def vanish(server: Server, counts: Figures, stop: threading.Event) -> None:
-    """Open streams repeatedly and reset the connection in the middle of a frame."""
+    """Open streams repeatedly, and reset each connection in the middle of a frame."""
     while not stop.wait(0.5):
         with suppress(Exception), open_stream(server) as stream:
             stream.send(b"\0" * 40_000)
@@ -257,10 +255,7 @@ def settle(server: Server) -> None:
 
 
 def memory(mode: str, workers: int, few: int, many: int, seconds: float) -> Figures:
-    """Return the memory per stream, measured with few and then with many streams on the same server.
-
-    The order matters, because a server keeps memory that it has allocated.
-    """
+    """Return the memory per stream, measured with few and then with many streams on the same server."""
     server = start(workers)
     try:
         settle(server)

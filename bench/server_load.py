@@ -3,9 +3,8 @@
     python bench/server_load.py '{"url": ..., "token": ..., "mode": "both", "n": 8, "seconds": 15, "chunk_ms": 100}'
 
 All streams send the same speech in real time, but start at random times within 400 ms. The latency of a frame is the
-time between its last sample and the arrival of its response. It is measured from the scheduled time of the last sample,
-even if the generator is busy and sends it later. The mode "both" is a voice agent with one encoding and one decoding
-stream.
+time from the scheduled time of its last sample until its response arrives. In the mode "both", each client has one
+encoding and one decoding stream.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class StreamCounts:
 
 
 def agenda(task: str, speech: SentSpeech, chunk_ms: float) -> tuple[list[tuple[float, bytes]], list[float]]:
-    """Return all messages with their send times, and the completion times of all frames, in seconds from the start."""
+    """Return all messages with their send times, and the times at which frames are complete, in seconds."""
     if task == "decode":
         times = [(t + 1) * FRAME_S for t in range(speech.n_frames)]
         return [(at, speech.codes[t].tobytes()) for t, at in enumerate(times)], times
@@ -151,7 +150,7 @@ async def load(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(tallies: list[StreamCounts], n_frames: int, generator_cores: float) -> dict[str, Any]:
-    """Return the totals over all streams, and the latencies of the streams that ended normally."""
+    """Return the totals over all streams, and the latencies."""
     outcomes: dict[str, int] = {}
     for tally in tallies:
         outcomes[tally.outcome] = outcomes.get(tally.outcome, 0) + 1

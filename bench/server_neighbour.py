@@ -2,9 +2,9 @@
 
     python bench/server_neighbour.py --out bench/server_neighbour.json        # about 4 minutes
 
-A separate process sends a flood on one authorized stream, as fast as the server reads it. Meanwhile, live streams
-encode noise in real time. Rounds with and without a flood alternate. The latency of a frame is the time between the
-scheduled time of its last sample and the arrival of its tokens.
+A separate process sends data on one stream as fast as the server reads it. Meanwhile, other clients stream noise in
+real time. Rounds with and without a flood alternate. The latency of a frame is the time from the scheduled time of its
+last sample until its tokens arrive.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ FLOODS: dict[str, tuple[dict[str, Any], bytes]] = {  # name -> fields of the fir
 
 
 def flood(url: str, name: str) -> None:
-    """Send a flood until this process is killed. If the server closes the stream, open another one."""
+    """Send a flood until this process is killed."""
     start, data = FLOODS[name]
     address = urlsplit(url)
     while True:
@@ -88,7 +88,7 @@ def flood(url: str, name: str) -> None:
 
 
 async def live(url: str, seconds: float, latencies: list[float]) -> None:
-    """Run one live stream, and append the latency of each frame in seconds to `latencies`."""
+    """Run one real-time stream, and append the latency of each frame in seconds to `latencies`."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     chunk = (3000 * np.random.default_rng(0).standard_normal(round(CHUNK_S * SILK_SAMPLE_RATE))).astype("<i2").tobytes()
     async with connect(f"ws{url.removeprefix('http')}/v1/stream", additional_headers=headers) as stream:
@@ -114,7 +114,7 @@ async def live(url: str, seconds: float, latencies: list[float]) -> None:
 
 
 async def measure(url: str, n_streams: int, seconds: float) -> list[float]:
-    """Return the latencies of all frames of concurrent live streams, in seconds."""
+    """Run concurrent real-time streams, and return the latencies of all frames in seconds."""
     latencies: list[float] = []
 
     async def one(n: int) -> None:

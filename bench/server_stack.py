@@ -1,8 +1,7 @@
 """Compare batched model calls with single calls, and print the results as JSON.
 
-For each batch size, the program counts the values in latents, levels, samples and states that differ from those of
-single calls on the same speech. It measures the processor time per frame with one thread, including stacking and
-unstacking.
+For each batch size, the program counts the output values that differ from those of single calls, and measures the
+processor time per frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Build the tables in docs/results.md and docs/server.md from server.json and server_neighbour.json."""
+"""Build the tables of the server in docs/results.md and docs/server.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _result(bench: Path) -> Figures | None:
 
 
 def capacity(bench: Path) -> str:
-    """Return a table of the largest number of concurrent streams without a late frame for each load."""
+    """Return a table of the largest number of concurrent streams without a late frame."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -117,7 +117,7 @@ def faults(bench: Path) -> str:
 
 
 def neighbours(bench: Path) -> str:
-    """Return a table that shows how one flooding client affects the response times of other streams."""
+    """Return a table of the effect of a flooding client on the response times of other clients."""
     result = findings.read_result(bench / "server_neighbour.json", NEIGHBOUR_KIND)
     if result is None:
         return "Not measured yet. Run `python bench/server_neighbour.py --out bench/server_neighbour.json`."

@@ -1,4 +1,4 @@
-"""Draw docs/spectrograms.webp, which compares three clips with Silk's output before and after a change of weights.
+"""Draw docs/spectrograms.webp, which compares three clips with Silk's output for earlier and for current weights.
 
     python bench/spectrograms.py --speech ../shared/speech --earlier out/silk-1852ddff96a9
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def most_fricative(wave: np.ndarray) -> int:
-    """Return the index of the first sample of the part with the most fricative frames."""
+    """Return the first sample of the excerpt with the most fricative frames."""
     is_fricative = np.zeros(len(wave) // HOP + 1, dtype=int)
     is_fricative[fricative_frames(wave)] = 1
     counts = np.convolve(is_fricative, np.ones(round(PART_S * SILK_SAMPLE_RATE / HOP), dtype=int), mode="valid")

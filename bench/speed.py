@@ -3,8 +3,7 @@
     python bench/speed.py --out bench/speed.json        # about 4 minutes on two idle cores
     python bench/speed.py --out /tmp/quick.json --quick # trial run with short files
 
-`speed_worker.py` measures the Python API, with a new process for each measurement. This program measures the command
-line, including its startup.
+Each measurement runs in a new process.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ WORKER = BENCH / "speed_worker.py"
 
 @dataclass(frozen=True)
 class SpeedSizes:
-    """Define the durations of speech in seconds, and the numbers of runs."""
+    """Set the durations of speech in seconds, and the numbers of runs."""
 
     short_s: float = 600.0  # duration of the file that is used to measure speed
     long_s: float = 3600.0  # duration of the file that is used to measure peak memory
@@ -59,14 +58,14 @@ def worker(*arguments: str | Path | float) -> Figures:
 
 
 def median_of(n_runs: int, measure: Callable[[], float]) -> Figures:
-    """Return statistics of `n_runs` wall times in seconds, after one extra run that fills the disk cache."""
+    """Return statistics of `n_runs` wall times in seconds, after one extra run that is not measured."""
     measure()
     times = [measure() for _ in range(n_runs)]
     return {"median_s": statistics.median(times), "lowest_s": min(times), "highest_s": max(times), "n_runs": n_runs}
 
 
 def measure_command(short: Path, long: Path, sizes: SpeedSizes, folder: Path) -> tuple[Figures, Figures]:
-    """Run `silk encode` and `silk decode` on both files, and return their speed and their peak memory."""
+    """Measure the speed and the peak memory of `silk encode` and `silk decode`."""
     speed: Figures = {"duration_s": sizes.short_s}
     memory: Figures = {"short_s": sizes.short_s, "long_s": sizes.long_s}
     for verb in ("encode", "decode"):
@@ -85,7 +84,7 @@ def measure_command(short: Path, long: Path, sizes: SpeedSizes, folder: Path) ->
 
 
 def measure(sizes: SpeedSizes, folder: Path) -> Figures:
-    """Measure all figures one after another. The machine should be idle."""
+    """Measure everything, and return the figures."""
     ten_s, short, long = folder / "ten.wav", folder / "short.wav", folder / "long.wav"
     for path, duration_s in ((ten_s, 10.0), (short, sizes.short_s), (long, sizes.long_s)):
         say(f"writing {duration_s:g} s of speech")

@@ -1,4 +1,4 @@
-"""Run one measurement in this process, which `speed.py` starts, and print the result as JSON on the last line.
+"""Run one speed measurement, and print the result as JSON on the last line. `speed.py` runs this program.
 
 python bench/speed_worker.py library FILE [--threads N] [--limit-s S]
 """
@@ -28,7 +28,7 @@ def import_package(_: argparse.Namespace) -> Figures:
 
 
 def load(_: argparse.Namespace) -> Figures:
-    """Measure the time to import the package and to load both graphs."""
+    """Measure the time to import the package and to load the model."""
     started = time.perf_counter()
     import silkcodec
 
@@ -37,7 +37,7 @@ def load(_: argparse.Namespace) -> Figures:
 
 
 def versions(_: argparse.Namespace) -> Figures:
-    """Return the versions of all libraries that affect the figures, and the ID of the weights."""
+    """Return the versions of all relevant libraries, and the ID of the weights."""
     import silkcodec
     from silkcodec.evaluate import machine
 
@@ -51,7 +51,7 @@ def versions(_: argparse.Namespace) -> Figures:
 
 
 def tile(options: argparse.Namespace) -> Figures:
-    """Write a 24 kHz WAV file that repeats the samples for exactly the given duration."""
+    """Write a 24 kHz WAV file of the given duration, which repeats the samples."""
     from silkcodec import audio
     from silkcodec.spec import SILK_SAMPLE_RATE
 
@@ -68,7 +68,7 @@ def tile(options: argparse.Namespace) -> Figures:
 
 
 def library(options: argparse.Namespace) -> Figures:
-    """Measure the speed of `encode` and `decode` for one long recording in memory."""
+    """Measure the speed of `encode` and `decode` for one long recording."""
     codec, wave = _ready(options)
     tokens, encode_s = timed(lambda: codec.encode(wave))
     _, decode_s = timed(lambda: codec.decode(tokens))
@@ -104,7 +104,7 @@ def batch(options: argparse.Namespace) -> Figures:
 
 
 def stream(options: argparse.Namespace) -> Figures:
-    """Measure how long `StreamEncoder.feed` and `StreamDecoder.feed` take for a frame of 400 ms."""
+    """Measure how long `StreamEncoder.feed` and `StreamDecoder.feed` take for a frame."""
     from silkcodec.silk.stream import StreamDecoder, StreamEncoder
     from silkcodec.spec import FRAME_SAMPLES
 
@@ -124,7 +124,7 @@ def stream(options: argparse.Namespace) -> Figures:
 
 
 def size(options: argparse.Namespace) -> Figures:
-    """Return the sizes of the samples' .silk files, raw and entropy-coded (None if constriction is not installed)."""
+    """Return the sizes of the samples' .silk files, raw and entropy-coded."""
     import silkcodec
     from silkcodec import audio, container
     from silkcodec.errors import MissingExtraError
@@ -166,14 +166,14 @@ def speech_files(folder: Path) -> list[Path]:
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """Return the result of a call and its wall time in seconds."""
+    """Call a function, and return its result and its wall time in seconds."""
     started = time.perf_counter()
     result = call()
     return result, time.perf_counter() - started
 
 
 def _ready(options: argparse.Namespace) -> tuple[Any, Any]:
-    """Return a codec that has run once, and the samples of a file, float32 [T] at 24 kHz, limited to --limit-s."""
+    """Load and warm up a codec, and read a file. Return both."""
     import silkcodec
     from silkcodec import audio
 

@@ -1,6 +1,6 @@
 """Run commands in new processes, and write results together with the conditions of the measurement.
 
-The main process of a benchmark does not import large libraries, because on Linux the peak memory of a child process
+Benchmarks do not import large libraries in their main process, because on Linux the peak memory of a child process
 starts at that of its parent.
 """
 
@@ -23,7 +23,7 @@ Figures = dict[str, Any]
 
 
 class CommandError(Exception):
-    """Raised if a command fails. The message contains the command and what it printed."""
+    """Raised if a command fails. The message contains the command and its output."""
 
     def __init__(self, command: Sequence[str], code: int, output: str) -> None:
         super().__init__(f"{' '.join(command)}\nexited with {code}: {output}")
@@ -32,7 +32,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """Hold the wall time, processor time, peak resident memory and output of a process that has ended."""
+    """Hold the wall time, processor time, peak resident memory and output of a process."""
 
     wall_s: float
     cpu_s: float
@@ -44,7 +44,8 @@ def run_command(command: Sequence[str | Path], variables: Mapping[str, str] | No
     """Run a command and wait until it exits.
 
     Args:
-        variables: environment variables to set in addition to those of this process.
+        command: program and its arguments.
+        variables: additional environment variables.
 
     Raises:
         CommandError: the command failed.
@@ -65,11 +66,7 @@ def run_command(command: Sequence[str | Path], variables: Mapping[str, str] | No
 
 
 def idle_conditions(seconds: float = 5.0) -> Figures:
-    """Return `conditions()` together with the load from other processes during a short wait.
-
-    Benchmarks that kill processes or start daemons need this, because the remaining processes would otherwise count as
-    other programs at the end of the benchmark.
-    """
+    """Return `conditions()` together with the load from other processes during a short wait."""
     found, since = conditions(), clocks()
     time.sleep(seconds)
     return {**found, "others_cores": others_cores(since, clocks())}
@@ -79,8 +76,12 @@ def write_result(path: Path, kind: str, quick: bool, found: Figures, since: Cloc
     """Write a measurement as JSON, with its kind, date, duration, conditions and figures.
 
     Args:
-        found: `conditions()` before the measurement, with any additional facts.
+        path: output file.
+        kind: kind of the result.
+        quick: whether this was a trial run.
+        found: `conditions()` before the measurement.
         since: `clocks()` before the measurement.
+        figures: measured values.
 
     Returns:
         The duration of the measurement in seconds.

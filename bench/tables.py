@@ -6,12 +6,12 @@
 
 The program also draws docs/levels.png. `--check` does not compare this file, because its pixels depend on fonts.
 
-In a document, a pair of markers surrounds each table. Each marker is on its own line:
+In a document, a table is between two markers, each on its own line:
 
     <!-- bench:speed -->
     <!-- /bench:speed -->
 
-Where targets.json has a target for a figure, the table shows the target and whether it is met.
+If targets.json contains a target for a figure, the table shows the target and whether it is met.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ SPEED_ROWS = (  # label, key in speed.json, digits, unit
 
 
 def speed(bench: Path) -> str:
-    """Return a table of the figures in speed.json with their targets, and a note on the measurement."""
+    """Return a table of the figures in speed.json with their targets."""
     result = findings.read_result(bench / "speed.json", "silk speed")
     if result is None:
         return "Not measured yet. Run `make bench`."
@@ -127,7 +127,15 @@ TABLES: dict[str, Callable[[Path], str]] = {
 
 
 def fill(text: str, bench: Path, name: str = "a document") -> str:
-    """Return the text of a document with all tables updated.
+    """Update all tables in the text of a document.
+
+    Args:
+        text: text of the document.
+        bench: folder of the results.
+        name: name of the document for error messages.
+
+    Returns:
+        The updated text.
 
     Raises:
         TableError: a marker has no counterpart, is inside another pair, or has an unknown name.
@@ -157,7 +165,7 @@ def fill(text: str, bench: Path, name: str = "a document") -> str:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Return {path: correct content} for the documents and packaged rates that do not match the JSON files."""
+    """Return the correct content of all documents and packaged rates that are out of date, keyed by path."""
     documents = sorted({path for pattern in DOCUMENTS for path in root.glob(pattern)})
     found = codec_tables.stale(root, bench)
     for path in documents:

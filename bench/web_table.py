@@ -1,4 +1,4 @@
-"""Build the table in web/README.md from web.json, which web/measure.py writes."""
+"""Build the table of the web page in web/README.md."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@
     python fuzz/fuzz.py --replay FILE               run one input again and show the traceback
 
 An input fails if it raises an exception other than SilkError, or needs more than 10 s or 2 GB. The fuzzer writes it to
-fuzz/crashes and exits with 1. Fix the bug, and add the input to fuzz/corpus/TARGET, where a test replays it. The fuzzer
-itself does not write to fuzz/corpus. It stores inputs that reach new code in the folder given with --work.
+fuzz/crashes and exits with 1. Fix the bug, and add the input to fuzz/corpus/TARGET, where a test replays it. Inputs
+that reach new code are stored in the folder given with --work.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TIMEOUT_S, MEMORY_MB = 10, 2048
 
 
 def main() -> int:
-    """Fuzz the targets given on the command line, or replay one input, and return the exit code."""
+    """Fuzz targets or replay one input, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="targets (default: all)")
     parser.add_argument("--minutes", type=float, default=1.0, help="total time for all targets")

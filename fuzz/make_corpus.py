@@ -1,6 +1,4 @@
-"""Write the seed inputs of the fuzzer: one small valid input of each kind.
-
-Inputs that caused failures are added to the corpus by hand.
+"""Write seed inputs for the fuzzer: small valid inputs of each kind.
 
 python fuzz/make_corpus.py
 """
@@ -115,7 +113,7 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def weights_and_messages() -> None:
-    """Write a config, a graph, and messages from clients."""
+    """Write a weights config, an ONNX graph, and client messages."""
     save("weights", "config.bin", b"\0" + (EMBEDDED / "config.json").read_bytes())
     tensor = field(8, b"w") + field(9, b"weights!") + bytes([14 << 3, 0])
     node = field(1, b"x") + field(4, b"Constant") + field(5, field(1, b"value") + field(5, tensor))

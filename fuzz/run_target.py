@@ -1,4 +1,4 @@
-"""Fuzz one target in this process, which `fuzz.py` starts.
+"""Fuzz one target. `fuzz.py` runs this program.
 
 The first argument is the target. The other arguments are passed to libFuzzer.
 """

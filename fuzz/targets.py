@@ -1,8 +1,4 @@
-"""Define the fuzz targets, which are functions that take untrusted bytes and may raise only SilkError.
-
-`fuzz.py` calls a target with mutations of the files in `corpus/NAME`. `tests/repository/test_fuzz.py` calls it with the
-files themselves.
-"""
+"""Define the fuzz targets: functions that take untrusted bytes and may raise only SilkError."""
 
 from __future__ import annotations
 
@@ -36,7 +32,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix="silk-fuzz-"))  # removed by `clean`
 
 
 class OneCodec:
-    """Stand in for a codec that decodes only its own tokens."""
+    """Mock a codec that decodes only its own tokens."""
 
     codec_id = "silk@0a1b2c3d4e5f"
 
@@ -52,16 +48,14 @@ class Pipe(io.RawIOBase):
         self._file = io.BytesIO(data)
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def read(self, n: int = -1) -> bytes:
-        """Return at most 37 of the next bytes."""
         return self._file.read(min(n, 37))
 
 
 def silk_file(data: bytes) -> None:
-    """Read a .silk file. If the first byte is 1, correct all checksums first, as an attacker would."""
+    """Read a .silk file. If the first byte is 1, correct all checksums first."""
     file = reseal(data[1:]) if data[:1] == b"\1" else data[1:]
     tokens = _or_none(lambda: container.read(io.BytesIO(file)))
     piped = _or_none(lambda: container.read(Pipe(file)))  # type: ignore[arg-type]
@@ -85,7 +79,7 @@ def silk_file(data: bytes) -> None:
 
 
 def reseal(file: bytes) -> bytes:
-    """Correct the checksums of a .silk file, up to the first invalid length."""
+    """Correct the checksums of a .silk file."""
     data = bytearray(file)
     if len(data) < structure.PREFIX.size:
         return file
@@ -114,7 +108,7 @@ def sound(data: bytes) -> None:
 
 
 def corpus_tar(data: bytes) -> None:
-    """List and read a tar of recordings."""
+    """List and read a tar archive of recordings."""
     path = FOLDER / "x.tar"
     path.write_bytes(data)
     for count, item in enumerate(sources.items(sources.roots([path]), False)):
@@ -128,7 +122,7 @@ def corpus_tar(data: bytes) -> None:
 
 
 def corpus_arrow(data: bytes) -> None:
-    """Read a folder that `datasets.save_to_disk` wrote."""
+    """Read a dataset that `datasets.save_to_disk` wrote."""
     folder = FOLDER / "arrow"
     folder.mkdir(exist_ok=True)
     (folder / "data.arrow").write_bytes(data)
@@ -155,10 +149,10 @@ def weights(data: bytes) -> None:
 
 
 def messages(data: bytes) -> None:
-    """Parse input from a client.
+    """Parse client input.
 
-    If the first byte is 1, the rest is JSON for /v1/decode. Otherwise, the rest consists of WebSocket messages that are
-    separated by zero bytes. A message that starts with B is binary, and the rest of it is hexadecimal.
+    If the first byte is 1, the rest is JSON for /v1/decode. Otherwise, it consists of WebSocket messages separated by
+    zero bytes. Messages that start with B are binary, in hexadecimal.
     """
     if data[:1] == b"\1":
         from_json(data[1:], cast(Any, OneCodec()), MAX_SOUND_S)
@@ -190,7 +184,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def run(name: str, data: bytes) -> None:
-    """Pass one input to a target. Exceptions other than SilkError are bugs, so they propagate."""
+    """Pass one input to a target."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -1,7 +1,7 @@
-"""Record the activations of Silk's layers on a recording, for the figures of the encoder and the decoder.
+"""Record the activations of Silk's layers on a recording, for the figures of the web page.
 
-The graphs return only tokens, waves and states. Protobuf merges messages that follow one another, so a few bytes after
-the file of a graph declare inner values as further outputs. The values are found by the names of weights and states.
+The graphs return only tokens, audio and states. To return inner values as well, a few bytes that declare further
+outputs are appended to the file of a graph.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FULL_SCALE = 360  # magnitude of a full-scale sine in the decoder's window
 
 @dataclass(frozen=True)
 class Layer:
-    """Describe a layer whose activations are recorded. `value` is the name of the tensor in the graph."""
+    """Describe a layer of the network. `value` is the name of its output in the graph."""
 
     part: str  # "encoder" or "decoder"
     kind: str  # "convolution", "transformer" or "spectrum"
@@ -42,7 +42,7 @@ class Layer:
 
 
 class Recorder:
-    """Run both graphs of a codec frame by frame and keep the activations of every layer."""
+    """Run a codec frame by frame, and record the activations of every layer."""
 
     def __init__(self, codec: Silk) -> None:
         config = codec.config
@@ -55,18 +55,18 @@ class Recorder:
         )
 
     def index(self) -> list[dict[str, Any]]:
-        """Return a description of the layers for the page, in the order of `record`."""
+        """Return a description of each layer, in the order of `record`."""
         return [
             {"part": one.part, "kind": one.kind, "number": one.number, "rate_hz": one.rate_hz, "rows": one.rows}
             for one in self.layers
         ]
 
     def record(self, wave: NDArray[np.float32], levels: NDArray[np.uint8]) -> bytes:
-        """Return the activations of all layers in order: uint8 [T, rows] with T = rate_hz * 0.4 * F.
+        """Return the activations of all layers in order, uint8 [T, rows] each.
 
         Args:
-            wave: float32 [T] at 24 kHz.
-            levels: uint8 [F, 128], the levels of its tokens.
+            wave: samples at 24 kHz, float32 [T].
+            levels: quantization levels of the recording's tokens, uint8 [F, 128].
         """
         ahead = self._config.lookahead_samples
         padded = np.zeros((1, len(levels) * FRAME_SAMPLES + ahead), np.float32)
@@ -99,7 +99,7 @@ class Recorder:
 
 
 def encoder_layers(content: bytes) -> list[Layer]:
-    """Find the outputs of the encoder's blocks. The last convolution is the input of the projection to steps."""
+    """Find the outputs of the encoder's layers."""
     nodes = list(read_nodes(content))
     convolutions = [*later_blocks(nodes, "state_conv"), input_with(nodes, "encoder.down.weight.T")]
     steps = [*later_layers(nodes, "encoder"), input_with(nodes, "encoder.transformer.norm.weight")]
@@ -107,7 +107,7 @@ def encoder_layers(content: bytes) -> list[Layer]:
 
 
 def decoder_layers(content: bytes) -> list[Layer]:
-    """Find the outputs of the decoder's blocks, and the spectrum that its head predicts."""
+    """Find the outputs of the decoder's layers, and the predicted spectrum."""
     nodes = list(read_nodes(content))
     steps = [*later_layers(nodes, "decoder"), input_with(nodes, "decoder.transformer.norm.weight")]
     convolutions = [*later_blocks(nodes, "state_conv"), input_with(nodes, "decoder.norm.weight")]
@@ -130,7 +130,7 @@ class Node:
 
 
 def read_nodes(content: bytes) -> Iterator[Node]:
-    """Yield the nodes of an ONNX file (ModelProto.graph is field 7, GraphProto.node 1, input 1, output 2)."""
+    """Yield the nodes of an ONNX file."""
     for number, graph in fields(memoryview(content)):
         if number == 7:
             for kind, node in fields(graph):
@@ -142,7 +142,11 @@ def read_nodes(content: bytes) -> Iterator[Node]:
 
 
 def input_with(nodes: list[Node], weight: str) -> str:
-    """Return the value that a node combines with this weight. Raises ValueError if there is no such node."""
+    """Return the other input of the node that uses a weight.
+
+    Raises:
+        ValueError: no node uses the weight.
+    """
     for node in nodes:
         if weight in node.inputs:
             return node.inputs[0]
@@ -150,7 +154,7 @@ def input_with(nodes: list[Node], weight: str) -> str:
 
 
 def later_blocks(nodes: list[Node], state: str) -> list[str]:
-    """Return the outputs of all convolution blocks but the last. The graph appends them to the next blocks' states."""
+    """Return the outputs of all convolution blocks but the last."""
     appended = {
         node.inputs[0]: node.inputs[1] for node in nodes if len(node.inputs) == 2 and node.inputs[0].startswith(state)
     }
@@ -158,14 +162,14 @@ def later_blocks(nodes: list[Node], state: str) -> list[str]:
 
 
 def later_layers(nodes: list[Node], part: str) -> list[str]:
-    """Return the outputs of all transformer layers but the last, which are the inputs of the next layers."""
+    """Return the outputs of all transformer layers but the last."""
     names = [f"{part}.transformer.layers.{i}.norm_attention.weight" for i in range(1, 64)]
     present = {name for node in nodes for name in node.inputs}
     return [input_with(nodes, name) for name in names if name in present]
 
 
 def with_outputs(content: bytes, names: list[str]) -> bytes:
-    """Return an ONNX file that also returns these float32 values."""
+    """Return an ONNX file with additional float32 outputs."""
     float_tensor = field(2, field(1, b"\x08\x01"))  # TypeProto.tensor_type.elem_type = FLOAT
     return content + field(7, b"".join(field(12, field(1, name.encode()) + float_tensor) for name in names))
 
@@ -180,9 +184,9 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def channels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the channels that vary most: uint8 [T, 64], where 128 is the mean of a channel.
+    """Return the channels that vary most, uint8 [T, 64], where 128 is the mean of a channel.
 
-    They are sorted by their correlation with the common variation of all channels, highest first.
+    Similar channels are next to each other.
     """
     spread = values.std(axis=0)
     kept = values[:, np.argsort(-spread, kind="stable")[:CHANNELS]]
@@ -193,12 +197,12 @@ def channels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def spectrum(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the predicted magnitudes, means of 3 bins: uint8 [T, 120], 0 is -100 dBFS and 255 is 0 dBFS."""
+    """Return the predicted spectrum, uint8 [T, 120], where 0 is -100 dBFS and 255 is 0 dBFS."""
     log_magnitude = values[:, : values.shape[1] // 2][:, : 3 * SPECTRUM_ROWS].reshape(len(values), SPECTRUM_ROWS, 3)
     db = 20 * np.log10(np.exp(np.minimum(log_magnitude, 6.0)).mean(axis=2) / FULL_SCALE)
     return np.rint(np.clip(255 * (1 - db / LOWEST_DB), 0, 255)).astype(np.uint8)
 
 
 def past_columns(graph: GraphConfig) -> int:
-    """Return how many columns before its own a convolution block reads."""
+    """Return the number of past columns that a convolution block reads."""
     return graph.states["state_conv0"][0]

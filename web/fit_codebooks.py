@@ -1,9 +1,9 @@
-"""Fit the codebooks of the page to a folder of speech: one with 1,024 entries, and a chain of 8 with 256 entries each.
+"""Fit the codebooks of the web page to a folder of speech.
 
     python web/fit_codebooks.py SPEECH    # a folder with an INDEX.tsv -> web/codebooks/
 
-A vector describes the shape of the spectrum in 20 ms with 16 numbers (`web/src/signal/shapes.ts`). Only the training
-split is used, and at most `PER_SOURCE_S` of each source, so that no source dominates.
+The page has one codebook with 1,024 entries, and a chain of 8 codebooks with 256 entries each. They quantize vectors of
+16 numbers, which describe the shape of the spectrum in 20 ms (`web/src/signal/shapes.ts`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def collect(folder: Path) -> tuple[Vectors, dict[str, float]]:
-    """Return vectors [N, 16] of the training split, and the seconds used of each source."""
+    """Return vectors of the training speech, [N, 16], and the duration used from each source in seconds."""
     rows = [row for row in manifest.read(folder / manifest.INDEX_NAME) if row.get("split") == "train"]
     used: dict[str, float] = {}
     found = []
@@ -78,7 +78,7 @@ def collect(folder: Path) -> tuple[Vectors, dict[str, float]]:
 
 
 def shapes(columns: Vectors) -> Vectors:
-    """Return the vectors [C // 2, 16] of a spectrogram [C, 128], in dB relative to the loud level of the recording."""
+    """Return the vectors of a spectrogram [C, 128], float32 [C // 2, 16], in dB relative to the loud level."""
     loudest = np.sort(columns.max(axis=1))
     loud = loudest[int(0.95 * (len(loudest) - 1))]
     db = np.maximum((columns - loud) * DB, LOWEST_DB)
@@ -87,7 +87,7 @@ def shapes(columns: Vectors) -> Vectors:
 
 
 def kmeans(vectors: Vectors, k: int, rng: np.random.Generator) -> Vectors:
-    """Fit k entries with Lloyd's algorithm. Unused entries are replaced by random vectors."""
+    """Fit k codebook entries with Lloyd's algorithm."""
     entries = vectors[rng.choice(len(vectors), k, replace=False)].copy()
     for _ in range(STEPS):
         chosen = nearest(vectors, entries)
@@ -107,7 +107,7 @@ def nearest(vectors: Vectors, entries: Vectors) -> NDArray[np.int64]:
 
 
 def arranged(entries: Vectors) -> Vectors:
-    """Sort the entries for the picture: `ROWS` rows from loud to quiet, and each row from low to high frequencies."""
+    """Sort codebook entries into rows from loud to quiet, and each row from low to high frequencies."""
     tilt = entries @ np.linspace(-1, 1, WIDTH) - entries.mean(axis=1) * np.linspace(-1, 1, WIDTH).sum()
     by_level = np.argsort(-entries.mean(axis=1), kind="stable").reshape(ROWS, -1)
     return np.concatenate([entries[row[np.argsort(tilt[row], kind="stable")]] for row in by_level])

@@ -1,12 +1,10 @@
-"""Write the data of the page: the recorded stages of the samples and the data of the charts.
+"""Write the data of the web page.
 
     python web/make_data.py              # -> web/public/data/, before `npm run build`
     python web/make_data.py --fixtures   # -> web/test/fixtures.json, for the TypeScript tests
 
 NAME.bin contains the int16 waveform, the int16 decoded waveform, the float16 latents and the uint8 levels of a
-recording, in this order. recordings.json contains the sizes. NAME.inside.bin contains the activations that
-`activations.py` records. The waveform is rounded to int16 before encoding, so that the model in the page encodes the
-same numbers and returns the same tokens.
+recording, in this order. recordings.json contains the sizes. NAME.inside.bin contains the activations of the network.
 """
 
 from __future__ import annotations
@@ -68,7 +66,7 @@ def main() -> None:
 
 
 def record(codec: Silk, recorder: activations.Recorder, name: str) -> dict[str, Any]:
-    """Encode and decode a sample, write its stages, and return the sizes that the page needs to read them."""
+    """Encode and decode a sample, write its data, and return the sizes of the arrays."""
     whole = audio.read(ROOT / "samples" / f"{name}.flac")
     wave = pcm(whole)
     heard = wave.astype(np.float32) / FULL_SCALE
@@ -84,7 +82,7 @@ def pcm(wave: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def network(codec: Silk) -> dict[str, int]:
-    """Return the sizes of the network that the text of the page states."""
+    """Return the sizes of the network for the text of the page."""
     sizes = json.loads((codec.folder / "config.json").read_text(encoding="utf-8"))["network"]
     kept = ("conv_width", "encoder_convs", "decoder_convs", "width", "encoder_layers", "decoder_layers", "past_frames")
     found = {key: sizes[key] for key in kept}
@@ -96,11 +94,7 @@ def weights_bytes(codec: Silk) -> int:
 
 
 def listen(codec: Silk) -> dict[str, Any]:
-    """Copy the excerpts that `silk lab bandwidth` decoded, and return their measured quality and gains.
-
-    The current weights decode the version of Silk again. If its quality was measured with earlier weights, the page
-    says so.
-    """
+    """Copy the decoded excerpts for the page, and return their measured quality and gains."""
     result = json.loads((BANDWIDTH / "results/bandwidth.json").read_text(encoding="utf-8"))
     sounds = ROOT / "docs/lab" / result["audio"]["folder"]
     files = {(one["codec"], one.get("kept"), one.get("how", "first")): one["file"] for one in result["audio"]["files"]}
@@ -139,7 +133,7 @@ def rms(wave: NDArray[np.float32]) -> float:
 
 
 def landscape() -> dict[str, Any]:
-    """Return the rates in bench/codecs.json that the page shows."""
+    """Return the rates of all codecs for the page."""
     result = json.loads((ROOT / "bench" / "codecs.json").read_text(encoding="utf-8"))
     rows = []
     for name in SHOWN:
@@ -150,7 +144,7 @@ def landscape() -> dict[str, Any]:
 
 
 def coverage() -> dict[str, Any]:
-    """Return the results of `silk lab coverage` that the page shows: coverage, and differences from the control."""
+    """Return the results of `silk lab coverage` for the page."""
     result = json.loads((ROOT / "lab/src/silkcodec_lab/coverage/results/coverage.json").read_text(encoding="utf-8"))
     views: dict[str, Any] = {}
     for view, found in result["views"].items():
@@ -171,7 +165,7 @@ def coverage() -> dict[str, Any]:
 
 
 def fixtures() -> dict[str, Any]:
-    """Return levels and their codes, .silk files, and the log-mel spectrogram of a chirp."""
+    """Return levels and their codes, .silk files, and a log-mel spectrogram."""
     levels = np.random.default_rng(7).integers(0, 8, (27, 128), dtype=np.uint8)
     file, n_samples = io.BytesIO(), 27 * 9600 - 1234
     container.write(Tokens.from_levels(levels, n_samples=n_samples, codec="silk@0a1b2c3d4e5f"), file)
@@ -194,7 +188,7 @@ def fixtures() -> dict[str, Any]:
 
 
 def silk_file(levels: NDArray[np.uint8], **options: Any) -> str:
-    """Return the bytes of a .silk file with these levels, in base64."""
+    """Return a .silk file with the given levels, in Base64."""
     file = io.BytesIO()
     with container.Writer(file, codec="silk@0a1b2c3d4e5f", n_samples=len(levels) * 9600, **options) as writer:
         writer.write_levels(levels)

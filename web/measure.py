@@ -1,9 +1,8 @@
-"""Measure the exported page in Chromium: transferred bytes, loading times, and the speed of the codec.
+"""Measure the web page in Chromium: transferred bytes, loading times, and the speed of the codec.
 
 python web/measure.py bench/web.json    # on an idle machine; needs playwright and Chromium
 
-Chromium also emulates a network of 10 Mbit/s with 40 ms of latency, and a CPU that is slower by a factor of 4. The page
-uses one thread for its figures and one for the model.
+Some visits emulate a network of 10 Mbit/s with 40 ms of latency, or a CPU that is slower by a factor of 4.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def visit(browser: Any, url: str) -> dict[str, float]:
 
 
 def load(page: Page, url: str) -> dict[str, float]:
-    """Load the page and wait until its model is ready. Sizes are those of all responses until then, without headers."""
+    """Load the page and wait until its model is ready. Return the time and the transferred bytes."""
     sizes: dict[str, int] = {}
     page.on("response", lambda one: sizes.__setitem__(one.url, int(one.headers.get("content-length", 0))))
     began = time.monotonic()
@@ -126,7 +125,7 @@ def load(page: Page, url: str) -> dict[str, float]:
 
 
 def visit_slowly(browser: Any, url: str) -> dict[str, float]:
-    """Measure a visit over a slow network. Chromium applies the limits to the worker of the page too."""
+    """Measure a visit over a slow network."""
     page = open_page(browser)
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
@@ -144,7 +143,7 @@ def visit_slowly(browser: Any, url: str) -> dict[str, float]:
 
 
 def play(browser: Any, url: str) -> float:
-    """Return the longest task of the main thread, in seconds, while the page plays and is scrolled on a slow CPU."""
+    """Play a recording and scroll on a slow CPU. Return the longest task of the main thread in seconds."""
     page = open_page(browser)
     load(page, url)
     status = page.locator("header .status")

@@ -1,4 +1,4 @@
-"""Generate the reference page of the command line from the Typer app, with all commands, arguments and options."""
+"""Generate the reference page of the command line from the Typer app."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INSTALLED = "This command is in a separate package. To install it, run `{}` in a
 
 
 def page(root: Path) -> str:
-    """Return the reference page as Markdown, for the checkout at `root`."""
+    """Return the reference page as Markdown."""
     sys.path[:0] = [str(root / folder / "src") for folder in (".", "pytorch", "lab")]
     from silkcodec.cli import app
     from silkcodec.cli.commands import INSTALL
@@ -74,5 +74,5 @@ def _described(command: Any, name: str) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Return a help text on one line, with Markdown characters escaped except |, which `table` escapes."""
+    """Escape a help text for a table cell."""
     return re.sub(r"([<*])", r"\\\1", " ".join(text.split()))

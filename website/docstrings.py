@@ -13,9 +13,9 @@ from house_style import rewritten
 
 
 class HouseStyle(griffe.Extension):
-    """Rewrite each docstring before Griffe parses it."""
+    """Convert each docstring to Google style before Griffe parses it."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rewrite the docstring of one object."""
+        """Convert the docstring of one object."""
         if obj.docstring is not None:
             obj.docstring.value = rewritten(obj.docstring.value)

@@ -1,7 +1,6 @@
-"""Draw a Mermaid flowchart that contains only arrows (`a --> b`) as SVG, so that the site needs no external script.
+"""Draw a Mermaid flowchart that contains only arrows (`a --> b`) as SVG.
 
-The length of the longest path to a node determines its layer. An arrow that spans several layers reserves a place in
-each layer between them, so that it does not cross boxes. The stylesheet defines the colors (`.silk-drawing`).
+The length of the longest path to a node determines its layer. The stylesheet defines the colors (`.silk-drawing`).
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def svg(chart: str) -> str:
 
 
 def _layers(arrows: list[tuple[str, str]]) -> tuple[list[list[object]], list[list[object]]]:
-    """Return the nodes of each layer from left to right, and for each arrow its place in every layer."""
+    """Return the nodes of each layer from left to right, and the places of each arrow in its layers."""
     depth = {node: 0 for arrow in arrows for node in arrow}
     for _ in depth:
         for upper, lower in arrows:

@@ -4,8 +4,8 @@ cli.md            the reference of the command line (commands.py)
 files/...         repository files that pages link to (linked_files.py)
 assets/tokens.css the design tokens, which the HTML report contains
 audio/...         the samples, decoded by each codec, for listen.md (listening.py)
-<!-- include -->  a generated table from README.md, so that the repository contains it only once
-```mermaid        a diagram as SVG (drawing.py), so that pages load no external script
+<!-- include -->  a table from README.md
+```mermaid        a diagram as SVG (drawing.py)
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Insert tables, players and diagrams, and point links to repository files at their pages on the site."""
+    """Insert tables, audio players and diagrams, and make links to repository files work on the site."""
     uri = page.file.src_uri
     if uri == "cli.md":
         return markdown
@@ -73,7 +73,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> None:
-    """Log a warning if a code fence was not recognized, so that a strict build fails."""
+    """Log a warning if a code fence was not recognized."""
     if "```" in html and page.file.src_uri not in _sources:
         LOG.warning("%s: the fence of a code block was not recognized", page.file.src_uri)
 

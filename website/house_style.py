@@ -1,6 +1,6 @@
 """Convert the docstrings of this repository to the Google style that Griffe parses.
 
-Four conventions of this repository need conversion:
+Four conventions need conversion:
 
     start_s, duration_s: one text for several names       becomes one entry per name with the same text
     AudioError: no samples. ArgumentError: out of range   becomes one entry per error
@@ -61,7 +61,7 @@ def _per_name(item: str, entry: str) -> list[str]:
 
 
 def _as_code(paragraph: str) -> str:
-    """Convert a paragraph to a section if it is an example, and to a code block if all its lines have columns."""
+    """Convert a paragraph to a section if it is an example, and to a code block if it is a table or diagram."""
     lines = paragraph.strip("\n").split("\n")
     if lines[0].startswith(">>>"):
         return "\n".join(["Examples:", *(f"    {line}" for line in lines)])

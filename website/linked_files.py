@@ -1,8 +1,8 @@
-"""Publish the repository files that the documentation links to, so that these links work on the site.
+"""Publish the repository files that the documentation links to, so that the links work on the site.
 
 A page in docs/ can link to any file in the repository, for example `../src/silkcodec/silk/model.py`. On the site, the
 link leads to a page under `files/`. Markdown files become pages, source code becomes a page with syntax highlighting,
-and other files are copied. These pages do not appear in the navigation or in the search.
+and other files are copied.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ class BrokenLink(Exception):
 
 
 class Repository:
-    """Find linked files in the checkout at `root`, whose documentation is in `docs`."""
+    """Find the files that the documentation links to.
+
+    Args:
+        root: folder of the repository.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def site_path(self, file: str) -> str:
-        """Return the MkDocs source path of a repository file."""
+        """Return the path of a repository file on the site."""
         if file.startswith("docs/"):
             return file.removeprefix("docs/")
         is_code = Path(file).suffix in LANGUAGES
@@ -56,7 +60,7 @@ class Repository:
                         waiting.append(file)
 
     def page(self, file: str) -> str | None:
-        """Return the Markdown of the page for a file, or None if the file is copied."""
+        """Return the Markdown of the page for a file, or None if the file is copied without a page."""
         suffix = Path(file).suffix
         if suffix == ".md":
             return HIDDEN + (self.root / file).read_text(encoding="utf-8")
@@ -79,7 +83,7 @@ class Repository:
         return _outside_code(text, lambda part: LINK.sub(changed, part))
 
     def _file(self, page: str, link: str) -> str | None:
-        """Return the repository path of a linked file, or None for an external link or a link within the page."""
+        """Return the path of the repository file that a link points to, or None for other links."""
         path = link.partition("#")[0]
         if not path or "://" in link or link.startswith(("mailto:", "/")):
             return None

@@ -2,7 +2,7 @@
 
     python website/listening.py     # write samples/decoded, which README.md links to
 
-The codecs decode the samples again when the site is built. The page lists the codecs whose libraries are not installed.
+The samples are decoded again whenever the site is built.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ def build(root: Path, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """Decode every sample with every codec.
 
     Args:
-        root: folder of the checkout.
+        root: folder of the repository.
         folder: output folder for the audio and the spectrograms. Existing files are overwritten.
 
     Returns:
-        {name on the site: file}, and {sample: HTML of its players}. The key "note" has a remark on the codecs.
+        The files, keyed by their path on the site, and the HTML of the players, keyed by sample. The key "note" has a
+            remark on the codecs.
     """
     sys.path.insert(0, str(root / "src"))
     import silkcodec
@@ -85,7 +86,7 @@ def build(root: Path, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
 
 
 def decode(codec: Any, original: Any) -> tuple[Any, str]:
-    """Encode and decode a recording at 24 kHz. Return the decoded audio at 24 kHz, and the rates as text."""
+    """Encode and decode 24 kHz audio. Return the decoded audio at 24 kHz, and the rates as text."""
     from silkcodec import audio
 
     tokens = codec.encode(original, 24_000)
@@ -94,7 +95,7 @@ def decode(codec: Any, original: Any) -> tuple[Any, str]:
 
 
 def write_decoded(folder: Path = DECODED) -> None:
-    """Decode every sample with the codecs in `COMMITTED`, and write FLAC files and a README to a folder."""
+    """Decode every sample, and write FLAC files and a README to a folder."""
     import silkcodec
     from silkcodec import audio
 

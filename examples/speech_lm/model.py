@@ -1,13 +1,13 @@
 """Define a small language model for Silk's tokens: a transformer with one step per token and 19 steps per frame.
 
     codes [B, F, P, H]  a frame has P = 19 tokens, and a token has H = 7 FSQ levels (`silkcodec.lm.Factorised`)
-      -> sum of the vectors of the previous token's levels, plus a vector for the position   [B, F * P, W]
+      -> sum of the embeddings of the previous token's levels, plus a position embedding     [B, F * P, W]
       -> causal transformer                                                                  [B, F * P, W]
-      -> one head of 8 per level; a table adds the influence of the earlier levels of the token
+      -> logits of the 8 values of each level, given the earlier levels of the token         [B, F, P, H, 8]
 
-The prediction of a level depends on the earlier levels of its token and on all earlier tokens. The heads are
-initialized with zeros, and their biases with the log frequency of each level. An untrained model is therefore a
-unigram model, and any improvement comes from context.
+The prediction of a level depends on the earlier levels of its token and on all earlier tokens. The output layer is
+initialized with zeros, and its bias with the log frequency of each level. An untrained model is therefore a unigram
+model.
 """
 
 import math
@@ -21,7 +21,7 @@ LEVELS = 8
 
 
 class Block(nn.Module):
-    """Apply pre-norm attention with rotary position encoding, then a feed-forward network of four times the width."""
+    """Apply pre-norm attention with rotary position embeddings, and a feed-forward network."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -34,11 +34,12 @@ class Block(nn.Module):
             nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the output [B, S, W], and the keys and values of all steps.
+        """Return the output, [B, S, W], and the keys and values of all steps.
 
         Args:
             x: input, [B, S, W].
-            past: keys and values of the steps before x, [2, B, heads, S', W / heads], or None.
+            cos, sin: rotary position embeddings.
+            past: keys and values of previous steps, [2, B, heads, S', W / heads], or None.
         """
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)  # [B, heads, S, W / heads]
@@ -50,7 +51,7 @@ class Block(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary position encoding."""
+    """Apply rotary position embeddings."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
 
@@ -59,7 +60,7 @@ class SpeechModel(nn.Module):
     """Predict each level of a token from all earlier levels.
 
     Args:
-        head_sizes: number of possible levels of each head, int [P, H]. A head of size 1 always predicts 0.
+        head_sizes: number of possible levels of each head, int [P, H].
         window: length of the context in frames, for training and sampling.
         width, layers, heads: size of the transformer.
     """
@@ -88,7 +89,13 @@ class SpeechModel(nn.Module):
         self.register_buffer("first_row", row, persistent=False)
 
     def transformer(self, x: Tensor, past: list[Tensor] | None = None, at: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """Return the output [B, S, W] for x [B, S, W], whose first step is `at`, and the new keys and values."""
+        """Return the output, [B, S, W], and the keys and values of all steps.
+
+        Args:
+            x: input, [B, S, W].
+            past: keys and values of previous steps, one tensor per layer, or None.
+            at: index of the first step in `x`.
+        """
         angle = torch.arange(at, at + x.shape[1])[:, None] * self.frequency
         cos, sin, after = angle.cos(), angle.sin(), []
         for i, block in enumerate(self.blocks):
@@ -97,7 +104,7 @@ class SpeechModel(nn.Module):
         return self.norm(x), after
 
     def bits(self, codes: Tensor) -> Tensor:
-        """Return the cost of each frame in bits, [B, F], for codes int64 [B, F, P, H]."""
+        """Return the cross-entropy of each frame in bits, [B, F], for codes, int64 [B, F, P, H]."""
         batch, frames = codes.shape[:2]
         tokens = F.embedding(codes + self.first_row, self.vectors).sum(3).flatten(1, 2)  # [B, F * P, W]
         x = torch.cat([self.start.expand(batch, 1, -1), tokens[:, :-1]], dim=1) + self.which.repeat(frames, 1)
@@ -114,10 +121,12 @@ class SpeechModel(nn.Module):
     def stream(
         self, generator: torch.Generator, temperature: float = 1.0, prompt: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """Yield sampled frames [P, H] endlessly.
+        """Yield sampled frames, [P, H], endlessly.
 
         Args:
-            prompt: frames [F, P, H] that come before the first sampled frame, or None.
+            generator: random generator.
+            temperature: sampling temperature.
+            prompt: frames to continue, [F, P, H], or None.
         """
         past: list[Tensor] | None = None
         step, token, keep = 0, self.start, self.window * self.n_tokens - 1
@@ -138,7 +147,7 @@ class SpeechModel(nn.Module):
                 yield frame
 
     def _draw(self, x: Tensor, p: int, generator: torch.Generator, temperature: float) -> Tensor:
-        """Sample the H levels of a token one after another."""
+        """Sample the levels of one token."""
         logits = (x @ self.out[p]).view(self.n_heads, LEVELS) + self.bias[p] + self.closed[p]
         chain = self.chain[p] * self.earlier
         drawn = torch.zeros(self.n_heads, dtype=torch.int64)

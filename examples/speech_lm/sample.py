@@ -43,7 +43,7 @@ def load(run: Path) -> tuple[SpeechModel, dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
-    """Sample speech, write it, and return the measured times."""
+    """Sample speech, write it to a file, and return the measured times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("run", type=Path, help="folder that train.py wrote")

@@ -39,7 +39,7 @@ MAX_SCORED_S = 900.0  # limit for the held-out speech that is evaluated at each 
 
 @dataclass
 class Speech:
-    """Hold the concatenated frames [F, P, H] for training and evaluation, and their layout."""
+    """Hold the frames for training and evaluation, [F, P, H], and their layout."""
 
     layout: lm.Layout
     train: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Speech:
 
 
 def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: int) -> Speech:
-    """Return the frames of a folder of audio files or of a tokenized corpus, up to the given number of hours."""
+    """Encode a folder of audio files, or read a tokenized corpus, up to the given number of hours."""
     began = time.perf_counter()
     if Path(data).is_dir() and list(Path(data).glob("tokens-*")):
         from silkcodec import corpus  # extra [corpus]
@@ -89,7 +89,7 @@ def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: i
 
 
 def split(clips: list, seed: int) -> list[list]:
-    """Shuffle clips, and return the clips for training and the held-out clips.
+    """Split clips at random into training clips and held-out clips.
 
     Raises:
         ArgumentError: there are fewer than two clips.
@@ -102,14 +102,14 @@ def split(clips: list, seed: int) -> list[list]:
 
 
 def unigram(frames: NDArray[np.int64]) -> torch.Tensor:
-    """Return the log frequency of each level of each head, float32 [P, H, 8], with 0.5 added to each count."""
+    """Return the log frequency of each level, float32 [P, H, 8]."""
     counts = np.stack([(frames == level).sum(0) for level in range(LEVELS)], axis=-1) + 0.5
     return torch.from_numpy(np.log(counts / counts.sum(-1, keepdims=True))).float()
 
 
 @torch.inference_mode()
 def held_out_bits(model: SpeechModel, frames: torch.Tensor) -> float:
-    """Return the mean bits per frame. Each window starts without context."""
+    """Return the mean cross-entropy in bits per frame."""
     n_windows = len(frames) // model.window
     windows = frames[: n_windows * model.window].unflatten(0, (n_windows, model.window))
     with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
@@ -120,8 +120,7 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
     """Train a model.
 
     Returns:
-        The model with the lowest held-out bits, the loss curve (whose first point is the unigram model), and the time
-        of all optimizer steps in seconds.
+        The model with the lowest held-out loss, the loss curve, and the training time in seconds.
     """
     torch.manual_seed(args.seed)
     window = min(round(args.window * 2.5), len(speech.train), len(speech.held_out))

@@ -1,4 +1,4 @@
-"""Find the modules that the API reference shows: those that docs/api/*.md list after `:::`."""
+"""Find the modules in the API reference, which docs/api/*.md list after `:::`."""
 
 from __future__ import annotations
 

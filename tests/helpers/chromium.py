@@ -1,4 +1,4 @@
-"""Define how tests start the system's Chromium: headless and without background requests."""
+"""Define how tests start Chromium."""
 
 from __future__ import annotations
 

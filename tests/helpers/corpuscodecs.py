@@ -1,4 +1,4 @@
-"""Provide a codec for corpus tests. It loads fast, its codes depend on the audio, and it can fail on purpose.
+"""Provide a fake codec for corpus tests, which can fail on purpose.
 
 It has two codebooks: the peak of every 10 ms in 256 steps, and the peak of every 20 ms in 4 steps.
 """
@@ -67,7 +67,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def clips(folder: Path, n: int, seconds: float = 0.5) -> Path:
-    """Create a folder with n clips of noise that have different levels and increasing durations."""
+    """Create a folder with n clips of noise."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
         rng = np.random.default_rng(i)

@@ -1,4 +1,4 @@
-"""Find the modules with examples (`>>>`) in docstrings, and run the examples."""
+"""Find and run the examples (`>>>`) in docstrings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def modules(folder: Path) -> list[str]:
-    """Return the names of the modules in a folder of packages or modules that contain examples, except tests."""
+    """Return the names of the modules in a folder whose docstrings contain examples."""
     files = [file for file in sorted(folder.rglob("*.py")) if not file.name.startswith("test_")]
     with_examples = [file for file in files if ">>> " in file.read_text(encoding="utf-8")]
     names = [".".join(file.relative_to(folder).with_suffix("").parts) for file in with_examples]
@@ -16,7 +16,7 @@ def modules(folder: Path) -> list[str]:
 
 
 def run(name: str) -> None:
-    """Run the examples of a module. Check that all of them run and none fails."""
+    """Run the examples of a module, and check their output."""
     module = importlib.import_module(name)
     assert module.__file__ is not None
     source = Path(module.__file__).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Measure what a page plays, for tests in Chromium."""
+"""Measure the audio that a web page plays."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Provide fake codecs that keep the audio in memory. Some of them have a fault.
-
-`install` registers them like an installed package, in this process and its child processes, so that tests use the real
-registry.
-"""
+"""Provide fake codecs that keep the audio in memory. Some of them have a fault."""
 
 from __future__ import annotations
 
@@ -112,7 +108,7 @@ def unloadable(preset: str | None) -> Kept:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register the codecs above in this process and its child processes."""
+    """Register the fake codecs in this process and its child processes."""
     found = folder / "fakecodecs-1.0.dist-info"
     found.mkdir(parents=True)
     names = ("half", "same", "mute", "scales", "failing", "unloadable")

@@ -1,4 +1,4 @@
-"""Create a result with everything that a report can show, measured on two samples."""
+"""Create a result with everything that a report can show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDS = "The metric ViSQOL needs a package that is not installed; run: pip insta
 
 
 def make(codecs: tuple[str, ...] = CODECS, seconds: float = 2.0) -> tuple[dict[str, Any], list[Listening]]:
-    """Return (result, listening) for codecs on the English and the Mandarin sample, with one failed codec."""
+    """Return a result and the audio to listen to, for codecs on two samples, including a failed codec."""
     loaded = {name: silkcodec.load(name) for name in codecs}
     rows: list[dict[str, Any]] = []
     listening = []

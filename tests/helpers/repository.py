@@ -1,4 +1,4 @@
-"""Define folders in the checkout."""
+"""Define folders in the repository."""
 
 from __future__ import annotations
 

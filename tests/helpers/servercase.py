@@ -31,14 +31,14 @@ main()
 
 
 class Server:
-    """Run `silk serve`, and read its log and its workers' process ids.
+    """Run `silk serve`, and read its log.
 
     Args:
         words: options for `silk serve`.
         weights: folder of the weights.
         token: bearer token; None starts a server without a token.
         workers: number of workers for streams.
-        patient: raise the limits for idle and slow clients, so that no test depends on the machine's speed.
+        patient: whether to raise the limits for idle and slow clients.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Server:
             self._changed.notify_all()
 
     def _wait_until(self, condition: Callable[[], T], what: str) -> T:
-        """Wait until the log fulfills a condition, and return the condition's value."""
+        """Wait until a condition returns a true value, and return this value."""
         deadline = time.monotonic() + PATIENCE_S
         with self._changed:
             while not (value := condition()):
@@ -87,7 +87,7 @@ class Server:
         return value
 
     def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Return the first log line for an event with these fields. Wait for it if the log has none yet."""
+        """Return the first log line with this event and these fields. Wait for it if necessary."""
 
         def found() -> dict[str, Any] | None:
             lines = (line for line in self.log if line["event"] == event)
@@ -125,7 +125,7 @@ class Server:
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def workers(self, role: str) -> list[int]:
-        """Return the process ids of the workers that are ready, according to the log so far."""
+        """Return the process IDs of the ready workers with the given role."""
         lines = list(self.log)
         crashed = {line["pid"] for line in lines if line["event"] == "worker crashed"}
         ready = [line for line in lines if line["event"] == "worker ready" and line["role"] == role]

@@ -18,7 +18,7 @@ FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 
 def speech_like(frames: int, seed: int = 0, spread: float = 1.0) -> np.ndarray:
-    """Return levels that are similar to a model's output, with a different mean in each dimension."""
+    """Return random levels that are similar to a model's output."""
     rng = np.random.default_rng(seed)
     return np.clip(np.round(rng.normal(rng.uniform(2, 5, 128), spread, (frames, 128))), 0, 7).astype(np.uint8)
 
@@ -39,7 +39,7 @@ def from_bytes(data: bytes, **options: Any) -> Tokens:
 
 
 class Pipe(io.RawIOBase):
-    """Behave like a pipe, which is not seekable and returns a few bytes per read."""
+    """Wrap bytes in a file that is not seekable and returns a few bytes per read."""
 
     def __init__(self, data: bytes, at_once: int = 7) -> None:
         self._file, self._at_once = io.BytesIO(data), at_once

@@ -1,4 +1,4 @@
-"""Create audio that metrics treat as speech: voiced syllables with changing pitch and formants, and pauses."""
+"""Create audio that metrics treat as speech."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from numpy.typing import NDArray
 
 
 def speechlike(duration_s: float, seed: int = 0, sample_rate: int = 24_000) -> NDArray[np.float32]:
-    """Return float32 [duration_s * sample_rate] with a peak of 0.5.
-
-    Each syllable takes 0.3 s, and a longer pause follows every fourth syllable.
-    """
+    """Return voiced syllables and pauses with a peak of 0.5, float32 [duration_s * sample_rate]."""
     rng = np.random.default_rng(seed)
     n_samples = round(duration_s * sample_rate)
     wave = 1e-5 * rng.standard_normal(n_samples)

@@ -1,4 +1,4 @@
-"""Build the wheel of a distribution next to silkcodec."""
+"""Build the wheel of a distribution in this repository."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def build_wheel(distribution: Path, out: Path) -> tuple[list[str], str]:
-    """Return the names of the files in the wheel of a distribution, and the text of its entry points."""
+    """Build a wheel. Return the names of its files, and the text of its entry points."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(distribution)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -182,8 +182,7 @@ class Sounds:
         return result
 
     def _relative_coverage(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
-        """Return the coverage of a class minus that of the speaker's other vectors, for a codebook and a scalar grid.
-        """
+        """Return the coverage of a class minus that of the speaker's other vectors, for a codebook and for a grid."""
         codebooks, grids = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
         return codebooks[:, 0] - codebooks[:, 1], grids[:, 0] - grids[:, 1]
 
