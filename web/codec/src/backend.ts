@@ -1,4 +1,4 @@
-/** The interface of the code that runs the graphs, in this thread (`openLocal`) or in a worker (`remote.ts`). */
+/** The interface of a backend, which runs the graphs in this thread (`openLocal`) or in a worker (`remote.ts`). */
 
 import { openGraphs, openRuntime, wasmUrl, type Runtime, type WasmPaths } from "./graphs.js";
 import { GraphDecoder, GraphEncoder, type Frames } from "./stream.js";
@@ -6,7 +6,7 @@ import { startDownloads, type DownloadOptions } from "./weights.js";
 
 export interface Backend {
   codec: string; // name and hash of the weights: "silk@0a1b2c3d4e5f"
-  decodes: string[]; // ids of earlier weights whose tokens these weights decode
+  decodes: string[]; // ids of earlier weights whose tokens can be decoded
   weightsBytes: number;
   encoder(): BackendEncoder;
   decoder(): BackendDecoder;
@@ -56,7 +56,7 @@ export async function openLocal({ folder, wasmPaths, ort, ...options }: BackendO
   };
 }
 
-/** Let other tasks of the thread run, e.g. clicks, drawing and messages. `setTimeout` would wait for at least 4 ms. */
+/** Let other tasks of the thread run, e.g. clicks and drawing. `setTimeout` would wait for at least 4 ms. */
 async function paused<T>(result: Promise<T>): Promise<T> {
   const value = await result;
   await new Promise<void>((resolve) => {

@@ -1,4 +1,4 @@
-/** The codec: whole recordings and streams, on a backend in this thread or in a worker. */
+/** Encode and decode whole recordings and streams. */
 
 import { openLocal, type Backend } from "./backend.js";
 import { SilkError } from "./errors.js";
@@ -9,35 +9,35 @@ import { FRAMES_PER_CALL, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, Tokens, type To
 import { folderUrl, type LoadProgress } from "./weights.js";
 
 export interface LoadOptions {
-  /** Folder with config.json, encoder.onnx and decoder.onnx: a URL, which may be relative to the page; in Node.js also a path. */
+  /** URL of the weights folder, which can be relative to the page. In Node.js, a path is accepted too. */
   weights: string | URL;
   /**
-   * Where the WebAssembly of ONNX Runtime is. By default it is beside the JavaScript of ONNX Runtime. Pass
-   * `{ wasm: URL }` with an absolute URL to download it at the same time as the weights and to count it in `onProgress`.
+   * Location of ONNX Runtime's WebAssembly. The default is the folder of its JavaScript. If you pass `{ wasm: URL }`
+   * with an absolute URL, it is downloaded together with the weights and counted in `onProgress`.
    */
   wasmPaths?: WasmPaths;
-  /** A worker that calls `serve()` of `silkcodec/worker`. By default the codec runs in the thread that loads it. */
+  /** A worker that calls `serve()` of `silkcodec/worker`. By default, the codec runs in the current thread. */
   worker?: Worker;
-  /** The module `onnxruntime-web/wasm`. By default it is imported by that name. Not with `worker`. */
+  /** The module `onnxruntime-web/wasm`. By default, it is imported. Cannot be combined with `worker`. */
   ort?: Runtime;
-  /** Used instead of the global `fetch`. Not with `worker`, which takes it in `serve`. */
+  /** Replacement for the global `fetch`. With `worker`, pass it to `serve` instead. */
   fetch?: typeof fetch;
   signal?: AbortSignal;
-  /** Called during the downloads. When all bytes are there, the model is being started. */
+  /** Called during the downloads. */
   onProgress?: LoadProgress;
 }
 
 export interface RunOptions {
   signal?: AbortSignal;
-  /** Called with the finished share of the work, 0 to 1. */
+  /** Called with the completed share of the work, 0 to 1. */
   onProgress?: (share: number) => void;
 }
 
 /**
  * Load the codec.
  *
- * @throws SilkError: the weights are missing, damaged or of a newer format.
- * @throws The reason of `signal` if it is aborted; by default a DOMException named "AbortError".
+ * @throws SilkError: the weights are missing or damaged, or have a newer format.
+ * @throws The reason of `signal` if it is aborted, by default a DOMException named "AbortError".
  */
 export async function load({ weights, wasmPaths, worker, ort, fetch, signal, onProgress }: LoadOptions): Promise<Codec> {
   signal?.throwIfAborted();
@@ -45,7 +45,7 @@ export async function load({ weights, wasmPaths, worker, ort, fetch, signal, onP
   return new Codec(await (worker ? openRemote(worker, options) : openLocal({ ...options, ort, fetch })));
 }
 
-/** A loaded codec. `load` makes it. Any number of streams and calls can share it; the graphs run one call at a time. */
+/** A codec that `load` returns. Any number of streams and calls can share it. */
 export class Codec {
   #backend: Backend;
   #closed = false;
@@ -60,12 +60,12 @@ export class Codec {
     return this.#backend.codec;
   }
 
-  /** Ids of earlier weights with the same encoder. `decode` also accepts their tokens. */
+  /** Ids of earlier weights whose tokens `decode` also accepts. */
   get decodes(): readonly string[] {
     return this.#backend.decodes;
   }
 
-  /** Bytes of both graphs. */
+  /** Size of both graphs in bytes. */
   get weightsBytes(): number {
     return this.#backend.weightsBytes;
   }
@@ -75,7 +75,7 @@ export class Codec {
    *
    * @param wave Mono samples at 24 kHz, at least one.
    * @returns The tokens, with the latents before rounding.
-   * @throws SilkError: the wave is empty or has values that are not finite, or the codec is closed.
+   * @throws SilkError: the waveform is empty or contains values that are not finite, or the codec is closed.
    * @throws The reason of `signal` if it is aborted.
    */
   async encode(wave: Float32Array, options: RunOptions = {}): Promise<Tokens> {
@@ -91,10 +91,11 @@ export class Codec {
   }
 
   /**
-   * Decode tokens of these weights, or of weights in `decodes`, to a wave at 24 kHz. The wave has `tokens.nSamples` samples
-   * and is multiplied by `tokens.gain`.
+   * Decode tokens to a waveform.
    *
-   * @throws SilkError: the tokens are from other weights, or the codec is closed.
+   * @param tokens Tokens from these weights or from weights in `decodes`.
+   * @returns Mono samples at 24 kHz, multiplied by `tokens.gain`.
+   * @throws SilkError: the tokens come from different weights, or the codec is closed.
    * @throws The reason of `signal` if it is aborted.
    */
   async decode(tokens: TokensInit, options: RunOptions = {}): Promise<Float32Array> {
@@ -119,19 +120,19 @@ export class Codec {
     return wave;
   }
 
-  /** Start to encode a stream of samples. Aborting `signal` rejects the calls that are waiting and all later ones. */
+  /** Return an encoder for a stream. Aborting `signal` rejects all waiting and later calls. */
   encoder({ signal }: { signal?: AbortSignal } = {}): StreamEncoder {
     this.#check();
     return new StreamEncoder(this.#backend.encoder(), signal);
   }
 
-  /** Start to decode a stream of levels. Aborting `signal` rejects the calls that are waiting and all later ones. */
+  /** Return a decoder for a stream. Aborting `signal` rejects all waiting and later calls. */
   decoder({ signal }: { signal?: AbortSignal } = {}): StreamDecoder {
     this.#check();
     return new StreamDecoder(this.#backend.decoder(), signal);
   }
 
-  /** Release the memory of the graphs, and terminate the worker if there is one. Calls that are waiting are rejected. */
+  /** Release the memory of the graphs, and terminate the worker if there is one. Waiting calls are rejected. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -143,7 +144,7 @@ export class Codec {
   }
 }
 
-/** Encode a stream of samples. Calls run in order; the caller need not wait for one to make the next. */
+/** Encode a stream of samples. You can make the next call before the previous one has finished. */
 export class StreamEncoder {
   #stream: ReturnType<Backend["encoder"]>;
   #guard: Guard;
@@ -156,21 +157,22 @@ export class StreamEncoder {
     this.#guard = new Guard(signal, () => stream.close());
   }
 
-  /** Samples fed so far. */
+  /** Number of samples fed so far. */
   get nSamples(): number {
     return this.#nSamples;
   }
 
-  /** Frames returned so far. */
+  /** Number of frames returned so far. */
   get nFrames(): number {
     return this.#nFrames;
   }
 
   /**
-   * Encode the next samples: any number, mono, at 24 kHz.
+   * Encode the next samples.
    *
-   * @returns The frames that became complete, often none.
-   * @throws SilkError: values that are not finite, or after `flush` or `close`.
+   * @param chunk Any number of mono samples at 24 kHz.
+   * @returns The frames that these samples complete, often none.
+   * @throws SilkError: a sample is not finite, or the stream has ended.
    */
   async feed(chunk: Float32Array): Promise<Frames> {
     checkWave(chunk);
@@ -190,7 +192,7 @@ export class StreamEncoder {
     return frames;
   }
 
-  /** Release the state of the stream. `flush` does this as well. */
+  /** End the stream without returning the remaining frames. */
   close(): void {
     this.#guard.close();
   }
@@ -201,7 +203,7 @@ export class StreamEncoder {
   }
 }
 
-/** Decode a stream of levels. Calls run in order; the caller need not wait for one to make the next. */
+/** Decode a stream of levels. You can make the next call before the previous one has finished. */
 export class StreamDecoder {
   #stream: ReturnType<Backend["decoder"]>;
   #guard: Guard;
@@ -213,17 +215,17 @@ export class StreamDecoder {
     this.#guard = new Guard(signal, () => stream.close());
   }
 
-  /** Frames returned so far. */
+  /** Number of frames returned so far. */
   get nFrames(): number {
     return this.#nFrames;
   }
 
   /**
-   * Decode levels [F * 128] to samples [F * 9600] at 24 kHz. `codesToLevels` makes levels of codes.
+   * Decode levels [F * 128] to samples [F * 9600] at 24 kHz. To convert codes to levels, use `codesToLevels`.
    *
-   * The last frame of a recording is padded: cut the wave at the number of samples of the recording.
+   * The last frame of a recording contains padding, which you can cut off.
    *
-   * @throws SilkError: the levels are not whole frames or not in 0..7, or after `close`.
+   * @throws SilkError: the levels are not whole frames or are out of range, or the stream is closed.
    */
   async feed(levels: Uint8Array): Promise<Float32Array> {
     checkLevels(levels);
@@ -232,13 +234,13 @@ export class StreamDecoder {
     return wave;
   }
 
-  /** Release the state of the stream. */
+  /** Close the stream. */
   close(): void {
     this.#guard.close();
   }
 }
 
-/** Reject the calls of a stream as soon as its signal is aborted or the stream is closed. */
+/** Reject the calls of a stream when its signal is aborted or the stream is closed. */
 class Guard {
   #signal?: AbortSignal;
   #release: () => void;
@@ -278,16 +280,16 @@ class Guard {
   }
 }
 
-const AHEAD = 4; // calls given to a worker before the first is finished, so that it never waits for the page
+const AHEAD = 4; // maximum number of unfinished calls, so that a worker never waits for the page
 
-/** Run the calls of a stream in order, a few at a time, and close the stream. */
+/** Run the calls of a stream in order, and close the stream. */
 async function inOrder<T>(calls: (() => Promise<T>)[], stream: { close(): void }, options: RunOptions): Promise<T[]> {
   const results: Promise<T>[] = [];
   try {
     for (let i = 0; i < calls.length; i++) {
       for (let next = results.length; next < Math.min(calls.length, i + AHEAD); next++) {
         results.push(calls[next]());
-        results[next].catch(() => {}); // awaited below, unless an earlier one fails
+        results[next].catch(() => {}); // awaited below, unless an earlier call fails
       }
       await results[i];
       options.onProgress?.((i + 1) / calls.length);

@@ -1,4 +1,4 @@
-/** Return the CRC-32 that zlib and PNG use. Pass an earlier result as `start` to continue it. */
+/** Return the CRC-32 of `data`, as in zlib. To continue an earlier result, pass it as `start`. */
 export function crc32(data: Uint8Array, start = 0): number {
   let crc = ~start;
   for (const byte of data) crc = (crc >>> 8) ^ TABLE[(crc ^ byte) & 255];

@@ -1,4 +1,4 @@
-/** An error that the caller or the input causes. The message states the requirement, the value and the remedy. */
+/** An error that is caused by an argument or by the input. */
 export class SilkError extends Error {
   override name = "SilkError";
 }

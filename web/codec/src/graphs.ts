@@ -1,4 +1,4 @@
-/** Run the two graphs on ONNX Runtime Web. Only this module uses it. */
+/** Run the two graphs with ONNX Runtime Web. */
 
 import type * as ORT from "onnxruntime-web/wasm";
 import { SilkError } from "./errors.js";
@@ -7,10 +7,10 @@ import type { DecoderGraph, EncoderGraph, Frames } from "./stream.js";
 import { LATENT_WIDTH } from "./tokens.js";
 import type { Files, GraphConfig } from "./weights.js";
 
-/** The module `onnxruntime-web/wasm`, or another build of it. */
+/** The module `onnxruntime-web/wasm`, or another build of ONNX Runtime Web. */
 export type Runtime = typeof ORT;
 
-/** Where the WebAssembly of ONNX Runtime is: a folder, or its files. See `ort.env.wasm.wasmPaths`. */
+/** Location of ONNX Runtime's WebAssembly: a folder, or URLs of files. See `ort.env.wasm.wasmPaths`. */
 export type WasmPaths = ORT.Env.WasmPrefixOrFilePaths;
 
 export type States = Record<string, ORT.Tensor>;
@@ -22,7 +22,7 @@ export interface Graphs {
   release(): Promise<void>;
 }
 
-/** Return `runtime`, or import the peer dependency. It uses one thread, because more threads need special HTTP headers. */
+/** Return `runtime`, or import it, and set it to one thread. More threads would require special HTTP headers. */
 export async function openRuntime(runtime?: Runtime, wasmPaths?: WasmPaths): Promise<Runtime> {
   const ort = runtime ?? (await import("onnxruntime-web/wasm"));
   ort.env.wasm.numThreads = 1;
@@ -33,13 +33,13 @@ export async function openRuntime(runtime?: Runtime, wasmPaths?: WasmPaths): Pro
 
 let started = false; // The runtime loads its WebAssembly only once.
 
-/** Return the URL of the WebAssembly if the codec can download it, i.e. if the URL is absolute and the runtime has not started. */
+/** Return the URL of the WebAssembly if it is absolute and the runtime has not started, or else null. */
 export function wasmUrl(wasmPaths?: WasmPaths): string | null {
   const url = typeof wasmPaths === "object" && wasmPaths.wasm ? String(wasmPaths.wasm) : "";
   return !started && /^(https?|file|blob):/.test(url) ? url : null;
 }
 
-/** Start the runtime and both graphs. The encoder starts while the decoder is still downloading. */
+/** Start the runtime and load both graphs. */
 export async function openGraphs(ort: Runtime, { config, wasm, encoder, decoder }: Files): Promise<Graphs> {
   if (wasm) ort.env.wasm.wasmBinary = await wasm;
   const encoderBytes = await encoder;
@@ -67,7 +67,7 @@ interface Session {
   release(): Promise<void>;
 }
 
-/** A session does not run two calls at the same time, so they wait for each other. */
+/** Load a graph. Its calls run one after another. */
 async function openSession(ort: Runtime, content: Uint8Array): Promise<Session> {
   const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" } as const;
   const session = await ort.InferenceSession.create(content, options);
@@ -121,7 +121,7 @@ function decoderGraph(ort: Runtime, session: Session, config: GraphConfig): Deco
   };
 }
 
-/** Return the states at the start of a stream. */
+/** Return the states for the start of a stream. */
 function zeros(ort: Runtime, config: GraphConfig): States {
   return Object.fromEntries(
     config.states.map(({ name, shape }) => {

@@ -1,4 +1,4 @@
-/** Decode range-coded chunks, as `docs/format.md` specifies them. */
+/** Decode range-coded chunks; see `docs/format.md`. */
 
 import { LATENT_WIDTH, N_LEVELS } from "./tokens.js";
 
@@ -7,7 +7,7 @@ const SHARED_WEIGHT = 48;
 const EARLY_FRAMES = 16; // frames in which a level also counts for its neighbors
 const MASK = 2n ** 64n - 1n;
 
-/** Decode a payload to levels [F * 128]. Return null if the payload is invalid. */
+/** Decode a payload to levels [F * 128], or return null if it is invalid. */
 export function decodeRangeCoded(payload: Uint8Array, frames: number): Uint8Array | null {
   const coder = new RangeDecoder(payload);
   const model = new Model();
@@ -25,7 +25,7 @@ export function decodeRangeCoded(payload: Uint8Array, frames: number): Uint8Arra
   return levels;
 }
 
-/** Estimate the probability of each level in each dimension of the next frame, in integers. */
+/** Estimate the probabilities of the levels in the next frame, in integer arithmetic. */
 class Model {
   #seen = new Float64Array(LATENT_WIDTH * N_LEVELS).fill(1);
   #shared = new Float64Array(N_LEVELS).fill(16);
@@ -34,13 +34,13 @@ class Model {
   #sum = 0; // sum of `shared` at the start of the frame
   #weighted = new Float64Array(N_LEVELS);
 
-  /** Fix the counts that all dimensions of a frame share. */
+  /** Start a frame: store the counts that all dimensions share. */
   prepare(): void {
     this.#sum = this.#sharedSum;
     for (let s = 0; s < N_LEVELS; s++) this.#weighted[s] = SHARED_WEIGHT * this.#shared[s];
   }
 
-  /** Return the probabilities of the levels of dimension d, in units of 2^-24. */
+  /** Return the probabilities of the levels in dimension d, in units of 2^-24. */
   table(d: number): Float64Array {
     const table = new Float64Array(N_LEVELS);
     let mixedSum = 0;
@@ -67,7 +67,7 @@ class Model {
   }
 }
 
-/** Return value * (2^24 - 8) // sum. Products above 2^53, which occur in chunks of many hundred frames, need BigInt. */
+/** Return value * (2^24 - 8) // sum, using BigInt for products above 2^53. */
 function scaled(value: number, sum: number): number {
   const product = value * (TOTAL - N_LEVELS);
   if (product <= Number.MAX_SAFE_INTEGER) return Math.floor(product / sum);

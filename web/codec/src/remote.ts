@@ -1,4 +1,4 @@
-/** Run in the page: control a codec that runs in a worker. */
+/** Control a codec in a worker from the page. */
 
 import type { Backend, BackendOptions } from "./backend.js";
 import { SilkError } from "./errors.js";
@@ -10,7 +10,7 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** Load the codec in a worker that calls `serve()`. Closing the codec terminates the worker. */
+/** Load a codec in a worker that calls `serve()`. Closing the codec terminates the worker. */
 export async function openRemote(worker: Worker, options: Omit<BackendOptions, "ort" | "fetch">): Promise<Backend> {
   const { folder, wasmPaths, progress, signal } = options;
   const waiting = new Map<number, Waiting>();

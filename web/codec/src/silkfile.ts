@@ -1,4 +1,4 @@
-/** Read and write .silk files, as `docs/format.md` specifies them and `silkcodec/container/` writes them. */
+/** Read and write .silk files; see `docs/format.md`. */
 
 import { crc32 } from "./crc32.js";
 import { SilkError } from "./errors.js";
@@ -20,9 +20,9 @@ const UNKNOWN = 2n ** 64n - 1n; // n_samples in a header that was written before
 const PRINTABLE = /^(?:[^\p{C}\p{Z}\ufffd]| )+$/u;
 
 /**
- * Write tokens to the bytes of a .silk file: version 1, or 2 if they have a gain. Frames are stored raw.
+ * Convert tokens to a .silk file.
  *
- * @throws SilkError: the levels do not fit the number of samples, or the name of the codec or the gain is out of range.
+ * @throws SilkError: the number of levels does not match `nSamples`, or the codec name or the gain is invalid.
  */
 export function writeSilk(init: TokensInit): Uint8Array<ArrayBuffer> {
   const tokens = init instanceof Tokens ? init : new Tokens(init);
@@ -50,9 +50,10 @@ export function writeSilk(init: TokensInit): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Read the tokens of a .silk file, raw or range-coded, of version 1 or 2.
+ * Read the tokens in a .silk file.
  *
- * @param name Name of the file in error messages.
+ * @param file Content of the file.
+ * @param name Name of the file for error messages.
  * @throws SilkError: the file is not a .silk file, is damaged, or has a newer version.
  */
 export function readSilk(file: Uint8Array, name = "The file"): Tokens {
@@ -92,7 +93,7 @@ export function readSilk(file: Uint8Array, name = "The file"): Tokens {
   }
 }
 
-/** Return whether the header of a chunk is valid. This is checked before its payload is read. */
+/** Return whether a chunk header is valid. */
 function isPossibleChunk(kind: string, count: number, bytes: number): boolean {
   if (kind === "END ") return count === 0 && bytes === 8;
   if (count < 1 || count > MAX_CHUNK_FRAMES) return false;
@@ -148,8 +149,8 @@ function readHeader(file: Uint8Array, name: string): Header {
   if (version > VERSION) {
     throw new SilkError(`${name} is a .silk file of version ${version}; this package reads up to version ${VERSION}. Update it.`);
   }
-  const end = length - CRC_BYTES - (version >= 2 ? 4 : 0); // end of the name of the codec
-  // The checksum is correct, so the file is not damaged. It was written with an invalid value.
+  const end = length - CRC_BYTES - (version >= 2 ? 4 : 0); // end of the codec name
+  // The checksum is correct, so the value was already invalid when the file was written.
   const impossible = (what: string) => new SilkError(`${name} is not a valid .silk file: it has ${what}.`);
   if (version < 1) throw impossible(`version ${version}`);
   if (end <= FIXED_BYTES) throw impossible(`a header of ${length} bytes`);

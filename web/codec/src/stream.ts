@@ -1,38 +1,37 @@
 /**
- * Encode and decode streams frame by frame, with the state passed along, as `silkcodec/silk/stream.py` does.
+ * Encode and decode streams frame by frame.
  *
  *     samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
- *              prime the    frame 0 is encoded when these        frame 1
- *              first state  samples are complete
+ *              initialize   frame 0 is encoded when these        frame 1
+ *              the states   samples are complete
  *
- * A call of a graph takes up to `FRAMES_PER_CALL` frames. The result for a frame does not depend on the number of
- * frames in a call.
+ * A call processes up to `FRAMES_PER_CALL` frames. The result does not depend on this number.
  */
 
 import { SilkError } from "./errors.js";
 import { Queue } from "./queue.js";
 import { FRAMES_PER_CALL, FRAME_SAMPLES, LATENT_WIDTH, nFrames } from "./tokens.js";
 
-/** Frames of an encoder; F is often 0, because a frame is 400 ms. */
+/** Frames from an encoder. */
 export interface Frames {
   levels: Uint8Array; // [F * 128], 0..7
   latents: Float32Array; // [F * 128], before rounding
 }
 
-/** The graph of the encoder. S holds its states. */
+/** The encoder graph. `S` is the type of its states. */
 export interface EncoderGraph<S> {
   lookaheadSamples: number;
-  fresh(prime: Float32Array): S; // the states at the start of a stream that begins with these samples
+  fresh(prime: Float32Array): S; // states for a stream that starts with these samples
   run(wave: Float32Array, states: S): Promise<[Frames, S]>; // [F * 9600]
 }
 
-/** The graph of the decoder. */
+/** The decoder graph. `S` is the type of its states. */
 export interface DecoderGraph<S> {
   fresh(): S;
   run(levels: Uint8Array, states: S): Promise<[Float32Array, S]>; // [F * 128] -> [F * 9600]
 }
 
-/** Encode a stream with a graph. Calls run in order, even if the caller does not await each one. */
+/** Encode a stream. Calls run in order, even if you do not await each of them. */
 export class GraphEncoder<S> {
   #graph: EncoderGraph<S>;
   #states: S | null = null;
@@ -80,7 +79,7 @@ export class GraphEncoder<S> {
     });
   }
 
-  /** Use the first samples of the buffer for the first states. */
+  /** Return states that are initialized with the first samples of the buffer. */
   #prime(): S {
     this.#filled = 0;
     return (this.#states = this.#graph.fresh(this.#buffer.slice(0, this.#graph.lookaheadSamples)));
@@ -99,7 +98,7 @@ export class GraphEncoder<S> {
   }
 }
 
-/** Decode a stream with a graph. Calls run in order, even if the caller does not await each one. */
+/** Decode a stream. Calls run in order, even if you do not await each of them. */
 export class GraphDecoder<S> {
   #graph: DecoderGraph<S>;
   #states: S;

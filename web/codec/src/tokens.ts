@@ -1,8 +1,8 @@
 /**
- * The tokens of Silk, like `silkcodec/tokens.py`.
+ * The tokens of Silk.
  *
- * A frame has 128 levels of 0..7. Neighboring levels form one code. The first level is the least significant digit.
- * The levels of F frames are one Uint8Array [F * 128]; flat codes are one array [F * K].
+ * A frame has 128 levels in 0..7. A code combines several neighboring levels, starting with the least significant
+ * digit. Levels are stored as a Uint8Array [F * 128], and flat codes as an array [F * K].
  */
 
 import { SilkError } from "./errors.js";
@@ -13,25 +13,25 @@ export const FRAME_S = FRAME_SAMPLES / SAMPLE_RATE;
 export const LATENT_WIDTH = 128; // levels in one frame
 export const N_LEVELS = 8;
 export const MIDDLE_LEVEL = N_LEVELS / 2; // 0 in the latent; replaces missing levels
-export const DIMS_PER_TOKEN = 7; // Silk's own grouping
-export const MAX_DIMS_PER_TOKEN = 17; // 8^17 = 2^51: the largest codes that a JavaScript number holds exactly
+export const DIMS_PER_TOKEN = 7; // Silk's default grouping
+export const MAX_DIMS_PER_TOKEN = 17; // 8^17 = 2^51; JavaScript numbers cannot represent larger codes exactly
 export const BITS_PER_FRAME = 3 * LATENT_WIDTH;
-export const FRAMES_PER_CALL = 5; // most frames in one call of a graph, as in Python
-const MAX_FILE_DIMS_PER_TOKEN = 20; // largest group in .silk files and in Python
+export const FRAMES_PER_CALL = 5; // maximum number of frames in one call of a graph
+const MAX_FILE_DIMS_PER_TOKEN = 20; // maximum number of levels per code in .silk files
 
-/** Content of `Tokens`. `decode` and `writeSilk` also accept such an object. */
+/** Content of `Tokens`. `decode` and `writeSilk` accept it in place of `Tokens`. */
 export interface TokensInit {
   /** Name and hash of the weights: "silk@0a1b2c3d4e5f". */
   codec: string;
-  /** Samples of the wave at 24 kHz. */
+  /** Number of samples at 24 kHz. */
   nSamples: number;
-  /** [F * 128], 0..7, with F = ceil(nSamples / 9600). */
+  /** Quantization levels in 0..7, [F * 128] with F = ceil(nSamples / 9600). */
   levels: Uint8Array;
-  /** Levels in one code, 1..20. It does not affect the levels. Default: 7. */
+  /** Number of levels per code, 1..20. Default: 7. */
   dimsPerToken?: number;
-  /** Factor for the decoded wave, if the recording was normalized. Default: 1. */
+  /** Gain to apply after decoding if the recording was normalized. Default: 1. */
   gain?: number;
-  /** [F * 128], before rounding. Only `encode` sets it. */
+  /** Latents before rounding, [F * 128]. Only `encode` sets them. */
   latents?: Float32Array | null;
 }
 
@@ -44,7 +44,7 @@ export class Tokens implements TokensInit {
   readonly gain: number;
   readonly latents: Float32Array | null;
 
-  /** @throws SilkError: the number of levels does not fit `nSamples`, or `dimsPerToken` is not 1..20. */
+  /** @throws SilkError: the number of levels does not match `nSamples`, or `dimsPerToken` is out of range. */
   constructor({ codec, nSamples, levels, dimsPerToken = DIMS_PER_TOKEN, gain = 1, latents = null }: TokensInit) {
     if (!Number.isSafeInteger(nSamples) || nSamples < 1) {
       throw new SilkError(`nSamples must be a whole number of at least 1; got ${nSamples}.`);
@@ -62,7 +62,7 @@ export class Tokens implements TokensInit {
     this.latents = latents;
   }
 
-  /** Make tokens from codes: K arrays of F codes each, like `codes` and like `Tokens.codes` in Python. */
+  /** Create tokens from codes, K arrays of F codes each. */
   static fromCodes(codes: readonly (readonly number[])[], init: Omit<TokensInit, "levels">): Tokens {
     const frames = codes[0]?.length ?? 0;
     if (codes.some((one) => one.length !== frames)) throw new SilkError("All codebooks must have the same number of codes.");
@@ -76,36 +76,36 @@ export class Tokens implements TokensInit {
     return this.levels.length / LATENT_WIDTH;
   }
 
-  /** Size of each of the K codebooks. */
+  /** Size of each codebook. */
   get codebookSizes(): number[] {
     return codebookSizes(this.dimsPerToken);
   }
 
-  /** The codes: K arrays of F codes each, like `Tokens.codes` in Python. */
+  /** The codes, K arrays of F codes each. */
   get codes(): number[][] {
     const flat = levelsToCodes(this.levels, this.dimsPerToken);
     const k = this.codebookSizes.length;
     return Array.from({ length: k }, (_, book) => Array.from({ length: this.nFrames }, (_, f) => flat[f * k + book]));
   }
 
-  /** Return the same recording with another number of levels in one code. It is lossless. */
+  /** Return the same tokens with a different number of levels per code. */
   regroup(dimsPerToken: number): Tokens {
     const { codec, nSamples, levels, gain, latents } = this;
     return new Tokens({ codec, nSamples, levels, gain, latents, dimsPerToken });
   }
 }
 
-/** Return flat codes [F * K] in another grouping, e.g. from 7 to 4 levels in one code. It is lossless. */
+/** Convert flat codes [F * K] to a different number of levels per code, e.g. from 7 to 4. */
 export function regroup(codes: readonly number[], from: number, to: number): number[] {
   return levelsToCodes(codesToLevels(codes, from), to);
 }
 
-/** Return the number of frames that cover `nSamples` samples. The last frame is padded. */
+/** Return the number of frames that cover `nSamples` samples. */
 export function nFrames(nSamples: number): number {
   return Math.ceil(nSamples / FRAME_SAMPLES);
 }
 
-/** Return the size of each codebook: 8^dims, and a smaller one at the end if 128 is not a multiple of dims. */
+/** Return the size of each codebook. The last codebook is smaller if 128 is not a multiple of `dimsPerToken`. */
 export function codebookSizes(dimsPerToken = DIMS_PER_TOKEN): number[] {
   checkDims(dimsPerToken);
   const rest = LATENT_WIDTH % dimsPerToken;
@@ -129,7 +129,7 @@ export function levelsToCodes(levels: Uint8Array, dimsPerToken = DIMS_PER_TOKEN)
   return codes;
 }
 
-/** Convert flat codes [F * K] to levels [F * 128]: the inverse of `levelsToCodes`. */
+/** Convert flat codes [F * K] to levels [F * 128]. */
 export function codesToLevels(codes: readonly number[], dimsPerToken = DIMS_PER_TOKEN): Uint8Array {
   const sizes = codebookSizes(dimsPerToken);
   const frames = codes.length / sizes.length;
@@ -159,7 +159,7 @@ export function packLevels(levels: Uint8Array): Uint8Array {
   return packed;
 }
 
-/** Unpack 48 bytes per frame into levels [F * 128]. All bytes are valid. */
+/** Unpack 48 bytes per frame into levels [F * 128]. */
 export function unpackLevels(packed: Uint8Array): Uint8Array {
   const levels = new Uint8Array((packed.length * 8) / 3);
   for (let i = 0; i < levels.length; i++) {

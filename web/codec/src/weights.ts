@@ -1,4 +1,4 @@
-/** Read a weights folder: config.json and the two graphs that it names. */
+/** Read a weights folder. */
 
 import { SilkError } from "./errors.js";
 
@@ -12,14 +12,14 @@ export interface WeightsConfig {
   format: number;
   name: string;
   weights_hash: string;
-  decodes?: string[]; // ids of earlier weights with the same encoder
+  decodes?: string[]; // ids of earlier weights whose tokens can be decoded
   lookahead_samples: number;
   history_samples: number;
   encoder: GraphConfig;
   decoder: GraphConfig;
 }
 
-/** The files of the codec. Both graphs and the WebAssembly are downloaded at the same time. */
+/** The files of the codec. */
 export interface Files {
   config: WeightsConfig;
   wasm: Promise<Uint8Array> | null;
@@ -27,7 +27,7 @@ export interface Files {
   decoder: Promise<Uint8Array>;
 }
 
-/** Called with the number of bytes downloaded so far and the total number, or null if the server does not report sizes. */
+/** Called with the number of downloaded bytes and the total number, which is null if it is unknown. */
 export type LoadProgress = (bytes: number, totalBytes: number | null) => void;
 
 export interface DownloadOptions {
@@ -37,7 +37,7 @@ export interface DownloadOptions {
 }
 
 /**
- * Return the absolute URL of a weights folder. Relative URLs are relative to the page. In Node.js, paths are accepted too.
+ * Return the absolute URL of a weights folder, given a URL relative to the page or, in Node.js, a path.
  */
 export async function folderUrl(folder: string | URL): Promise<string> {
   const text = String(folder);
@@ -50,10 +50,10 @@ export async function folderUrl(folder: string | URL): Promise<string> {
 }
 
 /**
- * Start to download all files. The promise resolves when all responses have begun.
+ * Start to download all files. The promise resolves when all responses have started.
  *
- * @param folder From `folderUrl`.
- * @param wasm URL of the WebAssembly of ONNX Runtime, or null if ONNX Runtime downloads it.
+ * @param folder URL of the weights folder, from `folderUrl`.
+ * @param wasm URL of ONNX Runtime's WebAssembly, or null if ONNX Runtime downloads it.
  */
 export async function startDownloads(folder: string, wasm: string | null, options: DownloadOptions): Promise<Files> {
   const runtime = wasm ? open(wasm, options) : null;
@@ -84,7 +84,7 @@ function parseConfig(content: Uint8Array): WeightsConfig {
   return config;
 }
 
-/** Return the content if its checksum matches config.json. Browsers provide crypto.subtle only on https and localhost. */
+/** Check the content of a graph, and return it. Browsers provide crypto.subtle only on https and localhost. */
 async function checked(graph: GraphConfig, content: Uint8Array): Promise<Uint8Array> {
   if (!globalThis.crypto?.subtle) return content;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content as Uint8Array<ArrayBuffer>));
@@ -116,7 +116,7 @@ async function openHttp(url: string, { signal, fetch = globalThis.fetch }: Downl
   return { nBytes: length, body: chunks(response.body.getReader()) };
 }
 
-/** Read the chunks of a stream, because not all browsers can iterate over streams. */
+/** Iterate over the chunks of a stream, for browsers that cannot iterate over streams. */
 async function* chunks(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<Uint8Array> {
   for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
 }

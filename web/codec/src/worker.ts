@@ -1,4 +1,4 @@
-/** Run in the worker: load the codec and answer the requests of `remote.ts`. */
+/** Run a codec in a worker. */
 
 import { openLocal, type Backend, type BackendDecoder, type BackendEncoder } from "./backend.js";
 import { SilkError } from "./errors.js";
@@ -11,11 +11,10 @@ interface Scope {
 }
 
 /**
- * Run the codec in this worker for a page that calls `load({ worker })`. Call it once, when the worker starts.
+ * Serve a page that calls `load({ worker })`. Call this function once, when the worker starts.
  *
- * @param options.ort The module `onnxruntime-web/wasm`. By default it is imported by that name, which needs a bundler:
- *   import maps do not apply in workers.
- * @param options.fetch Used instead of the global `fetch`, for example to store the downloads on the device.
+ * @param options.ort The module `onnxruntime-web/wasm`. By default, it is imported, which requires a bundler.
+ * @param options.fetch Replacement for the global `fetch`, for example to cache the downloads.
  */
 export function serve({ ort, fetch }: { ort?: Runtime; fetch?: typeof globalThis.fetch } = {}): void {
   const scope = globalThis as unknown as Scope;
