@@ -122,27 +122,22 @@ def _rate_notes(result: Figures) -> str:
         "**tokens/s** and **bit/s** are nominal rates: the tokens or bits in a frame, divided by the duration of the "
         "frame.",
         "**counted tokens/s** is the number of tokens in real speech, divided by the duration in the column *length of "
-        "speech*. It includes the padding that fills the last frame (for SNAC, the last window; for stereo EnCodec, "
-        "the last chunk of 1 s) and the frames that flush the delay of a classical codec. For longer speech, this "
-        "overhead is smaller.",
+        "speech*. It includes padding at the end of the speech.",
     ]
     if "dac:44k" in measured:
         dac = measured["dac:44k"]
         notes.append(
-            "The token rate of DAC is often quoted as 774 tokens/s, i.e. 9 x 86, based on a rounded frame rate. The "
-            f"exact frame rate is 44,100 / 512 = {dac['frame_rates_hz'][0]:.2f} Hz, which gives "
+            "Some sources quote 774 tokens/s for `dac:44k`, because they round its frame rate to 86 Hz. The exact "
+            f"frame rate is 44,100 / 512 = {dac['frame_rates_hz'][0]:.2f} Hz, which gives "
             f"{dac['tokens_per_second']:.1f} tokens/s."
         )
     if "snac:24k" in measured:
         snac = measured["snac:24k"]
         clocks = " + ".join(f"{rate:.5g}" for rate in snac["frame_rates_hz"])
-        others = [name for name in ("snac:32k", "snac:44k") if name in measured]
-        rest = " and ".join(f"{measured[name]['tokens_per_second']:.1f} (`{name}`)" for name in others)
         notes.append(
-            f"SNAC's speech model has {len(snac['codebook_sizes'])} codebooks with {clocks} = "
-            f"{snac['tokens_per_second']:.1f} tokens/s. Some sources quote 82.5 tokens/s with 4 codebooks, but "
-            "no published model has these properties."
-            f"{f' The models with 4 codebooks have {rest} tokens/s.' if rest else ''}"
+            "Some sources quote 82.5 tokens/s and 4 codebooks for SNAC, but no published model has these properties. "
+            f"`snac:24k` has {len(snac['codebook_sizes'])} codebooks and {clocks} = {snac['tokens_per_second']:.1f} "
+            "tokens/s."
         )
     notes.append("**parameters** excludes codebooks that are learned as running means, without gradients.")
     return "\n".join(f"- {note}" for note in notes)
@@ -191,12 +186,11 @@ def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
     found, sizes = result["conditions"], result["sizes"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     sentences = [
-        f"Speeds are multiples of real time: the median of at least {sizes['runs']} runs on {sizes['speed_s']:g} s of "
+        f"Speeds are multiples of real time: medians of at least {sizes['runs']} runs on {sizes['speed_s']:g} s of "
         "speech at the codec's own sample rate. Peak memory is the resident memory of a new process that encodes and "
-        "decodes this speech. The load time includes imports. The neural baselines were measured with **random weights "
-        "in their published architectures**, because speed and memory do not depend on the values of the weights. They "
-        "run in PyTorch with float32, and process long clips in pieces of 10 s. "
-        f"{ours.capitalize()} runs on ONNX Runtime.",
+        "decodes this speech. The load time includes imports. The neural baselines run in PyTorch with float32 and "
+        "with **random weights in their published architectures**. The values of the weights affect neither speed nor "
+        f"memory. {ours.capitalize()} runs on ONNX Runtime.",
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
         f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
         *findings.warnings(result),

@@ -34,10 +34,10 @@ def corpus(bench: Path) -> str:
         kills.append([f"`--engine {engine}`", str(found["kills"]), done, str(found["rows"]), "yes"])
     same, hours = result["same"], result["engines"]["local"]["report"]["hours"]
     note = (
-        f"The input has {result['recordings']} recordings, {hours:.2f} h in {same['shards']} shards. Parallel"
-        " efficiency is the speed divided by the number of workers and by the speed of the baseline. Memory growth is"
-        " the highest peak in the last quarter of the shards minus the highest peak in the first quarter."
-        f" All {same['runs']} runs wrote the same bytes (SHA-256 of all checksums: {same['sha256_of_all'][:16]})."
+        f"The input consists of {result['recordings']} recordings ({hours:.2f} h) in {same['shards']} shards. *Parallel"
+        " efficiency* is the speed per worker divided by the speed of the baseline. *Memory growth* is the highest peak"
+        " in the last quarter of the shards minus the highest peak in the first quarter. All"
+        f" {same['runs']} runs wrote the same bytes."
     )
     columns = ["run killed with `kill -9`", "kills", "finished shards at each kill", "rows at the end"]
     columns.append("same bytes as an uninterrupted run")
@@ -49,7 +49,7 @@ def summary(bench: Path) -> str:
     result = findings.read_result(bench / "corpus.json", "silk corpus")
     if result is None:
         return NO_CORPUS
-    engines = " and ".join(
+    engines = " and at ".join(
         f"{number(found['x_realtime'], 0)} x real time with `--engine {engine}`"
         f" ({number(found['worker_peak_mb'], 0)} MB per worker)"
         for engine, found in result["engines"].items()
@@ -57,9 +57,8 @@ def summary(bench: Path) -> str:
     kills = max(found["kills"] for found in result["killed"].values())
     hours = result["engines"]["local"]["report"]["hours"]
     return (
-        f"On {hours:.1f} h of speech, {result['conditions']['workers']} workers reached {engines}. All"
-        f" {result['same']['runs']} runs, including those that were killed and resumed {kills} times, wrote the"
-        " same bytes."
+        f"With {result['conditions']['workers']} workers, `silk tokenize` processed {hours:.1f} h of speech at"
+        f" {engines}. Runs that were killed and resumed {kills} times wrote the same bytes as uninterrupted runs."
     )
 
 
@@ -109,11 +108,11 @@ def _assumed(result: Figures) -> str:
     assumed, measured = result["assumed"], result["measured"]
     quick = " **This was a quick measurement, with too little speech for reliable results.**" if result["quick"] else ""
     return (
-        f"Measured: {measured['codec']} encodes at {measured['x_realtime_per_worker']:.1f} x real time per worker"
-        f" ({measured['shards']} shards) and starts in {measured['start_s']:.1f} s. Assumed: each worker is lost once"
-        f" in {assumed['mtbf_hours']:g} h on average, and replaced after {assumed['replace_s']:g} s;"
-        f" {100 * assumed['slow_share']:g} % of the workers take {assumed['slow_factor']:g} times as long as the"
-        f" rest.{quick}"
+        f"- **Measured** with {measured['codec']} on {measured['shards']} shards: a worker encodes at"
+        f" {measured['x_realtime_per_worker']:.1f} x real time and starts in {measured['start_s']:.1f} s.\n"
+        f"- **Assumed**: each worker crashes once in {assumed['mtbf_hours']:g} h on average and is replaced after"
+        f" {assumed['replace_s']:g} s. {100 * assumed['slow_share']:g} % of the workers take"
+        f" {assumed['slow_factor']:g} times as long as the rest.{quick}"
     )
 
 

@@ -28,8 +28,8 @@ def speech_lm(bench: Path) -> str:
     tokenization_min, train_min = (number(result[name] / 60, 1) for name in ("tokenise_s", "train_s"))
     sentences = [
         f"The model has {number(result['parameters'] / 1e6, 1)} M parameters. It was trained on {trained_h} h of speech"
-        f" for {settings['steps']} steps of {settings['batch']} windows of {number(settings['window'], 0)} s, and"
-        f" evaluated on {held_out_h} h of held-out speech.",
+        f" for {settings['steps']} steps with {settings['batch']} windows of {number(settings['window'], 0)} s each. It"
+        f" was evaluated on {held_out_h} h of held-out speech.",
         f"Tokenization took {tokenization_min} min, and training took {train_min} min.",
     ]
     if "sampling" in result:

@@ -28,9 +28,9 @@ def loudness(bench: Path) -> str:
     heads = ["input", *(name.partition(".")[0].capitalize() for name in files)]
     remark = findings.not_embedded(bench, result["codec"])
     return (
-        f"{table(heads, rows)}\n\nEach cell shows two STOI values: without `--normalize` -> with `--normalize`. The"
-        " inputs are the files in `samples/`, either scaled to the stated RMS level and rounded to 16 bits, or with "
-        "the stated offset."
+        f"{table(heads, rows)}\n\nThe value before each arrow is the STOI without `--normalize`, and the value after it"
+        " is the STOI with this option. The inputs are the files in `samples/`. They were either scaled to the stated"
+        " RMS level and rounded to 16 bits, or shifted by the stated offset."
         f" Conditions: {result['codec']}{remark}; {result['created'][:10]}."
     )
 

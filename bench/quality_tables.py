@@ -66,7 +66,7 @@ def quality_english(bench: Path) -> str:
     if (spoken := _read(bench / "quality" / folder / "results.json")) is not None and not spoken["settings"]["split"]:
         tables += _tables(spoken, spoken["means"], [names])
     return "\n\n".join(
-        [*tables, f"These results are for the {group['n_clips']} clips of read English sentences in the run above."]
+        [*tables, f"These tables are limited to the {group['n_clips']} clips of read English sentences."]
     )
 
 
@@ -134,13 +134,13 @@ def words(bench: Path) -> str:
         entry = known[language]["means"][targets["codec"]][name]
         cells = findings.target_cells(entry["mean"], targets["words"][language][name], "%", 0)
         targeted.append([f"{language} {known[language]['metrics'][name]['label']}", interval(entry, 1), *cells])
-    notes = [f"**{language}**: {_clips_note(bench, result)}" for language, result in known.items()]
+    notes = [f"- **{language}**: {_clips_note(bench, result)}" for language, result in known.items()]
     return "\n\n".join(
         [
             table(["codec", "tokens/s", "bit/s", *headers], rows),
             table(["metric", "silk", "target", "target met"], targeted),
-            f"The recognizer is Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it. Its "
-            f"transcript of the output is compared with its transcript of the original. {' '.join(notes)}",
+            "\n".join(notes),
+            f"The recognizer is Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it.",
         ]
     )
 
@@ -211,10 +211,9 @@ def levels(bench: Path) -> str:
     use = f"{unused} of the dimensions did not use every level." if unused else "All dimensions used every level."
     return (
         f"Over {found['n_frames']:,} frames, the {len(perplexity)} dimensions have a perplexity of "
-        f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}). The "
-        f"highest possible value is {n_levels}. {use} The entropies of the dimensions add up to {bits:.1f} of the "
-        f"{3 * len(perplexity)} bits per frame. "
-        "This sum is an upper bound on the joint entropy of a frame."
+        f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}). The maximum "
+        f"is {n_levels}. {use} The entropies of the dimensions add up to {bits:.1f} of the {3 * len(perplexity)} bits "
+        "per frame. This sum is an upper bound on the entropy of a frame."
     )
 
 
@@ -386,14 +385,10 @@ def _clips_note(bench: Path, result: Figures) -> str:
     n_missing = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
     notes = f" Codecs failed on a clip {failed} times." if failed else ""
     if n_missing:
-        notes += (
-            f" {n_missing} values are missing or undefined. If a codec has no value for a metric on a clip, that clip "
-            "is excluded from the metric's mean for all codecs."
-        )
+        notes += f" {n_missing} values are missing or undefined."
     return (
-        f"All codecs processed the same {clips['n']} clips{split}{drawn} ({clips['duration_s'] / 3600:.2f} h). Their "
-        "outputs were aligned with the originals. The cells show the mean and its 95 % bootstrap interval over "
-        f"clips.{notes} Conditions: {weights}silkcodec {result['version']}; {result['created'][:10]}."
+        f"All codecs processed the same {clips['n']} clips{split}{drawn} ({clips['duration_s'] / 3600:.2f} h).{notes} "
+        f"Conditions: {weights}silkcodec {result['version']}; {result['created'][:10]}."
     )
 
 

@@ -59,10 +59,13 @@ def summary(bench: Path) -> str:
         if "p50_ms" in agents.get(task, {})
     )
     return (
-        f"On {cores} cores, which it shared with the load generator, the server handled each of these loads for"
-        f" {agents['seconds']:g} s without a late frame: **{encode}** encoding streams; **{decode}** decoding streams;"
-        f" and **{both}** voice agents with one stream of each kind. The loads were run one at a time. For the voice"
-        f" agents, the median response time after the last sample of a frame was {times}."
+        f"The server and the load generator shared {cores} cores. In runs of {agents['seconds']:g} s, the server"
+        " handled each of these loads without a late frame:\n\n"
+        f"- **{encode}** encoding streams\n"
+        f"- **{decode}** decoding streams\n"
+        f"- **{both}** voice agents, each with one encoding and one decoding stream\n\n"
+        "A frame is late if its response arrives more than 400 ms after its last sample. For the voice agents, the"
+        f" median response time was {times}."
     )
 
 
@@ -89,8 +92,8 @@ def stacking(bench: Path) -> str:
     frames = result["stacking"][0]["frames"]
     return (
         f"{table(header, rows)}\n\nThe processor time was measured with {frames} frames of speech and 1 thread, and"
-        " includes the stacking of inputs. Differing values are numbers in the output or the state that differ from"
-        " those of single calls."
+        " includes the stacking of inputs. *Differing values* is the number of values in the output or the state that"
+        " differ from those of single calls."
     )
 
 
@@ -138,9 +141,10 @@ def neighbours(bench: Path) -> str:
     header.append(f"target met: at most {result['target']:g}")
     found = result["conditions"]
     return (
-        f"{table(header, rows)}\n\nThe cells show response times: without the flood -> with the"
-        f" flood, for {result['streams']} live encoding streams of {result['seconds']:g} s. Conditions: 1"
-        f" worker; the clients ran on the same {found['cores']} cores, {found['cpu']}; load average before the run"
+        f"{table(header, rows)}\n\nThe other streams are {result['streams']} live encoding streams of"
+        f" {result['seconds']:g} s. The value before each arrow is their response time without the flood, and the value"
+        " after it is their response time with the flood. Conditions: 1 worker; the clients ran on the same"
+        f" {found['cores']} cores, {found['cpu']}; load average before the run"
         f" {found['load_before']:.1f}."
     )
 
@@ -149,13 +153,11 @@ def _conditions(bench: Path, result: Figures) -> str:
     found, server = result["conditions"], result["server"]
     held_s = result["both"]["held"]["seconds"]
     sentences = [
-        f"Each load ran for {held_s:g} s, and every frame was compared with the result of `codec.encode` or",
-        "`codec.decode` for the same speech. *Largest number* is the largest number of streams or voice agents for",
-        "which no frame was late. A frame is late if its response arrives more than 400 ms after its last",
-        f"sample. Samples were sent in messages of {server['chunk_ms']:g} ms. The memory per stream is the difference",
-        f"between the memory of all server processes with {_streams(result, 1)} and with {_streams(result, 0)}",
-        "streams, divided by the difference in the number of streams. It is small because part of the state fits into",
-        f"memory that was freed after loading the models. Conditions: {server['workers']} workers and the load "
+        f"Each load ran for {held_s:g} s with messages of {server['chunk_ms']:g} ms. Every frame was compared with the",
+        "result of `codec.encode` or `codec.decode` for the same speech. *Largest number* is the largest number of",
+        "streams or voice agents without a late frame. A frame is late if its response arrives more than 400 ms after",
+        f"its last sample. *MB per stream* was measured with {_streams(result, 0)} and with {_streams(result, 1)}",
+        f"streams. Conditions: {server['workers']} workers and the load "
         f"generator on the same {found['cores']} cores, {found['cpu']};",
         f"{server['codec']}{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
         *findings.warnings(result),
