@@ -1,6 +1,6 @@
 """Measure codecs with fewer codebooks, and order Silk's codebooks by importance.
 
-Silk's codebooks are groups of dimensions, so any of them can be kept. This module calls them groups.
+Each of Silk's codebooks is a group of dimensions. Any selection of these groups can be decoded.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Bench:
         return {"clip": clip.name, "duration_s": len(wave) / SAMPLE_RATE, "points": points}
 
     def order_distance(self, groups: Sequence[int]) -> float:
-        """Return the mean mel distance over `order_clips` if only the given groups of Silk are kept."""
+        """Return the mean mel distance over `order_clips` for Silk with only the given groups."""
         assert self.silk is not None, "Silk must be one of the codecs"
         if self._order_speech is None:
             waves = [self.read(clip.path, self.settings.order_s) for clip in self.settings.order_clips]
@@ -166,7 +166,7 @@ def _load(name: str) -> Codec:
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """Return the numbers of codebooks to measure: at most `points`, evenly spaced, up to all codebooks."""
+    """Return at most `points` evenly spaced numbers of codebooks to measure, ending with all codebooks."""
     k = len(codec.codebook_sizes)
     if not hasattr(codec, "check_n_codebooks"):
         return [k]
@@ -185,10 +185,7 @@ def is_cut(codec: Codec, kept: int) -> bool:
 
 
 def keep_groups(tokens: Tokens, groups: Iterable[int]) -> Tokens:
-    """Return a copy of Silk's tokens in which only the given groups keep their values.
-
-    All other groups are set to the middle level.
-    """
+    """Return a copy of Silk's tokens with all but the given groups set to the middle level."""
     middle = levels_to_codes(np.full((1, LATENT_WIDTH), MIDDLE_LEVEL))[0]
     kept = set(groups)
     codes = [row if group in kept else np.full_like(row, middle[group]) for group, row in enumerate(tokens.codes)]

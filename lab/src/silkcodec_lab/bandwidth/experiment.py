@@ -4,7 +4,8 @@
     clips -> Silk with its first, random or best k groups -> quality
     one clip -> each codec -> audio examples and spectrograms
 
-Silk's codebooks are groups of dimensions, so any of them can be kept. The best groups are determined on separate clips.
+Each of Silk's codebooks is a group of dimensions. Any selection of these groups can be decoded. The best groups are
+determined on separate clips.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Convert mel magnitudes to audio with the Griffin-Lim algorithm.
 
-Griffin-Lim (doi 10.1109/TASSP.1984.1164317) is used with momentum (Perraudin et al. 2013,
-doi 10.1109/WASPAA.2013.6701851).
+Griffin-Lim (doi:10.1109/TASSP.1984.1164317) is used with momentum (Perraudin et al. 2013,
+doi:10.1109/WASPAA.2013.6701851).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAST = np.float32(1e-9)  # avoids division by 0
 def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Magnitudes:
     """Return non-negative frequency bins, [columns, B], for which `bins @ filters` is closest to `bands`, [columns, M].
 
-    This is non-negative matrix factorization with fixed filters (Lee & Seung 2001).
+    The bins are computed with multiplicative updates (Lee & Seung 2001).
     """
     wanted = np.maximum(bands.astype(np.float32), 0) @ filters.T
     bins = np.maximum(wanted, LEAST) * (filters.sum(axis=1) > 0)

@@ -17,7 +17,7 @@ Label = tuple[str, str]  # kind and class
 
 @dataclass(frozen=True)
 class Rule:
-    """Map paths that match a pattern to classes of sounds. Rules are defined in `sounds.toml`."""
+    """Assign classes of sounds to the paths that match a pattern."""
 
     language: str
     kind: str

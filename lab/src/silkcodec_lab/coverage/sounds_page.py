@@ -82,7 +82,7 @@ def sounds_findings(result: Result) -> list[str]:
 
 
 def _in_short(found: dict[str, Any]) -> str:
-    """Return a table of the classes in which the coverage of a codebook differs significantly from that of the grid."""
+    """Return a table of the classes in which a codebook's coverage differs significantly from the scalar grid's."""
     rows, n_few = [], 0
     for name, one in found.items():
         for kind, title in KIND_TITLES.items():

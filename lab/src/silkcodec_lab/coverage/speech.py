@@ -1,4 +1,4 @@
-"""Extract vectors that do not depend on the level or the bandwidth of the recordings.
+"""Extract speech vectors that do not depend on the level or the bandwidth of the recordings.
 
     clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, limited to FLOOR
          -> averaged over time and frequency -> patches [N, D] without silence

@@ -102,8 +102,8 @@ def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[F
     """Return the actual changes in the loss if the vector to quantize is changed by the given steps, [n, D].
 
     Returns:
-        Half the difference in the loss between a positive and a negative step, float64 [n], and whether the codes of
-            the two differ, bool [n].
+        Half the difference between the losses after the positive and the negative step, float64 [n], and whether the
+            codes after these steps differ, bool [n].
     """
     start = point.quantized if quantize is identity else point.y
     (high, high_codes), (low, low_codes) = quantize(start + steps), quantize(start - steps)
@@ -173,7 +173,7 @@ def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
 
 @torch.no_grad()
 def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
-    """Compare changes before and after quantization. The straight-through estimator assumes that they are equal.
+    """Compare changes of a vector before and after quantization. The straight-through estimator assumes that they are equal.
 
     Args:
         quantize: Quantization function.

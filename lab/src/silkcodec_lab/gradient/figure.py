@@ -74,7 +74,7 @@ def _line(axes: Any, entries: list[dict[str, Any]], of: str, color: str, style: 
 
 
 def _use(axes: Any, result: Result) -> None:
-    """Draw the entropy of the codes in each codebook, relative to the maximum entropy, as bars."""
+    """Draw a bar chart of each codebook's entropy, relative to the maximum."""
     names, place = [], 0.0
     for name, found in result["models"].items():
         begin = place

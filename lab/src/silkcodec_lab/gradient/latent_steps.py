@@ -61,7 +61,7 @@ class GradientPlan:
         directions: Number of random steps for each clip and step size.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
         smoothed_directions: Number of random steps for estimating this gradient.
-        singles: Number of steps that change a single value, and of steps that change a single vector.
+        singles: Number of steps that change only one value, and of steps that change only one vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration of each clip in seconds.
         usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.

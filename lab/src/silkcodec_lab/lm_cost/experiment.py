@@ -3,10 +3,10 @@
     clips -> codec -> tokens -> layout -> frames [F, P, H] -> tiny language model -> bits, steps, seconds
 
 Sequence lengths, vocabulary sizes and output parameters follow from the layout of the tokens. Bits per second, training
-time and sampling time are measured. For this, a small transformer is trained on the tokens of each codec, with the same
+time and sampling time are measured with a small transformer, which is trained on the tokens of each codec with the same
 speech and the same settings.
 
-A codec whose published weights are not available can be measured with random weights. Its tokens have no content, so
+A codec whose published weights are not available can be measured with random weights. Its tokens are meaningless, so
 only lengths and times are measured.
 """
 

@@ -142,7 +142,7 @@ def order0_bits_per_second(head_sizes: NDArray[np.int64], frame_rate: float, fra
 def time_steps(
     head_sizes: NDArray[np.int64], frame_rate: float, frames: Frames, plan: TrainingPlan
 ) -> tuple[FrameLanguageModel, float]:
-    """Train an untrained model for a few steps. Return the model and the duration of a step in seconds."""
+    """Train a new model for a few steps. Return the model and the duration of a step in seconds."""
     n_window = plan.window_frames(frame_rate)
     model, optimizer = _model(head_sizes, plan)
     batch = torch.from_numpy(np.resize(frames, (plan.batch, n_window, *head_sizes.shape)))

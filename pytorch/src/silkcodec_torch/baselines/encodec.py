@@ -201,6 +201,6 @@ def _run(layers: Any, values: torch.Tensor) -> torch.Tensor:
 
 
 def _around_lstm(layers: Any) -> tuple[list[Any], Any, list[Any]]:
-    """Return the layers before the LSTM, the LSTM, and the layers after it."""
+    """Split a list of layers into those before the LSTM, the LSTM, and those after it."""
     at = next(i for i, layer in enumerate(layers) if type(layer).__name__ == "EncodecLSTM")
     return list(layers[:at]), layers[at], list(layers[at + 1 :])

@@ -194,8 +194,7 @@ def load_state(weights: Weights) -> dict[str, torch.Tensor]:
     """Load the tensors of a weights file.
 
     SNAC's weights are published only as a pickle, `pytorch_model.bin`. It is loaded with `weights_only=True`, so it
-    cannot
-    run code.
+    cannot run code.
 
     Raises:
         WeightsError: the file is damaged or contains objects other than tensors.

@@ -153,7 +153,7 @@ def license_text() -> str:
 
 
 def check(folder: Path, golden_file: Path) -> None:
-    """Check that an exported model returns the tokens in golden.npz, and the audio in golden.npz to within 1e-4.
+    """Check that an exported model reproduces the tokens and, to within 1e-4, the audio in golden.npz.
 
     Raises:
         WeightsError: the tokens or the audio differ, or golden.npz cannot be read.

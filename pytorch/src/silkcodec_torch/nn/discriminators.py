@@ -69,8 +69,8 @@ class STFTDiscriminator(nn.Module):
     def stack(n_bins: int, width: int) -> nn.ModuleList:
         """Return the five convolutions for a frequency band of `n_bins` bins.
 
-        PyTorch 2.13 returns NaN for very narrow bands in bfloat16 on processors with AMX. A band with fewer than 10
-        bins is therefore not halved again.
+        The convolutions halve the number of bins only while it is at least 10, because PyTorch 2.13 returns NaN for
+        narrower bands in bfloat16 on processors with AMX.
         """
         convs = nn.ModuleList([convolution(2, width, (3, 5))])
         for _ in range(3):

@@ -40,8 +40,7 @@ class ConvNeXtBlock(nn.Module):
         """Return the depthwise convolution, [B, T, C], of the time steps `seen`, [B, 6 + T, C].
 
         PyTorch's bfloat16 convolution is slow on a CPU. Training therefore uses seven shifted products, which
-        `torch.compile`
-        fuses. The exported graph uses a convolution node, which is faster in ONNX Runtime.
+        `torch.compile` fuses. The exported graph uses a convolution node, which is faster in ONNX Runtime.
         """
         if torch.compiler.is_exporting():
             return self.depthwise(seen.transpose(1, 2)).transpose(1, 2)
@@ -80,8 +79,7 @@ class TransformerLayer(nn.Module):
     """Apply pre-norm attention and a feed-forward network.
 
     Each frame attends to itself and to the `past_frames` (P) frames before it. Positions are counted from the start of
-    this
-    window, so the output for a frame does not depend on its position in the stream.
+    this window, so the output for a frame does not depend on its position in the stream.
     """
 
     def __init__(self, width: int, heads: int, expansion: int, past_frames: int):
@@ -128,7 +126,7 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Apply a stack of transformer layers to whole frames, and add a learned embedding of the position in the frame."""
+    """Add learned position embeddings to frames, and apply a stack of transformer layers."""
 
     def __init__(self, width: int, heads: int, expansion: int, n_layers: int, past_frames: int):
         super().__init__()

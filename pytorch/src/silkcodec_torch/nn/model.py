@@ -77,7 +77,7 @@ class SilkNetwork(nn.Module):
         return wave[:, :n_samples]
 
     def _quantized(self, wave: Tensor) -> Quantized:
-        """Encode and quantize F frames of audio, float32 [B, F * 9600 + 480], starting with empty states."""
+        """Encode and quantize F frames from the start of a stream, given as samples, float32 [B, F * 9600 + 480]."""
         states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
         states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
         with torch.autocast(wave.device.type, enabled=False):

@@ -1,5 +1,5 @@
 # SoundStream: An End-to-End Neural Audio Codec (Zeghidour et al., 2021), https://arxiv.org/abs/2107.03312
-"""Implement residual vector quantization: each codebook quantizes the residual that the previous codebooks leave.
+"""Implement residual vector quantization: each codebook quantizes the residual of the previous codebooks.
 
 residual 0 = vector;   residual k+1 = residual k - nearest entry of codebook k;   output = sum of the entries
 """

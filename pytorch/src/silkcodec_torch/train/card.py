@@ -83,7 +83,7 @@ def losses(config: TrainConfig) -> str:
 
 
 def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
-    """Yield the folders that a run was initialized from, from the latest to the earliest.
+    """Yield the folder that a run was initialized from, then the folder that this one was initialized from, and so on.
 
     Yields:
         Each folder, and the config of the run in it. The config is None if the folder contains exported weights or does
@@ -102,7 +102,7 @@ def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
 
 
 def start_lines(config: TrainConfig) -> list[str]:
-    """Return the line on the runs and weights that a run was initialized from, if any."""
+    """Return a Markdown line on the runs and weights that a run was initialized from, if any."""
     chain = []
     for folder, earlier in starts(config):
         try:
@@ -125,7 +125,7 @@ def start_lines(config: TrainConfig) -> list[str]:
 
 
 def finish_lines(config: TrainConfig) -> list[str]:
-    """Return the lines on the adjustments of the weights after training."""
+    """Return Markdown lines on the adjustments of the weights after training."""
     lines = []
     if share := config.finish.blend_share:
         lines.append(
@@ -139,7 +139,7 @@ def finish_lines(config: TrainConfig) -> list[str]:
 
 
 def optimistic_metric_lines(config: TrainConfig) -> list[str]:
-    """Return the lines on metrics that are optimistic because a training loss optimizes them directly."""
+    """Return Markdown lines on metrics that are optimistic because a training loss optimizes them directly."""
     used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
@@ -151,7 +151,7 @@ def optimistic_metric_lines(config: TrainConfig) -> list[str]:
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
-    """Return the lines on the speech recognizer that was used for a training loss, if any."""
+    """Return Markdown lines on the speech recognizer that was used for a training loss, if any."""
     if not any(stage.losses.get("recognizer") for stage in config.stage):
         return []
     layers = ", ".join(map(str, config.recognizer.layers)) or "every second layer"
@@ -162,7 +162,7 @@ def recognizer_lines(config: TrainConfig) -> list[str]:
 
 
 def data_lines(config: TrainConfig) -> list[str]:
-    """Return the lines on the training data, with a table of sources if the index lists them."""
+    """Return Markdown lines on the training data, with a table of sources if available."""
     if not config.data.index:
         return [f"{100 - config.data.valid_percent:g} % of the files in one folder."]
     try:
@@ -189,7 +189,7 @@ def data_lines(config: TrainConfig) -> list[str]:
 
 
 def starting_data_lines(config: TrainConfig) -> list[str]:
-    """Return the lines on the training data of the weights that a run was initialized from."""
+    """Return Markdown lines on the training data of the weights that a run was initialized from."""
     card = ""
     for folder, _ in starts(config):
         try:
@@ -204,7 +204,7 @@ def starting_data_lines(config: TrainConfig) -> list[str]:
 
 
 def license_lines(data: str) -> list[str]:
-    """Return the lines on the licenses of the code, the weights and the training data.
+    """Return Markdown lines on the licenses of the code, the weights and the training data.
 
     Args:
         data: section of the model card on the training data.
@@ -221,7 +221,7 @@ def license_lines(data: str) -> list[str]:
 
 
 def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
-    """Return the lines with a table of mean scores.
+    """Return Markdown lines with a table of mean scores.
 
     Raises:
         ArgumentError: `results` were measured with different weights.

@@ -75,10 +75,10 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
 
 
 def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, file: Path) -> None:
-    """Load the weights of a module from one group of a checkpoint.
+    """Load a module's weights from a checkpoint.
 
     Raises:
-        WeightsError: the group is missing, or its tensors do not match the module.
+        WeightsError: the checkpoint does not contain the weights, or they do not match the module.
     """
     try:
         module.load_state_dict(groups[group])

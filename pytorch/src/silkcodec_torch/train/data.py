@@ -50,7 +50,7 @@ class PackedClip:
 def split_files(config: DataConfig) -> dict[str, list[str]]:
     """Return the relative paths of the training and validation files, keyed by "train" and "valid".
 
-    The files are assigned by the index or, without an index, by a hash of their path.
+    The index determines which files are used for validation. Without an index, a hash of the path does.
 
     Raises:
         ArgumentError: the folder does not exist or has no audio, the index or one of its columns is missing, or
@@ -80,7 +80,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
 
 
 def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of the index for training and validation, keyed by "train" and "valid".
+    """Read the index of audio files. Return its rows for training and validation, keyed by "train" and "valid".
 
     Raises:
         ArgumentError: the index or one of its columns is missing, or a bandwidth is not a number.
@@ -97,10 +97,10 @@ def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
 
 
 def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, str]]:
-    """Remove the rows of an index that are reserved for evaluation.
+    """Remove the audio files that are reserved for evaluation.
 
     Args:
-        rows: rows of the index.
+        rows: rows of the index of audio files.
         file: table of evaluation clips with the columns path, source, language, speaker and held_out. The value of
             held_out states what is reserved: the "clip", its "speaker", its "source", its "language", or "nothing".
 
@@ -282,7 +282,7 @@ def _place(folder: Path) -> str:
 
 
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
-    """Return the random, augmented crops for a training step, float32 [n_crops, crop_frames * 9600 + 480].
+    """Return random, augmented crops for a training step, float32 [n_crops, crop_frames * 9600 + 480].
 
     Long files are chosen more often, in proportion to their length. Files shorter than a crop are zero-padded.
     """

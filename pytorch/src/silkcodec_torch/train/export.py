@@ -65,8 +65,8 @@ def export(
         run: folder of a run, with config.toml and checkpoint.safetensors.
         out: output folder, created if necessary.
         results: results of `silk compare` for the model card, if available.
-        same_encoder: folder of exported weights with the same encoder. The new weights can decode all tokens that these
-            weights can decode.
+        same_encoder: folder of exported weights with the same encoder as the run. The new weights can decode all tokens
+            that these weights can decode.
 
     Raises:
         ArgumentError: the model does not use FSQ, the encoder in `same_encoder` differs, or `results` were measured
@@ -291,7 +291,7 @@ def basis_nodes(name: str) -> Nodes:
 def filter_nodes(name: str) -> Nodes:
     """Return nodes that compute the mel filters, [513, 128], from a sparse representation.
 
-    At most two adjacent triangles cover a frequency bin. The graph stores the index of the first one and the values of
+    At most two adjacent filters cover a frequency bin. The graph stores the index of the first one and the values of
     both.
     """
     filters = filterbank()
@@ -338,7 +338,7 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Name the weights in a graph after the parameters, with the suffix ``.T`` if a weight is transposed."""
+    """Rename the weights in a graph to their parameter names, with the suffix ``.T`` for transposed weights."""
     parts: dict[str, np.ndarray] = {}
     for name, parameter in parameters.items():
         array = parameter.detach().numpy()
@@ -377,9 +377,9 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkNetwork, out: Path) -> None:
-    """Write golden.npz, test data that consists of a synthetic waveform, its levels and the decoded waveform.
+    """Write golden.npz, which contains a synthetic waveform, its levels and the decoded waveform, for tests.
 
-    The latent values of the waveform are far from rounding boundaries, so that all machines return the same levels.
+    All latent values of the waveform are far from rounding boundaries, so the levels are the same on all machines.
     """
     graph, clearances = EncoderGraph(model), {}
     for seed in range(TRIES):
@@ -416,7 +416,7 @@ def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
 
 
 def check_parity(model: SilkNetwork, out: Path) -> None:
-    """Check that the exported graphs return the levels in golden.npz, and the samples in golden.npz to within 1e-4.
+    """Check that the exported graphs reproduce the levels and, to within 1e-4, the samples in golden.npz.
 
     Raises:
         WeightsError: the levels or the samples differ.

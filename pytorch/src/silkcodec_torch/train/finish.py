@@ -25,7 +25,7 @@ POWER_FLOOR = 1e-9
 
 
 def weights_of(source: Path) -> dict[str, Tensor]:
-    """Return the parameters of exported weights, or the averaged parameters of a run or a checkpoint, keyed by name.
+    """Load the averaged parameters of a run or a checkpoint, or exported weights, keyed by name.
 
     Raises:
         WeightsError: `source` is none of these, or its files are damaged.
@@ -63,7 +63,7 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 
 @torch.no_grad()
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
-    """Change the biases of the decoder so that the mean level of its output at each frequency approaches the original.
+    """Adjust the decoder's biases to bring the mean level of its output at each frequency closer to the original.
 
     The gains are smoothed along frequency and limited to 0..6 dB.
 

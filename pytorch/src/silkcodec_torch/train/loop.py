@@ -198,7 +198,7 @@ class Trainer:
                 checkpoint.restore_optimizer(self.optimizers[name], tensors, file)
 
     def _start_from(self, source: Path) -> None:
-        """Load weights from exported weights, a run or a checkpoint.
+        """Initialize the model from exported weights, a run or a checkpoint.
 
         The optimizer state and the discriminators are also loaded if they are available and match the config.
         """
@@ -490,7 +490,8 @@ def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
 def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
     """Normalize originals to a root mean square of 1, and apply the same gains to the decoded audio.
 
-    The gain is at most 60 dB. At the level of most recordings, the discriminators hardly respond to their input.
+    The gains are limited to 60 dB. Without normalization, the level of most recordings is too low for the
+    discriminators.
 
     Args:
         target: originals, float32 [B, T].

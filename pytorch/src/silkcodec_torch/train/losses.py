@@ -151,7 +151,7 @@ class EnvelopeLoss(nn.Module):
 
     STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881) is used as a loss (Kolbaek et al., 2018,
     https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz.
-    Pauses are ignored through weights instead of being cut out.
+    Pauses get a weight of zero instead of being cut out.
     """
 
     WINDOW = 640  # samples: 26.7 ms; the hop is half of it

@@ -70,10 +70,10 @@ class RecognizerLoss(nn.Module):
 
 
 def load_recognizer(config: RecognizerConfig, dtype: torch.dtype) -> RecognizerLoss:
-    """Load the recognizer in the config, convert its weights to `dtype`, and return a loss that uses it.
+    """Load the configured recognizer, convert its weights to `dtype`, and return a loss that uses it.
 
     Raises:
         WeightsError: `config.weights` is not a folder of Whisper weights.
-        ArgumentError: the encoder does not have the layers in the config.
+        ArgumentError: the encoder does not have the configured layers.
     """
     return RecognizerLoss(load_encoder(Path(config.weights)).to(dtype), config.layers)
