@@ -1,7 +1,4 @@
-"""Show the progress of a long run on standard error, as a progress bar or as log lines.
-
-Both `silk` and `silk lab` use this module. It imports Rich only if standard error is a terminal.
-"""
+"""Show the progress of a long run on standard error, as a progress bar or as log lines."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from contextlib import contextmanager
 
 
 class _Minutes:
-    """Print progress as log lines, at most one per minute. Runs shorter than a minute print nothing."""
+    """Print progress as log lines, at most one per minute."""
 
     EVERY_S = 60.0
 
@@ -43,12 +40,12 @@ class SoundProgress:
         self._show = show
 
     def begin(self, source: str) -> None:
-        """Record that a file is about to be processed. Call this before opening the file."""
+        """Record that a file will be processed next."""
         self._size = self._sizes.get(source, 0)
         self._bytes_left -= self._size
 
     def opened(self, duration_s: float) -> None:
-        """Record the duration of the opened file in seconds, or 0 if it is unknown."""
+        """Record the duration of the current file in seconds, or 0 if it is unknown."""
         self._bytes_opened += self._size
         self._opened_s += duration_s
 
@@ -60,7 +57,7 @@ class SoundProgress:
 
 @contextmanager
 def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on standard error, and yield a callback that updates it, given (done, total, note)."""
+    """Show a progress bar on standard error, and yield a callback that updates it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -80,7 +77,7 @@ def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]:
-    """Show progress in seconds of audio, as a bar on a terminal, and otherwise as one log line per minute."""
+    """Show progress in seconds of audio, as a bar on a terminal or as log lines otherwise."""
     if sys.stderr.isatty():
         counts = "{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of audio"
         with _bar(what, counts) as update:
@@ -97,9 +94,10 @@ def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show progress as a count of items, as a bar on a terminal, and otherwise as one log line per minute.
+    """Show progress as a count of items, as a bar on a terminal or as log lines otherwise.
 
-    The context manager yields a callback that takes (done, total, name of the current item).
+    Yields:
+        A callback that takes the number of finished items, the total, and the name of the current item.
     """
     if sys.stderr.isatty():
         with _bar(what, "{task.completed:.0f}/{task.total:.0f}") as update:

@@ -1,4 +1,4 @@
-"""Define the constants of the token format. All other modules import these constants from here.
+"""Define the constants of the token format.
 
 audio     24,000 samples/s
 mel       128 bands, one column per 240 samples (10 ms)

@@ -1,16 +1,12 @@
 """Define Tokens, which hold the codes of a recording and the metadata for decoding them.
 
-Tokens contain one integer array per codebook, and every codebook has its own size and frame rate. The type therefore
-covers flat, residual and multi-scale codecs. Duration, token rate and bit rate are computed from the fields.
+Tokens contain one integer array per codebook, and every codebook has its own size and frame rate.
 
 Silk's codebooks are *groups* of FSQ dimensions. A frame has 128 dimensions with levels in 0..7. A group of n adjacent
 dimensions forms one code, in which the first dimension is the least significant digit:
 
     levels   5 1 7 0 2 6 3 | 4 4 0 1 ...        code 0 = 5 + 1*8 + 7*8^2 + 0*8^3 + 2*8^4 + 6*8^5 + 3*8^6
              '-- group 0 --'
-
-With seven dimensions per group, there are 18 groups with 8^7 possible codes and one group with 8^2, which gives 19
-tokens per frame and 47.5 tokens per second. The levels can be regrouped without loss; see `Tokens.regroup`.
 """
 
 from __future__ import annotations
@@ -35,10 +31,9 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Represent the codes of one recording and their layout.
+    """The codes of one recording, and the metadata for decoding them.
 
-    Two Tokens are equal if all their fields are equal. The constructor copies the arrays and makes the copies
-    read-only.
+    The constructor copies the arrays and makes the copies read-only.
 
     Attributes:
         codes: one int64 array [F_k] per codebook, with values in 0..codebook_sizes[k]-1.
@@ -103,7 +98,7 @@ class Tokens:
         return hash((self._layout, *(codes.tobytes() for codes in self.codes)))
 
     def __reduce__(self) -> Any:
-        """Make unpickling call the constructor, which makes the arrays read-only."""
+        """Pickle the fields, so that unpickling calls the constructor."""
         layout = self.codebook_sizes, self.frame_rates, self.sample_rate, self.n_samples, self.codec
         return Tokens, (self.codes, *layout)
 
@@ -119,7 +114,7 @@ class Tokens:
 
     @property
     def n_tokens(self) -> int:
-        """Return the total number of tokens, summed over all codebooks."""
+        """Return the number of tokens in all codebooks."""
         return sum(len(codes) for codes in self.codes)
 
     @property
@@ -134,18 +129,17 @@ class Tokens:
 
     @property
     def tokens_per_second(self) -> float:
-        """Return the codec's token rate, which is 47.5 for Silk.
+        """Return the token rate, which is 47.5 for Silk.
 
-        The rate is the number of tokens divided by the duration of their frames. This duration includes the padding of
-        the last frame, so the rate does not depend on the length of the recording.
+        The rate does not depend on the length of the recording, because it includes the padding of the last frame.
         """
         return self.n_tokens * min(self.frame_rates) / self.n_frames
 
     @property
     def bits_per_second(self) -> float:
-        """Return the codec's bit rate, which is 960 for Silk.
+        """Return the bit rate, which is 960 for Silk.
 
-        The rate is the number of bits in all codes divided by the duration of their frames, including padding.
+        The rate does not depend on the length of the recording, because it includes the padding of the last frame.
         """
         sizes = zip(self.codes, self.codebook_sizes, strict=True)
         bits = sum(len(codes) * math.log2(size) for codes, size in sizes)
@@ -161,7 +155,10 @@ class Tokens:
         return dims if fits else None
 
     def to_levels(self) -> NDArray[np.uint8]:
-        """Return Silk's FSQ levels, uint8 [F, 128] in 0..7. The levels do not depend on the grouping of the tokens.
+        """Convert Silk's tokens to FSQ levels, uint8 [F, 128] in 0..7.
+
+        Returns:
+            The levels.
 
         Raises:
             TokensError: the tokens do not have Silk's layout.
@@ -173,13 +170,16 @@ class Tokens:
     def from_levels(
         cls, levels: ArrayLike, *, n_samples: int, codec: str, dims_per_token: int = DIMS_PER_TOKEN
     ) -> Tokens:
-        """Return Tokens that contain the given FSQ levels.
+        """Convert FSQ levels to Tokens.
 
         Args:
             levels: integers [F, 128] in 0..7 with F = ceil(n_samples / 9600).
             n_samples: length of the recording in samples at 24 kHz.
             codec: see `Tokens.codec`.
             dims_per_token: number of FSQ dimensions per code, 1 to 20.
+
+        Returns:
+            The tokens.
 
         Raises:
             TokensError: the levels are out of range or have the wrong shape, or n_samples does not match the number of
@@ -198,10 +198,9 @@ class Tokens:
         )
 
     def regroup(self, dims_per_token: int) -> Tokens:
-        """Regroup Silk's FSQ levels into tokens with the given number of dimensions per token.
+        """Change the number of FSQ dimensions per token. This is lossless.
 
-        Regrouping is lossless. For a language model, the choice is a trade-off between sequence length and vocabulary
-        size:
+        For a language model, the choice is a trade-off between sequence length and vocabulary size:
 
             dims_per_token   tokens per frame   entries per codebook
             7 (default)      19                 2,097,152
@@ -224,13 +223,11 @@ class Tokens:
         )
 
     def to_ids(self, *, shared: bool = False) -> Codes:
-        """Return the codes as a sequence of ids for a language model, ordered by frame and then by codebook.
+        """Convert tokens to a sequence of ids for a language model, ordered by frame and then by codebook.
 
         Args:
-            shared: whether all codebooks share the same ids. If False, every codebook has its own range of ids in a
-                vocabulary of sum(codebook_sizes) entries. For example, code 3 of codebook 1 becomes id
-                codebook_sizes[0] + 3. If True, the ids are the codes, and the vocabulary has max(codebook_sizes)
-                entries.
+            shared: whether all codebooks share the same ids. By default, every codebook has its own range of ids, e.g.
+                code 3 of codebook 1 becomes id codebook_sizes[0] + 3.
 
         Returns:
             The ids, int64 [n_tokens].
@@ -244,7 +241,7 @@ class Tokens:
         return (np.stack(self.codes, axis=1) + offsets).ravel()
 
     def from_ids(self, ids: ArrayLike, *, n_samples: int | None = None, shared: bool = False) -> Tokens:
-        """Convert a sequence of ids to Tokens with the same layout as `self`. This is the inverse of `to_ids`.
+        """Convert a sequence of ids to Tokens with the layout of `self`. This is the inverse of `to_ids`.
 
         Args:
             ids: integers [F * K], for example the output of a language model.
@@ -252,7 +249,7 @@ class Tokens:
             shared: see `to_ids`.
 
         Returns:
-            Tokens with the layout of `self`.
+            The tokens.
 
         Raises:
             TokensError: the last frame is incomplete, or an id is outside its codebook's range.
@@ -281,7 +278,7 @@ class Tokens:
 
 
 def n_frames(n_samples: int) -> int:
-    """Return the number of Silk frames that cover `n_samples` samples at 24 kHz, ceil(n_samples / 9600).
+    """Return the number of Silk frames in a recording, ceil(n_samples / 9600).
 
     Args:
         n_samples: length of the recording in samples at 24 kHz.
@@ -292,10 +289,8 @@ def n_frames(n_samples: int) -> int:
 def codebook_sizes(dims_per_token: int = DIMS_PER_TOKEN) -> tuple[int, ...]:
     """Return the size of each Silk codebook.
 
-    If 128 is not divisible by dims_per_token, the last codebook covers the remaining dimensions.
-
     Args:
-        dims_per_token: number of FSQ dimensions per token, 1 to 20.
+        dims_per_token: number of FSQ dimensions per token, 1 to 20. The last codebook has the remaining dimensions.
 
     Raises:
         ArgumentError: dims_per_token is not between 1 and 20.
@@ -368,7 +363,7 @@ def _place_values(dims_per_token: int) -> Codes:
 
 
 def _offsets(sizes: Sequence[int]) -> Codes:
-    """Return each codebook's first id in the joint vocabulary, int64 [K]."""
+    """Return the first id of each codebook in the joint vocabulary, int64 [K]."""
     total = sum(sizes)
     if total > np.iinfo(np.int64).max:
         raise TokensError(

@@ -48,15 +48,15 @@ class WorkerProcess:
         theirs.close()  # If this end stayed open, the pipe would not close when the worker exits.
 
     def send(self, task: Any) -> None:
-        """Send a task to the worker. If the worker has exited, the next call to `receive` raises WorkerExited."""
+        """Send a task to the worker."""
         with suppress(OSError):
             self.connection.send(task)
 
     def receive(self) -> Any:
-        """Wait for the worker's next answer and return it.
+        """Wait for the next answer of the worker and return it.
 
         Raises:
-            WorkerExited: the worker process exited.
+            WorkerExited: the worker process has exited.
             SilkError: the worker raised this error.
         """
         try:
@@ -71,7 +71,7 @@ class WorkerProcess:
         return answer
 
     def end(self, *, idle: bool) -> None:
-        """End the worker process. An idle process exits when its pipe is closed. A busy process is terminated."""
+        """End the worker process. A busy process is terminated."""
         self.connection.close()
         if idle:
             self._process.join(EXIT_TIMEOUT_S)
@@ -84,7 +84,7 @@ class WorkerProcess:
 
 
 def reason_of(exit_code: int | None) -> str:
-    """Return a clause that says why a process exited, such as "the worker process exited with code 1."."""
+    """Return a clause that states why a process exited, such as "the worker process exited with code 1."."""
     if exit_code is None or exit_code >= 0:
         return f"the worker process exited with code {exit_code}."
     number = -exit_code
@@ -94,10 +94,7 @@ def reason_of(exit_code: int | None) -> str:
 
 
 def peak_memory_mb() -> float | None:
-    """Return the peak resident memory of this process in MB, or None if the system does not report it.
-
-    On Linux, this is VmHWM in /proc/self/status, because getrusage also counts the peak of the parent process.
-    """
+    """Return the peak memory of this process in MB, or None if the system does not report it."""
     try:
         with open("/proc/self/status", encoding="ascii") as status:
             kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
@@ -112,20 +109,20 @@ def peak_memory_mb() -> float | None:
 
 
 def max_rss_mb(usage: Any) -> float:
-    """Return the peak resident memory in MB (10^6 bytes), given the result of `resource.getrusage` or `os.wait4`."""
+    """Return the peak memory in MB from the result of `resource.getrusage` or `os.wait4`."""
     peak: float = usage.ru_maxrss * (1e-6 if sys.platform == "darwin" else 1.024e-3)  # bytes on macOS, KiB on Linux
     return peak
 
 
 class _Bug:
-    """Hold the traceback of an unexpected error in a worker. The worker sends it to the process that started it."""
+    """The traceback of an unexpected error in a worker."""
 
     def __init__(self, text: str) -> None:
         self.traceback = text
 
 
 def _run(tasks: Connection, serve: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Run `serve` in the worker until the other end of the pipe is closed."""
+    """Run `serve` in the worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # sys.stdout is not used, because it can be closed or replaced.
     try:

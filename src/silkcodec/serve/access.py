@@ -17,7 +17,7 @@ TOKEN_SUBPROTOCOL = "silk.bearer."
 
 
 class RateError(SilkError):
-    """Raised when a rate or concurrency limit is exceeded. A client may try again after `retry_s` seconds."""
+    """Raised when a rate or concurrency limit is exceeded. A client can try again after `retry_s` seconds."""
 
     def __init__(self, text: str, retry_s: float) -> None:
         super().__init__(text)
@@ -32,7 +32,7 @@ class RateLimiter:
     """Limit the request rate of each client address with a token bucket.
 
     Args:
-        per_minute: average number of requests per minute. A tenth of this number may arrive at once.
+        per_minute: average number of requests per minute. A tenth of this number can arrive at once.
         clock: monotonic clock in seconds.
     """
 
@@ -60,7 +60,7 @@ class ConcurrencyLimit:
     """Limit the number of streams, uploads or requests that are open at the same time.
 
     Args:
-        what: name of the limited objects in error messages, in the plural, e.g. "streams".
+        what: plural of the limited items for error messages, e.g. "streams".
         total: maximum number for all clients together.
         each: maximum number for one client.
     """
@@ -71,7 +71,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """Count one open object of a client while the `with` block runs. Raises RateError if a limit is reached."""
+        """Count one open item of a client during the `with` block. Raises RateError if a limit is reached."""
         if self._open.total() >= self._total:
             raise RateError(f"The server has reached its limit of {self._total} {self._what}. Try again later.", 1.0)
         if self._open[client] >= self._each:
@@ -85,10 +85,7 @@ class ConcurrencyLimit:
 
 
 def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """Return a request's bearer token from the Authorization header or, for browser WebSockets, from the subprotocols.
-
-    The result is None if the request has no bearer token.
-    """
+    """Return the bearer token of a request, or None if it has none. WebSockets in browsers send it as a subprotocol."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
@@ -98,14 +95,12 @@ def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str 
 def check(
     token: str | None, headers: Mapping[str, str], subprotocols: Sequence[str] = (), *, loopback: bool = True
 ) -> None:
-    """Check a request's bearer token. If the server has none, check that no page of another site sent the request.
+    """Check the bearer token of a request. If the server has no token, check the headers `Origin` and `Host` instead.
 
-    In a browser on this machine, a page from any site can send requests to the loopback address. The browser then sends
-    the header `Origin`, which must name this machine. If the site's name resolves to the loopback address (DNS
-    rebinding), `Origin` can be missing, but `Host` is the site's name. `Host` must therefore also name this machine.
+    Without this check, any web page that is open in a browser on this machine could use the server.
 
     Args:
-        token: token of the server; None if it has none.
+        token: token of the server, or None if it has none.
         headers: headers of the request.
         subprotocols: subprotocols of a WebSocket request.
         loopback: whether the server listens on a loopback address only.

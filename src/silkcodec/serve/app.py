@@ -1,4 +1,4 @@
-"""Define the HTTP routes, their errors and their OpenAPI descriptions. Worker processes encode and decode."""
+"""Define the HTTP routes of the server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAVE_TYPES = {"wav": "audio/wav", "flac": "audio/flac"}
 
 
 class Problem(BaseModel):
-    """Describe the error of a failed request."""
+    """The error of a failed request."""
 
     error: str = Field(description="Error code, e.g. unauthorized, too_large, bad_audio or busy.")
     message: str = Field(description="Explanation of the error.")
@@ -38,7 +38,7 @@ class Problem(BaseModel):
 
 
 class TokensOut(BaseModel):
-    """Hold the tokens of a recording."""
+    """The tokens of a recording."""
 
     codec: str
     sample_rate: int = Field(description="Sample rate of the decoded audio in Hz.")
@@ -50,7 +50,7 @@ class TokensOut(BaseModel):
 
 
 class CodecOut(BaseModel):
-    """Describe the codec that this server runs."""
+    """The codec that this server runs."""
 
     name: str
     codec: str = Field(description="Codec name and hash of the weights, as stored in tokens.")
@@ -60,14 +60,14 @@ class CodecOut(BaseModel):
 
 
 class CodecsOut(BaseModel):
-    """List the codec that this server runs, and all codecs that its package supports."""
+    """The codec that this server runs, and all codecs that its package supports."""
 
     serving: CodecOut
     known: list[dict[str, Any]]
 
 
 class Health(BaseModel):
-    """Describe the state of the server."""
+    """The state of the server."""
 
     status: str
     workers: int = 0
@@ -112,7 +112,7 @@ class ApiError(Exception):
 
 
 def build(service: Service) -> FastAPI:
-    """Return the ASGI application of a server. It starts the workers at startup and stops them at shutdown."""
+    """Create the ASGI application of a server, which starts and stops the workers."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -140,12 +140,12 @@ def build(service: Service) -> FastAPI:
 def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/health/live", tags=["health"])
     async def live() -> Health:
-        """Report that the process is alive."""
+        """Report that the server process is running."""
         return Health(status="live")
 
     @app.get("/health/ready", tags=["health"], responses={503: {"model": Health}})
     async def ready(response: Response) -> Health:
-        """Report whether the server accepts work, which requires that the model is loaded and no shutdown has begun."""
+        """Report whether the server accepts requests."""
         state = "draining" if service.draining.is_set() else "ready" if service.pool.is_ready else "starting"
         response.status_code = 200 if state == "ready" else 503
         n_streams, n_files = (len(service.pool.workers(role)) for role in ("streams", "files"))
@@ -226,7 +226,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
 
 async def _coded(request: Request, service: Service, fields: dict[str, Any], media_type: str) -> Response:
-    """Save the request body to a file, process the file in a worker, and return the result as a response."""
+    """Save the request body to a file, convert it in a worker, and return the result as a response."""
     limits = service.limits
     client = request.client.host if request.client else "-"
     with service.uploads.one(client), uploads.request_folder(service.folder) as folder:
@@ -248,7 +248,7 @@ def _refuse_form(request: Request) -> None:
 
 
 def _guard(service: Service) -> Any:
-    """Return a FastAPI dependency that checks the bearer token and request rate, and refuses requests at shutdown."""
+    """Return a FastAPI dependency that checks the bearer token and the request rate."""
     # The scheme only documents the token in OpenAPI. `admit` checks the token.
     scheme = HTTPBearer(auto_error=False, description="The bearer token of the server.")
 

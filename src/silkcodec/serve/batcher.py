@@ -4,19 +4,13 @@
     feed(stream, ...)   |stream 2| frame            ->     waves [B, 9600], states [B, ...] -> codes, states
     feed(stream, ...)   |stream 3| frame frame frame       (streams that decode are batched in the same way)
 
-**No waiting.** `step` processes the frames that are waiting and does not wait for a full batch. A single stream gets
-its answers immediately. Under load, frames arrive while the model computes, so batches become larger.
+**No waiting.** `step` processes the frames that have arrived and does not wait for a full batch.
 
-**Exact tokens.** The tokens must be identical to those from `Silk.encode`. Calls with different input shapes can give
-results that differ in the last bit (see `stream.py`). Whether this happens depends on the kernels that ONNX Runtime
-selects for the processor. The selection depends on the shapes of the inputs, not on their values. `exact_sizes`
-therefore tests each batch size at startup. It compares all latents and model states from batched calls with those from
-calls for one stream. The batcher uses only the sizes for which they are bit-identical. bench/server.json contains the
-results of this test and the speedup from batching.
+**Exact tokens.** The tokens must be identical to those from `Silk.encode`. ONNX Runtime can round differently for some
+batch sizes. `exact_sizes` tests at startup which sizes give bit-identical results, and only these sizes are used.
 
-**Fairness.** A stream has at most one frame in a batch. The frames with the earliest due times are processed first. A
-frame is due when it arrives, but not earlier than one frame duration after the previous frame of its stream was due. If
-a client sends an hour of audio at once, it gets only the capacity that live streams do not need.
+**Fairness.** Frames with the earliest due time are processed first. A frame is due when it arrives, but at the earliest
+one frame duration after the previous frame. Clients that send data faster than real time cannot delay live streams.
 """
 
 from __future__ import annotations
@@ -41,7 +35,7 @@ FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold the result for one frame of a stream: codes, int64 [1, K], or samples, float32 [9600]."""
+    """The result for one frame of a stream: codes, int64 [1, K], or samples, float32 [9600]."""
 
     stream: str
     frame: int
@@ -49,7 +43,7 @@ class Answer:
 
 
 class _Stream:
-    """Hold a stream's waiting frames with their due times, and the model state after the last processed frame."""
+    """The waiting frames and the model state of a stream."""
 
     def __init__(
         self, task: str, cutter: FrameCutter | None, states: States | None, n_codebooks: int | None = None
@@ -73,7 +67,7 @@ class Batcher:
     """Batch the frames of open streams, and return an answer for each frame.
 
     Args:
-        codec: a loaded codec that is limited to one thread. To use more cores, run more worker processes.
+        codec: a loaded codec that is limited to one thread.
         sizes: batch sizes to use, as returned by `exact_sizes`. Size 1 is always used.
         clock: monotonic clock in seconds.
     """
@@ -96,7 +90,7 @@ class Batcher:
         Args:
             stream: name of the stream.
             sample_rate: sample rate of the input in Hz.
-            n_codebooks: number of codebooks whose codes are returned; None: all.
+            n_codebooks: number of codebooks to return. None returns all codebooks.
 
         Raises:
             AudioError: the sample rate is not supported.
@@ -111,7 +105,7 @@ class Batcher:
         self._streams[stream] = _Stream("decode", None, self._codec.decoder_states())
 
     def feed(self, stream: str, values: ArrayLike) -> None:
-        """Add samples [n] or integer codes [F, K] to a stream. See `StreamEncoder.feed` and `StreamDecoder.feed`.
+        """Add samples [n] or integer codes [F, K] to a stream.
 
         Raises:
             AudioError: a sample is NaN or infinite.
@@ -124,7 +118,7 @@ class Batcher:
             self._take(one, one.cutter, one.cutter.feed(values))
 
     def end(self, stream: str) -> None:
-        """End a stream. After `step` has returned the remaining answers, `finished` returns the stream's name."""
+        """End a stream after its waiting frames have been processed."""
         one = self._streams[stream]
         if one.cutter is not None:
             self._take(one, one.cutter, one.cutter.flush())
@@ -146,10 +140,10 @@ class Batcher:
         return sum(len(one.frames) for one in self._streams.values())
 
     def finished(self) -> list[tuple[str, int]]:
-        """Remove the streams that have ended and have no waiting frames, and return their names and lengths.
+        """Remove the streams that have ended and have no waiting frames.
 
         Returns:
-            A list of (name of the stream, number of samples at 24 kHz).
+            The name and the number of samples at 24 kHz of each removed stream.
         """
         done = [name for name, one in self._streams.items() if one.ended and not one.frames]
         return [(name, self._n_samples(self._streams.pop(name))) for name in done]
@@ -158,7 +152,7 @@ class Batcher:
         return one.n_done * FRAME_SAMPLES if one.cutter is None else one.cutter.n_samples
 
     def step(self) -> tuple[str, list[Answer]]:
-        """Call the model once for a batch of the most urgent frames. All frames in a batch are for the same task.
+        """Run the model once for the most urgent frames of the streams that encode, or of those that decode.
 
         Returns:
             Two values: the task ("encode" or "decode"), and a list with one answer for each stream in the batch. The
@@ -188,10 +182,10 @@ class Batcher:
 def run_batch(
     codec: Silk, output: str, frames: NDArray[Any], states: Sequence[States]
 ) -> tuple[NDArray[Any], list[States]]:
-    """Call the model once for B streams.
+    """Run the model once for B streams.
 
     Args:
-        codec: codec whose model is called.
+        codec: codec that contains the model.
         output: output to compute: "levels", "latent" or "wave".
         frames: for "wave", levels, uint8 [B, 128]; otherwise samples, float32 [B, 9600].
         states: model states of the B streams.
@@ -209,14 +203,11 @@ def run_batch(
 
 
 def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
-    """Return the batch sizes whose results on this machine are bit-identical to those of calls for one stream.
-
-    The candidates are 2, 4, 8, ... up to `largest`. The result always includes 1. The function encodes noise and
-    decodes random levels. It compares the latents before FSQ rounds them, the samples, and the next states.
+    """Return the batch sizes for which a batch gives bit-identical results to separate calls on this machine.
 
     Args:
         codec: codec to test.
-        largest: maximum batch size.
+        largest: maximum batch size. Only powers of two are tested.
         n_frames: number of consecutive frames to compare.
     """
     sizes = [2**i for i in range(1, largest.bit_length()) if 2**i <= largest]

@@ -1,4 +1,4 @@
-"""Encode and decode on a Silk server, without asyncio. Files use HTTP, and live streams use WebSockets.
+"""Encode and decode on a Silk server. Files use HTTP, and live streams use WebSockets.
 
     client = Client("http://127.0.0.1:8000", token)
     tokens = client.encode("talk.flac")                      # silkcodec.Tokens
@@ -9,7 +9,7 @@
             send(stream.feed(chunk))                         # int64 [F, 19]; F is usually 0
         send(stream.flush())
 
-Files require no extra. Live streams require the extra [serve].
+Live streams require the extra [serve].
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ class ServerError(SilkError):
         text: message of the error.
 
     Attributes:
-        code: error code from the server, e.g. "unauthorized", "bad_audio" or "worker_lost". "unreachable" means that
-            the server did not answer.
+        code: error code from the server, e.g. "unauthorized" or "bad_audio", or "unreachable".
         status: HTTP status, or close code of the WebSocket; 0 if there is neither.
     """
 
@@ -66,7 +65,7 @@ class Client:
 
     Args:
         url: address of the server, e.g. "http://127.0.0.1:8000".
-        token: bearer token; None if the server has none.
+        token: bearer token, or None if the server has none.
         timeout_s: maximum time to wait for an answer, in seconds.
 
     Raises:
@@ -90,7 +89,7 @@ class Client:
         return answer
 
     def encode(self, sound: str | os.PathLike[str] | bytes) -> Tokens:
-        """Encode an audio file on the server and return its tokens.
+        """Encode an audio file on the server.
 
         Args:
             sound: path of the file, or its content as bytes.
@@ -105,7 +104,7 @@ class Client:
         return container.read(io.BytesIO(self._request("/v1/encode?format=silk", content)))
 
     def decode(self, tokens: Tokens) -> Wave:
-        """Decode tokens on the server, and return the samples.
+        """Decode tokens on the server.
 
         Args:
             tokens: Silk tokens in any grouping.
@@ -125,7 +124,7 @@ class Client:
 
         Args:
             sample_rate: sample rate of the input in Hz.
-            n_codebooks: number of codebooks whose codes are returned; None: all 19.
+            n_codebooks: number of codebooks to return. None returns all 19.
 
         Returns:
             The open stream. Use it as a context manager, so that the connection is closed on exit.
@@ -166,7 +165,7 @@ class Client:
 
 
 class _LiveStream:
-    """Manage one stream over a WebSocket, from the message `start` to the message `ended`."""
+    """A stream over a WebSocket."""
 
     def __init__(self, url: str, headers: dict[str, str], start: dict[str, Any], timeout_s: float) -> None:
         try:
@@ -210,13 +209,13 @@ class _LiveStream:
             raise _closed(error) from error
 
     def _drain_error(self) -> None:
-        """Read the remaining messages of a closed connection. Raises ServerError if one of them reports an error."""
+        """Read the remaining messages of a closed connection, and raise ServerError if one reports an error."""
         for message in self._messages(0.1):
             if isinstance(message, dict) and message["type"] == "ended":
                 return
 
     def _take(self, timeout_s: float) -> Any:
-        """Return the next message as bytes or a dict.
+        """Receive the next message.
 
         Raises:
             ServerError: the message reports an error, or the connection was closed.
@@ -252,7 +251,7 @@ class _LiveStream:
             raise ServerError(f"The server did not end the stream within {self._timeout_s:g} s.", "timeout")
 
     def close(self) -> None:
-        """Close the connection, whether or not the stream has ended."""
+        """Close the connection."""
         self._open.close()
 
     def __enter__(self) -> Self:
@@ -265,15 +264,13 @@ class _LiveStream:
 
 
 class EncoderStream(_LiveStream):
-    """Encode samples on the server. The codes are identical to those from `silkcodec.StreamEncoder`.
-
-    `Client.encoder` creates this object.
+    """Encode samples on the server. Created by `Client.encoder`.
 
     Args:
         url: address of the stream, which starts with ws:// or wss://.
         headers: HTTP headers of the request, for example with the bearer token.
         sample_rate: sample rate of the input in Hz.
-        n_codebooks: number of codebooks whose codes are returned, 1 to 19.
+        n_codebooks: number of codebooks to return, 1 to 19.
         timeout_s: maximum time to wait for an answer, in seconds.
 
     Raises:
@@ -306,10 +303,10 @@ class EncoderStream(_LiveStream):
         return self._codes(self._messages(0))
 
     def flush(self) -> Codes:
-        """End the stream, wait for the remaining frames, and return their codes.
+        """End the stream and wait for the remaining codes.
 
         Returns:
-            The remaining codes, int64 [F, K].
+            The codes, int64 [F, K].
 
         Raises:
             ServerError: the server closed the stream or did not answer in time.
@@ -322,9 +319,7 @@ class EncoderStream(_LiveStream):
 
 
 class DecoderStream(_LiveStream):
-    """Decode codes on the server. The methods are those of `silkcodec.StreamDecoder`.
-
-    `Client.decoder` creates this object.
+    """Decode codes on the server. Created by `Client.decoder`.
 
     Args:
         url: address of the stream, which starts with ws:// or wss://.
@@ -357,10 +352,10 @@ class DecoderStream(_LiveStream):
         return self._samples(self._messages(0))
 
     def flush(self) -> Wave:
-        """End the stream, wait for the remaining samples, and return them.
+        """End the stream and wait for the remaining samples.
 
         Returns:
-            The remaining samples, float32 [n] at 24 kHz.
+            The samples, float32 [n] at 24 kHz.
 
         Raises:
             ServerError: the server closed the stream or did not answer in time.

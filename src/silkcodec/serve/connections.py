@@ -1,9 +1,7 @@
-"""Limit how much is read from each connection, so that no client can block or slow down the others.
+"""Limit the time and the data rate of each connection, so that no client can slow down others.
 
-HTTP: a client must send the head of a request within `header_s` seconds, or within `pressed_s` seconds if the server is
-waiting for requests on too many connections. WebSocket: each stream has a budget of messages and bytes per second. If a
-stream exceeds its budget, the server pauses reading from it. Both kinds of connections are read in pieces of at most
-READ_BYTES bytes. Between two pieces, the event loop serves the other connections.
+HTTP clients must send the head of a request within a time limit. The server stops reading from a WebSocket that sends
+too many messages or bytes per second.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ PAUSE = 9.0  # After a piece above the limit, pause for 9 times its CPU time. Th
 
 
 class Waiting:
-    """Track the connections on which the server waits for the head of a request, oldest first."""
+    """The connections on which the server waits for the head of a request, oldest first."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -50,7 +48,7 @@ class Waiting:
             oldest.close()
 
     def remove(self, transport: asyncio.Transport) -> None:
-        """Remove a connection. Ignore unknown connections."""
+        """Remove a connection."""
         client = self._clients.pop(transport, None)
         if client is not None:
             self._n_of[client] -= 1
@@ -65,10 +63,10 @@ class Waiting:
 
 
 class Budget:
-    """Limit a rate, e.g. of messages or bytes, with a token bucket.
+    """Limit the rate of messages or bytes with a token bucket.
 
     Args:
-        per_s: average amount per second. A client may use the amount of one second at once.
+        per_s: average amount per second. The amount of one second can be used at once.
         clock: monotonic clock in seconds.
     """
 
@@ -86,7 +84,7 @@ class Budget:
 
 
 def http_class(limits: Limits) -> type[H11Protocol]:
-    """Return a subclass of uvicorn's HTTP protocol that closes idle connections. Each server needs its own class."""
+    """Return a subclass of uvicorn's HTTP protocol that closes idle connections."""
     waiting = Waiting(limits)
 
     class Http(H11Protocol):
@@ -155,10 +153,10 @@ def http_class(limits: Limits) -> type[H11Protocol]:
 
 
 def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
-    """Return a subclass of uvicorn's WebSocket protocol that limits the messages and bytes per second of a stream."""
+    """Return a subclass of uvicorn's WebSocket protocol that limits the messages and bytes per second."""
 
     class PacedWebSocket(WebSocketsSansIOProtocol):
-        """Pause reading from a stream that exceeds its budget of messages or bytes."""
+        """Pause reading from a WebSocket that sends too many messages or bytes per second."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -191,7 +189,7 @@ def websocket_class(limits: Limits) -> type[WebSocketsSansIOProtocol]:
 
 
 class _CountedFrames(ServerProtocol):
-    """Count WebSocket frames of every kind, because pings and fragments also take time to process."""
+    """Count all WebSocket frames, including pings and fragments."""
 
     n_frames = 0
 
@@ -201,10 +199,7 @@ class _CountedFrames(ServerProtocol):
 
 
 def _bound_silence(transport: asyncio.Transport, limits: Limits) -> None:
-    """Let the kernel close the connection if the client does not acknowledge data for 2 * `send_s` seconds.
-
-    The default of the kernel is about 15 minutes.
-    """
+    """Close the connection if the client does not acknowledge data for 2 * `send_s` seconds."""
     connection = cast("socket.socket | None", transport.get_extra_info("socket"))
     if connection is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         with contextlib.suppress(OSError):

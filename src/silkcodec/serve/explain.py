@@ -1,10 +1,7 @@
 """Implement `silk explain`, which serves or exports a page that explains codecs. The model runs in the browser.
 
-`make web` builds the page from `web/` into `silkcodec/site/`. The model is served directly from
-`silkcodec/silk/weights/`. Only this machine can reach the server, and the page requests nothing from other servers.
-
-The build writes FILE.br next to each file that Brotli makes at least 5 % smaller. `export` writes FILE.gz in the same
-way. The server sends the compressed files to clients that accept them.
+`make web` builds the page from `web/` into `silkcodec/site/`. Compressed files (FILE.br, FILE.gz) are sent to browsers
+that accept them.
 """
 
 from __future__ import annotations
@@ -56,9 +53,9 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
     """Serve the page of `silk explain` until the user presses Ctrl-C.
 
     Args:
-        port: TCP port; 0 selects a free one.
+        port: TCP port. 0 selects a free one.
         open_browser: open the page in the default browser.
-        weights: folder of the weights that the page uses; None: the weights in the package.
+        weights: weights folder. None uses the weights in the package.
 
     Raises:
         ArgumentError: the port is out of range.
@@ -74,7 +71,7 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
 
 
 def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> ThreadingHTTPServer:
-    """Return an HTTP server for the page of `silk explain` without starting it. Raises the same errors as `explain`."""
+    """Create an HTTP server for the page of `silk explain`. Raises the same errors as `explain`."""
     if not 0 <= port <= 65_535:
         raise ArgumentError(f"port must be between 0 and 65535; got {port}.")
     folder = _checked(site, weights)
@@ -85,19 +82,16 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
 
 
 def export(folder: Path, *, weights: Path | None = None, site: Path | None = None) -> None:
-    """Write the page of `silk explain` and the weights to a folder, which any static web server can serve at any path.
-
-    The exported page contains its content security policy in a meta element. `server` sends the policy as a header.
-    Compressed files are written next to the originals, for web servers that can send them.
+    """Write the page of `silk explain` and the weights to a folder for use with any static web server.
 
     Args:
-        folder: folder to create; it may exist if it is empty.
-        weights: folder of the weights that the page uses; None: the weights in the package.
-        site: folder of the built page; None: the installed page.
+        folder: folder to create. It can exist if it is empty.
+        weights: weights folder. None uses the weights in the package.
+        site: folder of the built page. None uses the installed page.
 
     Raises:
         SilkError: the page has not been built.
-        WeightsError: the folder of the weights is incomplete.
+        WeightsError: the weights folder is incomplete.
         OutputError: the folder is not empty, or cannot be written.
     """
     site, folder = site or SITE, folder.absolute()
@@ -124,7 +118,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
 
 
 def _compress(folder: Path) -> None:
-    """Write FILE.gz next to each file that gzip makes smaller by at least the fraction SMALLEST_GAIN."""
+    """Write FILE.gz next to each file that gzip makes at least 5 % smaller."""
     for path in [one for one in folder.rglob("*") if one.is_file() and one.suffix != ".br"]:
         content = path.read_bytes()
         compressed = gzip.compress(content, 6, mtime=0)
@@ -133,7 +127,7 @@ def _compress(folder: Path) -> None:
 
 
 def _checked(site: Path, weights: Path | None) -> Path:
-    """Check that the built page and all weights files exist, and return the folder of the weights."""
+    """Check that the page and the weights exist, and return the weights folder."""
     if not (site / "index.html").is_file():
         raise SilkError("The page has not been built. Run `make web` (needs Node.js), or install a wheel.")
     folder = weights or WEIGHTS
@@ -145,7 +139,7 @@ def _checked(site: Path, weights: Path | None) -> Path:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore errors of closed connections, because browsers abort downloads when a tab is closed or reloaded."""
+        """Ignore errors of closed connections, because browsers abort downloads when a tab is closed."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
@@ -190,4 +184,4 @@ class _Page(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Log nothing, so that the terminal shows only the address of the page."""
+        """Do not log requests."""

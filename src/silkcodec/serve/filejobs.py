@@ -1,7 +1,6 @@
-"""Convert an uploaded file block by block, and limit its duration. This module runs in worker processes for files.
+"""Convert an uploaded file block by block in a worker process, and limit its duration.
 
-A file of a few kilobytes can declare or contain hours of audio. This module therefore checks the declared duration
-before decoding, and the actual duration after every block. Only one block is in memory at a time.
+A small file can contain hours of audio, so the duration is checked after every block.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class FileJob:
-    """Describe the conversion of one file.
+    """A file conversion.
 
     Attributes:
         source, target: paths of the input and the result in the server's private folder.
@@ -43,7 +42,7 @@ class FileJob:
         wanted: format of the target: "silk", "json", "wav" or "flac".
         max_s: maximum duration of the audio in seconds.
         dims_per_token: number of latent dimensions per token in the target.
-        entropy: whether to apply entropy coding if the target is a .silk file.
+        entropy: whether to compress .silk files with a range coder.
     """
 
     source: Path
@@ -56,7 +55,7 @@ class FileJob:
 
 
 def work(codec: Silk, job: FileJob, is_cancelled: Callable[[], bool]) -> float:
-    """Run a conversion, and return the duration of the processed audio in seconds.
+    """Convert a file, and return the duration of its audio in seconds.
 
     Args:
         codec: codec to use.
@@ -119,7 +118,7 @@ def _decode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
 
 
 def _between(job: FileJob) -> Path:
-    """Return the path of a job's intermediate .silk file."""
+    """Return the path of the intermediate .silk file."""
     return job.target.with_suffix(".part.silk")
 
 
@@ -135,7 +134,7 @@ def _opened(path: Path) -> Any:
 
 
 def to_json(tokens: Tokens) -> dict[str, Any]:
-    """Convert tokens to the JSON object that the server sends. The field `codes` is a list of frames."""
+    """Convert tokens to a JSON object."""
     return {
         "codec": tokens.codec,
         "sample_rate": tokens.sample_rate,
@@ -150,12 +149,11 @@ def to_json(tokens: Tokens) -> dict[str, Any]:
 def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
     """Convert a JSON object to tokens. This is the inverse of `to_json`.
 
-    Only `codes` is required. By default, `n_samples` is the total length of all frames, and the other fields have the
-    values of the server's codec.
+    Only the field `codes` is required.
 
     Args:
         text: text of the JSON object.
-        codec: codec of the server. Tokens that it cannot decode are refused.
+        codec: codec of the server.
         max_s: maximum duration in seconds.
 
     Raises:
@@ -185,7 +183,7 @@ def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
 
 
 def as_codes(frames: Any, k: int) -> np.ndarray:
-    """Convert a list of frames from JSON to codes, int64 [F, k]. The range of the codes is not checked.
+    """Convert a list of frames to codes, int64 [F, k].
 
     Raises:
         TokensError: `frames` is empty, or is not a list of lists of k integers.

@@ -23,10 +23,10 @@ def new_request_id(given: str | None) -> str:
 
 
 class JsonLines(logging.Formatter):
-    """Format log records as JSON lines with time, level, event, request_id, and the fields passed as `extra`."""
+    """Format log records as JSON lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a log record as one line of JSON."""
+        """Format a log record as one line of JSON."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -41,14 +41,14 @@ class JsonLines(logging.Formatter):
 
 
 class _NoFalseAlarm(logging.Filter):
-    """Drop the misleading error that uvicorn logs when the server refuses a WebSocket with an HTTP status."""
+    """Drop the error that uvicorn logs when the server refuses a WebSocket."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 def configure() -> None:
-    """Write the logs of the server and of uvicorn to standard error. The request log replaces uvicorn's access log."""
+    """Write the logs of the server and of uvicorn to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("silkcodec.serve", "uvicorn", "uvicorn.error"):

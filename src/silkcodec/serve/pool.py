@@ -1,9 +1,7 @@
 """Manage the worker processes: start, watch and replace them, assign streams to them, and queue file jobs.
 
-If a worker crashes, its socket closes immediately. If a worker does not respond for a minute, the pool kills it. In
-both cases, its streams receive a `Lost` event, and another worker repeats its file job. The job fails if that worker
-crashes too. A new process replaces the worker: immediately after a first crash, and after increasing pauses if crashes
-continue. Without the pauses, workers that crash while loading the model would occupy a whole core.
+If a worker crashes or does not respond for a minute, it is replaced, after increasing pauses if crashes continue. Its
+streams receive a `Lost` event. Its file job is repeated once.
 """
 
 from __future__ import annotations
@@ -32,10 +30,10 @@ class BusyError(SilkError):
 
 
 class Pool:
-    """Manage all workers of a server.
+    """The worker processes of a server.
 
     Attributes:
-        codec: codec id of the model; "" before the first worker has loaded it.
+        codec: codec id of the model, or "" before a worker has loaded it.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -53,7 +51,7 @@ class Pool:
         self._closing = asyncio.Event()
 
     def start(self) -> None:
-        """Start the workers. `is_ready` becomes True when a stream worker and a file worker have loaded the model."""
+        """Start the workers."""
         self._keepers = [asyncio.create_task(self._keep(slot)) for slot in range(len(self._roles))]
 
     async def close(self) -> None:
@@ -74,7 +72,7 @@ class Pool:
         return bool(self.workers("streams") and self.workers("files"))
 
     async def _keep(self, slot: int) -> None:
-        """Run the worker with the given index, and replace it whenever it exits, until the pool is closed."""
+        """Run a worker, and replace it whenever it exits, until the pool is closed."""
         n_failures = 0
         while not self._closing.is_set():
             worker = self._workers[slot] = Worker(self._roles[slot], self._settings, self._metrics, self._sizes)
@@ -114,7 +112,7 @@ class Pool:
         """Open a stream on the worker with the fewest streams.
 
         Args:
-            options: fields of the worker message that opens a stream; see `protocol.Start.for_worker`.
+            options: settings of the stream; see `protocol.Start.for_worker`.
 
         Raises:
             BusyError: no worker is ready.
@@ -131,7 +129,7 @@ class Pool:
     # --- file jobs
 
     async def run_job(self, fields: dict[str, Any]) -> float:
-        """Wait for a free worker, and run a file job on it. Canceling the call cancels the job.
+        """Run a file job on a free worker. Canceling the call cancels the job.
 
         Args:
             fields: fields of `filejobs.FileJob`.
@@ -174,7 +172,7 @@ class Pool:
             self._wake()
 
     def _give_up(self, worker: Worker, name: str) -> None:
-        """Cancel a worker's job, which then ends after the current block. Kill the worker if this takes too long."""
+        """Cancel the job of a worker, and kill the worker if it does not stop in time."""
         if worker.job is None or worker.job[0] != name:
             return
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -203,7 +201,7 @@ class Pool:
                 raise
 
     def _wake(self) -> None:
-        """Let the next waiting job look for a free worker."""
+        """Notify the next waiting job that a worker may be free."""
         while self._free:
             turn = self._free.popleft()
             if not turn.done():

@@ -1,4 +1,4 @@
-"""Manage a worker process from the front process, which handles the connections of the clients."""
+"""Manage a worker process from the server process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LostError(SilkError):
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold a processed frame: its index `number` in the stream, and the bytes `body` of int32 codes [K] or samples."""
+    """The result for a frame of a stream: its index in the stream, and its codes or samples as bytes."""
 
     number: int
     body: bytes
@@ -48,24 +48,21 @@ class Frame:
 
 @dataclass(frozen=True)
 class Ended:
-    """Report that a stream of `n_samples` samples at 24 kHz has ended and that all its frames have been processed."""
+    """The event that a stream of `n_samples` samples at 24 kHz has ended."""
 
     n_samples: int
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Report that the stream's worker has crashed and that the state of the stream is lost."""
+    """The event that the stream's worker has crashed."""
 
 
 Event = Frame | Ended | Lost | RefusedError
 
 
 class Stream:
-    """Represent a client's stream, which is processed by one worker.
-
-    `events` is the queue of the worker's results. It stays short, because the number of frames in progress is limited.
-    """
+    """A stream that a worker processes. Its results arrive in the queue `events`."""
 
     def __init__(self, name: str, worker: Worker) -> None:
         self.name = name
@@ -73,15 +70,15 @@ class Stream:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
     async def feed(self, body: bytes, k: int | None = None) -> None:
-        """Send the bytes of samples or of int32 codes [F, k] to the worker. `k` is None for samples."""
+        """Send samples or int32 codes [F, k] to the worker, as bytes. `k` is None for samples."""
         await self.worker.send({"do": "feed", "id": self.name, "k": k}, body)
 
     async def end(self) -> None:
-        """Notify the worker that the stream has no more data."""
+        """Tell the worker that the stream has no more data."""
         await self.worker.send({"do": "end", "id": self.name})
 
     def close(self) -> None:
-        """Remove the stream from its worker, whether or not the stream has ended."""
+        """Remove the stream from its worker."""
         if self.worker.streams.pop(self.name, None) is not None:
             self.worker.post({"do": "drop", "id": self.name})
 
@@ -92,10 +89,10 @@ class Worker:
     Attributes:
         role: "streams" or "files".
         ready: whether the worker has loaded the model.
-        codec: codec id of the model; "" before the worker is ready.
-        sizes: batch sizes that give exactly the results of single frames; None before they are measured.
+        codec: codec id of the model, or "" before the worker is ready.
+        sizes: batch sizes that give exactly the results of single frames, or None before they are measured.
         streams: streams that this worker processes, keyed by name.
-        job: name of the file job in progress and the future for its result; None if there is no job.
+        job: name of the current file job and the future for its result, or None.
         started: start time of the worker in seconds, on the monotonic clock.
     """
 
@@ -115,7 +112,7 @@ class Worker:
         self._last_message = self.started
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Start the process, and handle its messages until it exits. Call `on_ready` when it has loaded the model."""
+        """Start the process, and handle its messages until it exits."""
         ours, theirs = socket.socketpair()
         with theirs:
             weights = None if self._settings.weights is None else os.fspath(self._settings.weights)
@@ -190,7 +187,7 @@ class Worker:
         self.job = None
 
     def post(self, head: wire.Head, body: bytes = b"") -> None:
-        """Send a message to the worker without waiting. Do nothing if the worker has exited."""
+        """Send a message to the worker without waiting."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(wire.pack(head, body))
 
@@ -202,7 +199,7 @@ class Worker:
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait for the process to exit, and return its exit code. Kill it if this takes more than `STOP_S` seconds."""
+        """Wait for the process to exit, and return its exit code. Kill it after `STOP_S` seconds."""
         if self._process is None:
             return None
         try:
@@ -213,7 +210,6 @@ class Worker:
             return await self._process.wait()
 
     def kill(self) -> None:
-        """Kill the process."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGKILL)

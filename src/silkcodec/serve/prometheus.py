@@ -1,4 +1,4 @@
-"""Define the Prometheus metrics of a server. docs/server.md lists all metrics."""
+"""Define the Prometheus metrics of a server. docs/server.md lists them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Hold the metrics of a server in a separate registry, so that servers in the same process do not share metrics."""
+    """The metrics of a server."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -48,10 +48,10 @@ class Metrics:
         self.refused = Counter("silk_refused", "Rejected requests and streams.", ["reason"], registry=registry)
 
     def batch(self, task: str, size: int, seconds: float) -> None:
-        """Record a model call that processed `size` frames in `seconds` seconds."""
+        """Record a model call."""
         self.batch_size.labels(task).observe(size)
         self.busy_s.labels(task).inc(seconds)
 
     def text(self) -> tuple[bytes, str]:
-        """Return all metrics in Prometheus's text format, and the media type of that format."""
+        """Return all metrics in Prometheus's text format, and the media type of this format."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

@@ -8,8 +8,7 @@
     {"type": "end"}                                 ->
                                                     <-      {"type": "tokens", ...} {"type": "ended", ...}, close 1000
 
-`Session` splits a client's messages into pieces of at most one frame. A large message therefore does not block the
-worker. At 24 kHz, `Session` also collects the samples of small messages until a frame is complete.
+Large messages are split into frames, so that they do not block the worker.
 """
 
 from __future__ import annotations
@@ -38,7 +37,9 @@ TOO_BIG = 1009
 class ProtocolError(SilkError):
     """Raised for a message that violates the protocol.
 
-    The server sends the error code `code`, and closes the WebSocket with the close code `close`.
+    Attributes:
+        code: error code to send to the client.
+        close: close code of the WebSocket.
     """
 
     def __init__(self, text: str, code: str = "bad_message", close: int = POLICY) -> None:
@@ -49,15 +50,15 @@ class ProtocolError(SilkError):
 
 @dataclass(frozen=True)
 class Start:
-    """Hold the fields of the first message of a stream, which the client sends.
+    """The first message of a stream.
 
     Attributes:
         task: "encode" or "decode".
-        sample_rate: sample rate in Hz of the samples that the client sends. "decode" always returns samples at 24 kHz.
+        sample_rate: sample rate in Hz of the samples that the client sends.
         samples: format of the samples, "s16le" or "f32le".
         tokens: format of the tokens that the server sends, "json" or "binary" (int32, little-endian).
-        n_codebooks: number of codes per frame, which belong to the first `n_codebooks` codebooks.
-        n_samples: for "decode", the length of the audio in samples at 24 kHz; None: the length of all frames.
+        n_codebooks: number of codes per frame.
+        n_samples: for "decode", the length of the audio in samples at 24 kHz. None means the length of all frames.
     """
 
     task: str
@@ -68,7 +69,7 @@ class Start:
     n_samples: int | None = None
 
     def for_worker(self) -> dict[str, Any]:
-        """Return the fields of the message that opens the stream on a worker."""
+        """Return the settings of the stream for a worker."""
         fields = ("task", "sample_rate", "samples", "n_codebooks")
         return {name: getattr(self, name) for name in fields}
 
@@ -81,7 +82,7 @@ class Session:
         max_text: maximum number of characters in a text message.
 
     Attributes:
-        start: the first message; None before it arrives.
+        start: the first message, or None before it arrives.
         ended: whether the stream has ended.
         n_samples_in: number of received samples, at the client's sample rate.
         n_frames_in: number of received frames of codes.
@@ -98,7 +99,7 @@ class Session:
         self._next_frame = LOOKAHEAD + FRAME_SAMPLES  # number of samples that complete the next frame
 
     def receive(self, message: str | bytes) -> Iterator[bytes]:
-        """Parse a client's message, and yield data for the worker: the bytes of samples or of int32 codes [1, K].
+        """Parse a message, and yield samples or int32 codes [1, K] for the worker, as bytes.
 
         Raises:
             ProtocolError: the message is invalid or not allowed at this point.
@@ -127,7 +128,7 @@ class Session:
             raise ProtocolError(f"A message of type {kind!r:.40} is not allowed at this point.")
 
     def end(self) -> Iterator[bytes]:
-        """End the stream, and yield the samples of the last, incomplete frame, if any, as bytes."""
+        """End the stream, and yield the samples of its incomplete last frame, as bytes."""
         self.ended = True
         return iter([self._cut(len(self._held))] if self._held else [])
 
@@ -190,7 +191,7 @@ class Session:
 
     @property
     def seconds_in(self) -> float:
-        """Return the duration, in seconds, of the received samples or codes."""
+        """Return the duration of the received samples or codes in seconds."""
         if self.start is None or self.start.task == "decode":
             return self.n_frames_in / SILK_FRAME_RATE
         return self.n_samples_in / self.start.sample_rate
@@ -198,7 +199,7 @@ class Session:
     # --- messages of the server
 
     def started(self, codec: str, request_id: str) -> str:
-        """Return the message that answers the client's first message."""
+        """Create the answer to the client's first message."""
         return _text(
             "started",
             codec=codec,
@@ -209,7 +210,7 @@ class Session:
         )
 
     def frame(self, number: int, body: bytes) -> str | bytes:
-        """Return the message that contains a frame's result, or b"" if the frame starts after the end of the audio."""
+        """Create the message with the result for a frame, or return b"" if the frame starts after the end."""
         start = self.start
         assert start is not None
         if start.task == "decode":
@@ -223,19 +224,19 @@ class Session:
         return _text("tokens", frame=number, codes=codes)
 
     def last(self, n_samples: int, n_frames: int) -> str:
-        """Return the stream's last message, which contains the number of samples at 24 kHz and the number of frames."""
+        """Create the last message of a stream."""
         if self.start is not None and self.start.n_samples is not None:
             n_samples = min(n_samples, self.start.n_samples)
         return _text("ended", n_samples=n_samples, n_frames=n_frames)
 
 
 def failure(code: str, text: str) -> str:
-    """Return the message that reports an error before the server closes the socket."""
+    """Create the message that reports an error before the server closes the WebSocket."""
     return _text("error", code=code, message=text)
 
 
 def draining(within_s: float) -> str:
-    """Return the message that announces that the server will end the stream within `within_s` seconds."""
+    """Create the message that announces that the server will end the stream within `within_s` seconds."""
     return _text("draining", within_s=within_s)
 
 

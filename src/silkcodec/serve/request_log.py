@@ -17,14 +17,11 @@ log = logging.getLogger("silkcodec.serve")
 
 
 class _SlowClient(Exception):
-    """Raised when a client does not read its response in time. uvicorn then closes the connection."""
+    """Raised when a client does not read its response in time."""
 
 
 class RequestLog:
-    """Add request ids, a request log and limits on concurrent requests to an application.
-
-    This is pure ASGI middleware, which does not buffer responses.
-    """
+    """ASGI middleware that adds request ids, a request log and limits on concurrent requests."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -58,11 +55,8 @@ class RequestLog:
             self._write(scope, status, n_bytes, time.monotonic() - started)
 
     async def _within_limits(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the application, or respond with status 429 if too many requests are in progress.
-
-        Health checks are exempt, so that a large number of requests cannot make the server look unhealthy.
-        """
-        if scope["path"].startswith("/health/"):
+        """Call the application, or respond with status 429 if too many requests are in progress."""
+        if scope["path"].startswith("/health/"):  # A busy server must not look unhealthy.
             await self._app(scope, receive, send)
             return
         try:

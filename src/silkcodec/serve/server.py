@@ -1,8 +1,7 @@
 """Run the server process of `silk serve`, and shut it down gracefully on a signal.
 
-On SIGTERM or Ctrl-C, the server closes its listening socket and accepts no new connections. Requests and streams then
-have `drain_s` seconds to finish. Shortly before this time expires, the server processes all frames that it has received
-and ends the remaining streams. A second signal stops the process immediately.
+On SIGTERM or Ctrl-C, the server accepts no new connections. Requests and streams then have `drain_s` seconds to finish.
+A second signal stops the process immediately.
 """
 
 from __future__ import annotations
@@ -52,12 +51,10 @@ def serve(settings: Settings) -> None:
 
 
 def check_weights(folder: Path | None) -> None:
-    """Check that the weights in a folder can encode and decode a frame.
-
-    A separate process loads the weights, so that the server process uses less memory.
+    """Check in a separate process that the weights in a folder can encode and decode a frame.
 
     Args:
-        folder: weights folder; None: the weights that ship with the package.
+        folder: weights folder. None checks the weights that ship with the package.
 
     Raises:
         WeightsError: the folder does not contain a working model.
@@ -107,7 +104,7 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
 
 
 class DrainingServer(uvicorn.Server):
-    """Run uvicorn, but let streams finish after a signal. By default, uvicorn closes every WebSocket immediately."""
+    """Run uvicorn, but let streams finish after a signal."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -116,7 +113,7 @@ class DrainingServer(uvicorn.Server):
         self._drain_task: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve requests until the server stops; see `uvicorn.Server.serve`."""
+        """Serve requests until the server stops."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
@@ -128,7 +125,7 @@ class DrainingServer(uvicorn.Server):
             self._loop.call_soon_threadsafe(self.begin_drain)
 
     def begin_drain(self) -> None:
-        """Start the graceful shutdown. Call this method in the thread of the event loop."""
+        """Start the graceful shutdown."""
         if self._drain_task is None:
             self._drain_task = asyncio.create_task(self._drain())
 
@@ -146,7 +143,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def _allow_many_files() -> None:
-    """Raise the soft limit on open files. Each connection counts as a file, and the usual limit of 1,024 is too low."""
+    """Raise the soft limit on open files, because each connection counts as an open file."""
     try:
         import resource
     except ImportError:  # Windows

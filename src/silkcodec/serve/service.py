@@ -19,7 +19,7 @@ UPLOADS = 4
 
 @dataclass
 class Service:
-    """Hold the state of a server.
+    """The state of a server.
 
     Attributes:
         settings: settings of the server.
@@ -28,7 +28,7 @@ class Service:
         metrics: Prometheus metrics.
         rate, denied_rate: rate limiters for accepted and for denied requests.
         streams, uploads, requests: concurrency limits for streams, uploads and HTTP requests.
-        draining: event that is set when the server starts to shut down. The server then accepts no new work.
+        draining: event that is set when the server starts to shut down.
         sessions: asyncio tasks that serve the open streams.
     """
 
@@ -46,7 +46,7 @@ class Service:
 
     @classmethod
     def of(cls, settings: Settings, folder: Path) -> Service:
-        """Create the state of a server. Do not start any process or task."""
+        """Create the state of a server without starting any process."""
         metrics, limits = Metrics(), settings.limits
         streams = ConcurrencyLimit("streams", limits.sessions, limits.client_sessions)
         uploads = ConcurrencyLimit("uploads", UPLOADS * limits.files, limits.files)
@@ -56,12 +56,12 @@ class Service:
         return cls(settings, folder, pool, metrics, rate, streams, uploads, requests, denied_rate)
 
     def admit(self, client: str, headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> None:
-        """Check that a request is authorized and within the rate limit. Denied requests have a separate limit.
+        """Check that a request is authorized and within the rate limit.
 
         Args:
             client: address of the client.
             headers: headers of the request.
-            subprotocols: subprotocols that a WebSocket request offers.
+            subprotocols: subprotocols of a WebSocket request.
 
         Raises:
             DeniedError: the token, origin or host is wrong.

@@ -2,9 +2,8 @@
 
     socket -> reader -> Session -> limit -> worker          worker -> events -> writer -> socket
 
-Back-pressure works in both directions. While `window_frames` frames of a stream are in progress, the server does not
-read from the stream's socket. While a client does not read its answers, the server processes no new frames of the
-stream. If this lasts `send_s` seconds, the server closes the stream.
+While `window_frames` frames of a stream are in progress, the server does not read from its socket. If a client does not
+read its answers for `send_s` seconds, the server closes the stream.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ END_S = 3.0  # part of the drain time reserved for the last frames
 
 
 async def handle(websocket: WebSocket, service: Service) -> None:
-    """Serve a WebSocket connection from its handshake until it is closed."""
+    """Serve a WebSocket connection until it is closed."""
     headers = websocket.headers
     logs.request_id.set(logs.new_request_id(headers.get("x-request-id")))
     client = websocket.client.host if websocket.client else "-"
@@ -71,7 +70,7 @@ async def _deny(
 
 
 class _Live:
-    """Serve a stream from the client's first message until the connection is closed."""
+    """Serve an accepted WebSocket connection."""
 
     def __init__(self, websocket: WebSocket, service: Service, client: str) -> None:
         self._socket = websocket
@@ -88,7 +87,7 @@ class _Live:
         self._started = time.monotonic()
 
     async def run(self) -> None:
-        """Serve the stream. Then close the WebSocket with a close code, unless the client has disconnected."""
+        """Serve the stream, and then close the WebSocket."""
         try:
             await self._serve()
         except WebSocketDisconnect as gone:
@@ -141,10 +140,7 @@ class _Live:
             await self._feed_all(self._session.receive(await self._receive()))
 
     async def _feed_all(self, pieces: Iterator[bytes]) -> None:
-        """Send the client's data to the worker. Pause while `window_frames` frames are in progress.
-
-        If the client has ended the stream, then notify the worker.
-        """
+        """Send the client's data to the worker. Pause while `window_frames` frames are in progress."""
         assert self._session.start is not None and self._stream is not None
         start = self._session.start
         width = protocol.SAMPLE_BYTES[start.samples]
@@ -164,7 +160,7 @@ class _Live:
 
     @property
     def _n_complete(self) -> int:
-        """Return the estimated number of complete frames sent to the worker. Resampling can delay a few samples."""
+        """Return the estimated number of complete frames sent to the worker."""
         start = self._session.start
         if start is None or start.task == "decode":
             return self._n_fed
@@ -196,7 +192,7 @@ class _Live:
                 raise event
 
     async def _drain(self, reader: asyncio.Task[None]) -> None:
-        """When the server shuts down, notify the client, and end the stream if the client does not end it in time."""
+        """Wait until the server shuts down, then notify the client and end the stream if it does not end in time."""
         await self._service.draining.wait()
         left_s = max(0.0, self._service.limits.drain_s - END_S)
         await self._send(protocol.draining(left_s))

@@ -21,14 +21,14 @@ MIN_TOKEN = 16  # characters; `openssl rand -hex 32` makes 64
 
 @dataclass(frozen=True)
 class Limits:
-    """Hold the limits for clients. Times are in seconds, and sizes are in bytes.
+    """The limits for clients. Times are in seconds, and sizes are in bytes.
 
     Attributes:
         body_bytes: maximum size of an upload.
         duration_s: maximum duration of the audio or the tokens in an upload.
-        files: maximum number of uploads of all clients that are in progress or waiting. Further ones get status 503.
+        files: maximum number of uploads that are in progress or waiting, for all clients together.
         sessions, client_sessions: maximum number of open streams for all clients together, and for one address.
-        per_minute: maximum number of requests and streams per minute and address. A tenth of them may arrive at once.
+        per_minute: maximum number of requests and streams per minute and address. A tenth of them can arrive at once.
         upload_s: time limit for receiving an upload.
         job_s: time limit for processing an upload.
         header_s: time limit for receiving the head of a request.
@@ -46,8 +46,8 @@ class Limits:
         message_bytes: maximum size of a WebSocket message.
         text_chars: maximum length of a text message in characters.
         stream_messages, stream_bytes: maximum number of messages and bytes per second that are read from a stream.
-        worker_bytes: maximum memory that a worker may use in addition to the model.
-        window_frames: maximum number of frames in progress per stream. At this number, the server stops reading data.
+        worker_bytes: maximum memory that a worker can use in addition to the model.
+        window_frames: maximum number of frames in progress per stream.
 
     Raises:
         ArgumentError: a limit is not above 0.
@@ -92,15 +92,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold the settings of a server.
+    """The settings of a server.
 
     Attributes:
         host, port: address to listen on. Port 0 selects a free port.
-        token: bearer token that clients must send; None: clients need no token.
+        token: bearer token that clients must send. None allows clients without a token.
         workers: number of processes for live streams.
         file_workers: number of processes for uploads.
         batch: maximum number of frames per model call.
-        weights: weights folder; None: the weights that ship with the package.
+        weights: weights folder. None loads the weights that ship with the package.
         limits: limits for clients.
 
     Raises:
@@ -122,7 +122,7 @@ class Settings:
                 raise ArgumentError(f"{name} must be between {low} and {high}; got {getattr(self, name)}.")
 
     def check_open(self, allow: bool) -> None:
-        """Check that the server has a token if other machines can reach the server, unless `allow` is True.
+        """Check that the server has a token if other machines can reach it, unless `allow` is True.
 
         Raises:
             ArgumentError: the host is not a loopback address, there is no token, and `allow` is False.
@@ -135,12 +135,12 @@ class Settings:
 
 
 def default_workers() -> int:
-    """Return the default number of workers, which is the number of cores that this process may use."""
+    """Return the number of cores that this process can use."""
     return available_cores()
 
 
 def read_token(file: Path | None) -> str | None:
-    """Read the token from a file or, if `file` is None, from SILK_TOKEN. Return None if this variable is not set.
+    """Read the token from a file, or from the environment variable SILK_TOKEN if `file` is None.
 
     Raises:
         ArgumentError: the file cannot be read or is readable by all users, or the token is too short or has invalid
@@ -170,7 +170,7 @@ def read_token(file: Path | None) -> str | None:
 
 
 def is_token(shown: str | None, token: str | None) -> bool:
-    """Return whether a client's token is correct. The comparison takes constant time."""
+    """Compare a client's token with that of the server in constant time."""
     if token is None:
         return True
     return shown is not None and hmac.compare_digest(shown.encode(), token.encode())

@@ -1,4 +1,4 @@
-"""Save uploads to a private folder, with limits on their size and upload time, and read the converted files."""
+"""Save uploads to a private folder, with limits on their size and upload time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ BLOCK = 1 << 18  # bytes per piece of a response
 class BodyError(SilkError):
     """Raised when a request body is too large or empty, arrives too slowly, or cannot be stored.
 
-    `status` is the HTTP status of the response.
+    Attributes:
+        status: HTTP status of the response.
     """
 
     def __init__(self, status: int, code: str, text: str) -> None:
@@ -35,9 +36,9 @@ class BodyError(SilkError):
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Create a private folder for uploads, and delete the folders that killed servers left behind.
+    """Create a private folder for uploads, and delete those of servers that were killed.
 
-    A server holds a lock on its folder. The kernel releases the lock when the process exits, even after a crash.
+    A running server holds a lock on its folder.
     """
     _sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
@@ -66,7 +67,7 @@ def _sweep(parent: Path) -> None:
 
 
 def _lock(folder: int) -> bool:
-    """Lock a folder until its file descriptor is closed. Return False if the folder cannot be locked."""
+    """Lock a folder until its file descriptor is closed. Return False if this is not possible."""
     try:
         import fcntl
 
@@ -78,7 +79,7 @@ def _lock(folder: int) -> bool:
 
 @contextmanager
 def request_folder(root: Path) -> Iterator[Path]:
-    """Create a folder for a request's files, and delete it at the end of the context."""
+    """Create a folder for the files of a request, and delete it at the end of the `with` block."""
     folder = Path(tempfile.mkdtemp(dir=root))
     try:
         yield folder
@@ -87,13 +88,11 @@ def request_folder(root: Path) -> Iterator[Path]:
 
 
 async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> int:
-    """Save a request's body to a file, piece by piece, and return its size in bytes.
-
-    The event loop writes the pieces itself, because writing at most 64 KiB to the page cache takes little time.
+    """Save the body of a request to a file, and return its size in bytes.
 
     Raises:
-        BodyError: the body is empty, its declared or actual size is above `max_bytes`, receiving it takes longer than
-            `max_s` seconds, or the file cannot be written.
+        BodyError: the body is empty, its size is above `max_bytes`, receiving it takes longer than `max_s` seconds, or
+            the file cannot be written.
         ClientDisconnect: the client disconnected.
     """
     declared = request.headers.get("content-length", "0")
@@ -140,7 +139,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def open_result(path: Path) -> tuple[int, Callable[[], AsyncIterator[bytes]]]:
-    """Open a result file, and return its size and a function that yields its content. The file may then be deleted."""
+    """Open a file, and return its size and a function that yields its content. The file can be deleted afterwards."""
     file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed after the last piece, or by the garbage collector
     n_bytes = os.fstat(file.fileno()).st_size
 

@@ -1,4 +1,4 @@
-"""Exchange messages between the front process and a worker. A message has a JSON head and a binary body.
+"""Exchange messages between the server process and a worker. A message has a JSON head and a binary body.
 
     length of the head, length of the body (u32, little-endian) | head (JSON) | body
 
@@ -20,13 +20,13 @@ MAX_BYTES = 64 << 20  # maximum size of a head or body, so that a bug cannot all
 
 
 def pack(head: Head, body: bytes = b"") -> bytes:
-    """Return a message as bytes."""
+    """Convert a message to bytes."""
     text = json.dumps(head, separators=(",", ":")).encode()
     return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
-    """Return the next message from an asyncio stream, or None if the other end has closed the socket."""
+    """Read the next message from an asyncio stream, or return None if the connection is closed."""
     try:
         text, body = _lengths(await reader.readexactly(_LENGTHS.size))
         return json.loads(await reader.readexactly(text)), await reader.readexactly(body)
@@ -35,7 +35,7 @@ async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
 
 
 def receive(connection: socket.socket) -> tuple[Head, bytes] | None:
-    """Return the next message from a blocking socket, or None if the other end has closed the socket."""
+    """Read the next message from a blocking socket, or return None if the connection is closed."""
     try:
         lengths = _exactly(connection, _LENGTHS.size)
         if lengths is None:
@@ -51,7 +51,7 @@ def _lengths(data: bytes | bytearray) -> tuple[int, int]:
     text, body = _LENGTHS.unpack(data)
     if max(text, body) > MAX_BYTES:
         raise ConnectionError(
-            f"A message between the front and a worker may have at most {MAX_BYTES} bytes; got {max(text, body)}."
+            f"A message to or from a worker may have at most {MAX_BYTES} bytes; got {max(text, body)}."
         )
     return text, body
 

@@ -1,10 +1,9 @@
-r"""Run a worker process, which runs the model and exchanges messages with the front process over a socket.
+r"""Run a worker process, which runs the model and exchanges messages with the server process over a socket.
 
     python -m silkcodec.serve.worker \
         '{"fd": 5, "role": "streams", "batch": 8, "sizes": null, "weights": null, "memory": 1073741824}'
 
-The worker exits when the front process closes the socket or crashes. It ignores SIGTERM and SIGINT, so that streams can
-finish before the front process closes the socket.
+The worker exits when the server process closes the socket. It ignores SIGTERM and SIGINT, so that streams can finish.
 
 JSON heads of the messages:
 
@@ -62,7 +61,7 @@ CODES = {  # exception type -> error code in the response
 
 
 class Inbox:
-    """Receive messages in a separate thread, so that the model does not wait for them."""
+    """Receive messages in a separate thread."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -75,10 +74,10 @@ class Inbox:
         self._messages.put(None)
 
     def take(self, wait: bool) -> list[Message]:
-        """Return the messages that have arrived. If `wait` is True and there are none, wait for one.
+        """Return the messages that have arrived. If `wait` is True, wait for at least one.
 
         Raises:
-            EOFError: the front process has closed the socket.
+            EOFError: the server process has closed the socket.
         """
         messages: list[Message] = []
         while True:
@@ -92,19 +91,19 @@ class Inbox:
 
 
 def samples_of(body: bytes, kind: str) -> np.ndarray:
-    """Convert bytes to samples, int16 or float32 [n]. `kind` is "s16le" or "f32le"."""
+    """Convert bytes in the format "s16le" or "f32le" to samples, int16 or float32 [n]."""
     return np.frombuffer(body, dtype="<i2" if kind == "s16le" else "<f4")
 
 
 def bytes_of(wave: np.ndarray, kind: str) -> bytes:
-    """Convert samples, float32 [n], to bytes in the format `kind`. For "s16le", the samples are clipped."""
+    """Convert samples, float32 [n], to bytes in the format "s16le" or "f32le"."""
     if kind == "f32le":
         return wave.astype("<f4").tobytes()
     return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()
 
 
 class StreamWorker:
-    """Process streams with a `Batcher`, and exchange their data with the front process over a socket."""
+    """Process streams, and exchange their data with the server process."""
 
     def __init__(self, connection: socket.socket, codec: Silk, sizes: list[int]) -> None:
         self._connection = connection
@@ -112,7 +111,7 @@ class StreamWorker:
         self._samples: dict[str, str] = {}  # stream -> format of its samples
 
     def run(self, inbox: Inbox) -> None:
-        """Process messages until the front process closes the socket, then raise EOFError."""
+        """Process messages until the server process closes the socket, then raise EOFError."""
         while True:
             for head, body in inbox.take(wait=self._batcher.n_waiting == 0):
                 self._handle(head, body)
@@ -137,7 +136,7 @@ class StreamWorker:
             self._send(PONG)
             return
         if do != "open" and stream not in self._batcher:
-            return  # The worker refused the stream, and the front has not received the refusal yet.
+            return  # The worker refused the stream, and the server process has not received the refusal yet.
         try:
             if do == "open":
                 self._open(stream, head)
@@ -174,7 +173,7 @@ class StreamWorker:
 
 
 def refusal(name: str, error: Exception) -> wire.Head:
-    """Return the message that reports an error to the front process. `name` is the name of the stream or file job."""
+    """Create the message that reports an error in a stream or file job to the server process."""
     code = next((code for kind, code in CODES.items() if isinstance(error, kind)), "internal")
     if code == "not_stored":  # The original message contains a local path.
         return {
@@ -193,7 +192,7 @@ def refusal(name: str, error: Exception) -> wire.Head:
 
 
 def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
-    """Run file jobs one after the other until the front process closes the socket, then raise EOFError."""
+    """Run file jobs one after the other until the server process closes the socket, then raise EOFError."""
     cancelled: set[str] = set()
     waiting: list[wire.Head] = []
 
@@ -233,10 +232,7 @@ def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
 
 
 def limit_memory(extra_bytes: int) -> None:
-    """Limit the memory of this process to its current use plus `extra_bytes`.
-
-    If an allocation would exceed the limit, Python raises MemoryError.
-    """
+    """Limit the memory of this process to its current use plus `extra_bytes`."""
     try:
         import resource
 
@@ -270,7 +266,7 @@ def main(options: dict[str, Any]) -> None:
             else:
                 run_file_jobs(connection, inbox, codec)
         except (EOFError, OSError):
-            return  # The front closed the socket or crashed.
+            return  # The server process closed the socket or crashed.
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Encode and decode whole recordings with the stream encoder and decoder in `stream.py`.
+"""Encode and decode whole recordings.
 
 samples [T] -> StreamEncoder -> 19 codes per frame -> Tokens
 Tokens -> levels [F, 128] -> StreamDecoder -> samples [F * 9600] -> cut to n_samples
@@ -28,13 +28,11 @@ from silkcodec.tokens import Tokens, n_frames
 class Silk(FrameModel):
     """Encode speech to 19 tokens per frame of 400 ms, and decode the tokens.
 
-    The ONNX graphs of the encoder and the decoder are loaded on first use, so encoding does not load the decoder.
-
     Args:
         folder: weights folder with config.json, encoder.onnx and decoder.onnx. None loads the weights that ship with
             the package.
         threads: number of CPU threads per call. None uses one thread per available core, at most `MAX_THREADS`.
-        provider: ONNX Runtime provider, "cpu" or "cuda". Silk does not fall back to another provider.
+        provider: ONNX Runtime provider, "cpu" or "cuda".
 
     Attributes:
         name, sample_rate, codebook_sizes, frame_rates: see `Codec`.
@@ -61,21 +59,23 @@ class Silk(FrameModel):
         self._made_from = {"folder": absolute(folder), "threads": threads, "provider": provider}
 
     def __reduce__(self) -> Any:
-        """Pickle only the constructor arguments, so that unpickling loads the model again; see `rebuilt.py`."""
+        """Pickle only the arguments of the constructor."""
         return recipe(self, **self._made_from)
 
     def __repr__(self) -> str:
         return f"Silk({self.codec_id!r}, threads={self.threads}, provider={self.provider!r})"
 
     def encode(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE, *, n_codebooks: int | None = None) -> Tokens:
-        """Return the tokens of a waveform.
+        """Encode a waveform.
 
         Args:
             wave: samples [T], [T, C] or [C, T]; see `Codec.encode`.
             sample_rate: sample rate of `wave` in Hz. The waveform is resampled to 24 kHz.
-            n_codebooks: number of codebooks to use, 1 to 19. None uses all. Silk's codebooks are groups of dimensions,
-                not refinements, and the model was not trained with missing groups. Quality therefore drops quickly if
-                codebooks are omitted.
+            n_codebooks: number of codebooks to use, 1 to 19. None uses all. Silk was not trained with missing
+                codebooks, so quality drops quickly if some are omitted.
+
+        Returns:
+            The tokens.
 
         Raises:
             AudioError: the waveform is empty, contains NaN or infinity, or has an unsupported shape or type.
@@ -88,13 +88,15 @@ class Silk(FrameModel):
     def decode(
         self, tokens: Tokens | ArrayLike, *, n_samples: int | None = None, n_codebooks: int | None = None
     ) -> Wave:
-        """Return the decoded waveform, float32 [n_samples] at 24 kHz.
+        """Decode tokens to a waveform.
 
         Args:
-            tokens: Tokens in any grouping, Tokens with only the first codebooks, or bare integer codes [K, F] with one
-                row per codebook.
-            n_samples: length of the result in samples, for bare codes only. None means 9,600 per frame.
-            n_codebooks: number of codebooks in bare codes. None means 19.
+            tokens: Tokens in any grouping, or an integer array of codes [K, F].
+            n_samples: length of the result in samples, for codes only. None means 9,600 per frame.
+            n_codebooks: number of codebooks, for codes only. None means 19.
+
+        Returns:
+            The samples, float32 [n_samples] at 24 kHz.
 
         Raises:
             TokensError: the tokens come from another codec or from incompatible weights, or the codes are out of range
@@ -105,12 +107,13 @@ class Silk(FrameModel):
         return StreamDecoder(self).feed_levels(levels)[: tokens.n_samples]
 
     def latents(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE) -> NDArray[np.float32]:
-        """Return the latents before FSQ rounding, float32 [F, 128], for inspecting the model.
-
-        The levels are `rint(latents) + 4`. The range of the latents extends slightly beyond [-4, 3].
+        """Compute the latents of a waveform before they are rounded to levels.
 
         Args:
             wave, sample_rate: see `encode`.
+
+        Returns:
+            The latents, float32 [F, 128]. The levels are `rint(latents) + 4`.
 
         Raises:
             AudioError: see `encode`.
@@ -131,17 +134,14 @@ class Silk(FrameModel):
         *,
         n_codebooks: int | None = None,
     ) -> list[Tokens]:
-        """Encode many clips, which can have different lengths. The results are bit-identical to those of `encode`.
-
-        The clips are encoded in parallel threads. They are not padded to a common length, so the tokens of a clip do
-        not depend on the other clips.
+        """Encode many clips in parallel threads. The results are bit-identical to those of `encode`.
 
         Args:
-            waves: list of waveforms; see `encode`.
+            waves: list of waveforms; see `encode`. They can have different lengths.
             sample_rate, n_codebooks: see `encode`.
 
         Returns:
-            The tokens of each clip, in the order of `waves`.
+            The tokens of each clip.
 
         Raises:
             AudioError, ArgumentError: see `encode`.
@@ -156,7 +156,7 @@ class Silk(FrameModel):
             many: tokens of each clip; see `decode`.
 
         Returns:
-            The samples of each clip, float32 [n_samples] at 24 kHz, in the order of `many`.
+            The samples of each clip, float32 [n_samples] at 24 kHz.
 
         Raises:
             TokensError: see `decode`.
@@ -170,7 +170,7 @@ class Silk(FrameModel):
             return list(pool.map(call, items))
 
     def tokens(self, codes: ArrayLike, n_samples: int) -> Tokens:
-        """Convert the codes of an encoded stream to Tokens with the codec id of this model.
+        """Convert the codes of an encoded stream to Tokens.
 
         Args:
             codes: integers [F, K] from a stream. K can be less than 19.
@@ -200,7 +200,7 @@ class Silk(FrameModel):
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
     def _check_lengths(self, tokens: Tokens) -> None:
-        """Check that the number of frames matches n_samples. Tokens checks this only if there are 19 codebooks."""
+        """Check that the number of frames matches n_samples."""
         lengths = {len(codes) for codes in tokens.codes}
         if lengths != {n_frames(tokens.n_samples)}:
             wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))
@@ -208,7 +208,7 @@ class Silk(FrameModel):
 
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:
-    """Load Silk with the weights that ship with the package. The codec registry uses this function.
+    """Load Silk with the weights that ship with the package.
 
     Args:
         preset: must be None, because Silk has no presets.

@@ -3,8 +3,7 @@
 samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
           look-ahead   These samples complete frame 0.      These samples complete frame 1.
 
-The first 480 samples (20 ms) only initialize the encoder's state, so the samples that complete a frame end 20 ms after
-the frame. A frame can be encoded only once these 20 ms of audio have arrived.
+The first 480 samples (20 ms) only initialize the encoder's state, so a frame can be encoded 20 ms after its end.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ Wave = NDArray[np.float32]
 
 
 class FrameCutter:
-    """Cut a stream of samples, fed in blocks of any length, into frames, float32 [9600] at 24 kHz.
+    """Cut a stream of samples into frames, float32 [9600] at 24 kHz.
 
     Args:
         lookahead_samples: look-ahead of the model in samples. The first `lookahead_samples` samples of the stream
-            initialize the encoder's state. The first frame starts after them.
-        sample_rate: sample rate of the input in Hz. Blocks are resampled as they arrive.
+            initialize the encoder's state.
+        sample_rate: sample rate of the input in Hz.
 
     Attributes:
         prime: first samples of the stream, float32 [lookahead_samples], or None until they have been fed.
@@ -46,9 +45,7 @@ class FrameCutter:
         self.n_frames = 0
 
     def feed(self, chunk: ArrayLike, *, checked: bool = False) -> Iterator[Wave]:
-        """Add samples, and return an iterator over the frames that they complete.
-
-        Exhaust the iterator before the next call.
+        """Add samples, and yield the frames that they complete. Exhaust the iterator before the next call.
 
         Args:
             chunk: next samples, [n] or [n, C]; see `audio.as_block`.
@@ -65,7 +62,7 @@ class FrameCutter:
         return self._cut(self._resampler.feed(np.asarray(chunk)))
 
     def flush(self) -> Iterator[Wave]:
-        """End the stream, and return an iterator over the remaining frames. The last frame is zero-padded.
+        """End the stream, and yield the remaining frames. The last frame is zero-padded.
 
         Raises:
             ArgumentError: the stream was already flushed.
@@ -92,7 +89,7 @@ class FrameCutter:
             yield from self._full()
 
     def _full(self) -> Iterator[Wave]:
-        """Yield the full buffer as a frame, and empty it. The first time, store its content as `prime` instead."""
+        """Empty the full buffer and yield its content as a frame, except for the look-ahead at the start."""
         full = self._buffer[: self._wanted].copy()
         self._filled = 0
         if self.prime is None:

@@ -1,8 +1,7 @@
 """Check an ONNX file before ONNX Runtime loads it, without using the `onnx` package.
 
-ONNX Runtime can read tensors from external files, which the SHA-256 in config.json does not cover. A graph must
-therefore contain all its weights. It must also have no subgraphs, and therefore no loops. The sizes of the file and of
-its tensors then bound the amount of computation in a call.
+A graph must contain all its weights, because the SHA-256 in config.json does not cover external files. It must not
+contain subgraphs, and therefore no loops, so that the file size bounds the amount of computation.
 """
 
 from __future__ import annotations

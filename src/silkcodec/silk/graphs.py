@@ -1,4 +1,4 @@
-"""Run the ONNX graphs in a weights folder. In the Silk codec, only this module imports ONNX Runtime."""
+"""Run the ONNX graphs in a weights folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Graph:
-    """Run an ONNX graph with streaming state: (input, states) -> (output, next states).
+    """Run an ONNX graph with streaming states.
 
     Args:
         folder: weights folder.
@@ -105,7 +105,7 @@ def find_provider(provider: str) -> str:
 
 
 def onnxruntime_errors() -> tuple[type[Exception], ...]:
-    """Return the exception classes that ONNX Runtime raises. Their only common base class is Exception."""
+    """Return the exception classes that ONNX Runtime raises."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [e for e in vars(state).values() if isinstance(e, type) and issubclass(e, Exception)]

@@ -3,8 +3,7 @@
     samples [1, F * 9600], states -> encoder.onnx -> levels [1, F, 128], next states
     levels [1, F, 128], states    -> decoder.onnx -> samples [1, F * 9600], next states
 
-Both graphs take the stream's states as inputs and return the next states. A loaded model is therefore stateless, and
-any number of threads can use it at the same time.
+A loaded model is stateless, so any number of threads can use it at the same time.
 """
 
 from __future__ import annotations
@@ -41,10 +40,7 @@ MIDDLE_LEVEL = N_LEVELS // 2  # level that represents 0 in the latent; it replac
 
 
 class FrameModel:
-    """Load a weights folder and run the model for `StreamEncoder` and `StreamDecoder`.
-
-    The subclass `Silk` adds methods for whole recordings. Its docstring documents the arguments and attributes.
-    """
+    """Load a weights folder and run the model on frames. See `Silk` for the arguments and attributes."""
 
     FRAMES_PER_CALL = 5  # Encoding is three times as fast as with one frame per call, and a call uses 2 s of audio.
     MAX_THREADS = 4  # More threads do not make the computation for a frame faster.
@@ -86,7 +82,7 @@ class FrameModel:
             self._graph("wave")
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return n_codebooks, or 19 if it is None.
+        """Check n_codebooks and return it, or return 19 if it is None.
 
         Raises:
             ArgumentError: n_codebooks is not between 1 and 19.
@@ -109,8 +105,7 @@ class FrameModel:
         """Encode F consecutive frames of a stream.
 
         Args:
-            wave: samples, float32 [F * 9600]. Because of the look-ahead, the samples start and end 480 samples later
-                than the frames.
+            wave: samples, float32 [F * 9600], which start and end 480 samples later than the frames.
             states: states after the previous frame.
 
         Returns:
@@ -123,8 +118,7 @@ class FrameModel:
         """Return the decoder's states at the start of a stream.
 
         Args:
-            first_frame: index of the stream's first frame in the recording. The decoder adds noise that depends on the
-                position in the recording.
+            first_frame: index of the stream's first frame in the recording.
         """
         states = self.config.decoder.fresh_states()
         if "state_position" in self.config.decoder.state_names:
@@ -133,7 +127,7 @@ class FrameModel:
         return states
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
-        """Decode levels, uint8 [F, 128]. Return two values: the samples, float32 [F * 9600], and the next states."""
+        """Decode levels, uint8 [F, 128], and return the samples, float32 [F * 9600], and the next states."""
         wave, states = self.call("wave", levels[None], states)
         return wave[0], states
 
@@ -143,11 +137,12 @@ class FrameModel:
         Args:
             output: name of the output to compute: "levels", "latent" or "wave".
             value: samples, float32 [B, F * 9600], or levels, uint8 [B, F, 128], if `output` is "wave".
-            states: states of the streams, stacked along the first axis, [B, ...] each.
+            states: states of the streams, [B, ...] each.
 
         Returns:
-            Two values: the output, and the next states. The output is uint8 [B, F, 128] for "levels", float32
-            [B, F, 128] for "latent", and float32 [B, F * 9600] for "wave", where silent frames are set to 0.
+            Two values: the output and the next states. The output is uint8 [B, F, 128] for "levels", float32 [B, F,
+                128] for
+            "latent", and float32 [B, F * 9600] for "wave".
         """
         result, states = self._graph(output).run(value, states)
         if output == "wave":
@@ -155,11 +150,7 @@ class FrameModel:
         return result, states
 
     def check_codec_id(self, codec_id: str) -> None:
-        """Raise TokensError if tokens with this codec id cannot be decoded with the loaded weights.
-
-        Tokens from the weights in `config.decodes` are accepted, because the encoder of those weights is identical to
-        the loaded encoder. Tokens from any other weights would decode to noise.
-        """
+        """Raise TokensError if the loaded weights cannot decode tokens with this codec id."""
         if codec_id != self.codec_id and codec_id not in self.config.decodes:
             raise TokensError(
                 f"Tokens must be from '{self.codec_id}'; got tokens from '{codec_id}'."
@@ -188,10 +179,6 @@ class FrameModel:
 
 
 def _silence(wave: NDArray[np.float32]) -> None:
-    """Set silent frames of samples [B, F * 9600] to 0, so that digital silence is preserved.
-
-    A frame is silent if its peak is below one step of 16-bit audio. Each frame is processed separately, so streams and
-    whole recordings give the same result.
-    """
+    """Set frames whose peak is below one 16-bit step to 0, so that digital silence is preserved."""
     frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
     frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0

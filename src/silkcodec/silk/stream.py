@@ -1,14 +1,9 @@
 """Encode and decode streams incrementally.
 
-Call `feed` for each new piece of input and `flush` at the end. Encoding and decoding always use these classes.
-`Silk.encode` feeds the whole recording, the command line feeds blocks of a file, and a live application may feed 20 ms
-at a time. The tokens are bit-identical in all cases.
+Call `feed` for each new piece of input and `flush` at the end. The tokens do not depend on the size of the pieces.
 
     samples -> FrameCutter -> frames -> FrameModel -> levels -> codes     StreamEncoder
     codes -> levels -> FrameModel -> samples                              StreamDecoder
-
-Each model call processes up to `FrameModel.FRAMES_PER_CALL` frames. The result for a frame does not depend on the
-number of frames in the call.
 """
 
 from __future__ import annotations
@@ -47,15 +42,15 @@ RISE_SAMPLES = 480
 
 
 class StreamEncoder:
-    """Encode a stream of samples to a stream of codes.
+    """Encode a stream of samples.
 
     Args:
         codec: a loaded Silk codec. Any number of streams and threads can share it.
-        sample_rate: sample rate of the input in Hz. Chunks are resampled as they arrive.
-        n_codebooks: number of codebooks whose codes are returned, 1 to 19. None means all.
+        sample_rate: sample rate of the input in Hz.
+        n_codebooks: number of codebooks to return, 1 to 19. None returns all codebooks.
 
     Attributes:
-        n_samples: number of samples fed so far, at 24 kHz. At the end of the stream, it equals `Tokens.n_samples`.
+        n_samples: number of samples fed so far, at 24 kHz.
         n_frames: number of frames returned so far.
 
     Raises:
@@ -96,7 +91,7 @@ class StreamEncoder:
             checked: whether `audio.Reader` or `audio.as_wave` has already checked the chunk.
 
         Returns:
-            The codes of the frames that the chunk completes, int64 [F, K]. F is 0 if no frame is completed.
+            The codes of the frames that the chunk completes, int64 [F, K]. F can be 0.
 
         Raises:
             AudioError: the samples contain NaN or infinity, or have an unsupported shape or type.
@@ -105,7 +100,7 @@ class StreamEncoder:
         return self._codes(self.feed_levels(chunk, checked=checked))
 
     def flush(self) -> Codes:
-        """End the stream and return the codes of the remaining frames. The last frame is zero-padded.
+        """End the stream and encode the remaining samples. The last frame is zero-padded.
 
         Returns:
             The codes of the remaining frames, int64 [F, K].
@@ -154,18 +149,15 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """Decode a stream of codes to a stream of samples. Each frame is immediately decoded to 9,600 samples.
+    """Decode a stream of codes. Each frame is immediately decoded to 9,600 samples.
 
     Args:
         codec: a loaded Silk codec; see `StreamEncoder`.
         dims_per_token: number of FSQ dimensions per code; see `Tokens.regroup`.
         n_codebooks: number of codebooks in the codes, if the encoder omitted some. None means all.
-        first_frame: index of the stream's first frame in the recording, if decoding does not start at the beginning of
-            the recording.
+        first_frame: index of the stream's first frame in the recording.
 
-    `conceal` replaces lost frames. It decodes the middle level in all dimensions with the current state, which
-    continues the voice, and fades the result to silence. The frame after the loss fades in, starting at the gain that
-    the fade-out has reached:
+    `conceal` replaces lost frames. It continues the voice and fades it to silence. The frame after the loss fades in:
 
         frame t  | lost     | lost     | lost     | lost     | frame t + 5
         1 -------|--.__     |          |          |          |  .---------
@@ -212,11 +204,10 @@ class StreamDecoder:
         self.n_concealed = 0
 
     def feed(self, codes: ArrayLike) -> Wave:
-        """Decode the next codes, and return the samples.
+        """Decode the next codes.
 
         Args:
-            codes: integers [F, K]. F can be 0. K is 19 unless `n_codebooks` or `dims_per_token` was set. `Tokens.codes`
-                has one array per codebook, so pass np.stack(tokens.codes, axis=1).
+            codes: integers [F, K], e.g. np.stack(tokens.codes, axis=1). F can be 0.
 
         Returns:
             The samples, float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the whole
@@ -233,7 +224,7 @@ class StreamDecoder:
         return self.feed_levels(levels)
 
     def feed_levels(self, levels: NDArray[np.uint8]) -> Wave:
-        """Decode FSQ levels instead of codes. Unlike `feed`, this method does not check its input.
+        """Decode FSQ levels instead of codes. The levels are not checked.
 
         Args:
             levels: FSQ levels, uint8 [F, 128] in 0..7. F can be 0.
@@ -250,19 +241,13 @@ class StreamDecoder:
         return wave
 
     def conceal(self, n_frames: int = 1) -> Wave:
-        """Return samples that replace lost frames. The samples continue the speech and fade to silence within 1.2 s.
-
-        Decoding the middle level gives higher intelligibility (STOI) than repeating the last frame or interpolating to
-        the next frame, at about the same PESQ; see `silk lab robustness`.
-
-        During a loss, the decoder's state advances by at most FADE_FRAMES frames. If no frame has been received yet,
-        the result is silence.
+        """Replace lost frames. The returned samples continue the speech and fade to silence within 1.2 s.
 
         Args:
             n_frames: number of lost frames, at least 0. Two calls with 1 are equivalent to one call with 2.
 
         Returns:
-            The samples, float32 [n_frames * 9600].
+            The samples, float32 [n_frames * 9600]. They are silent if no frame has been received yet.
 
         Raises:
             ArgumentError: n_frames is not an integer of at least 0.
@@ -296,9 +281,6 @@ def _streaming(codec: FrameModel) -> FrameModel:
 
 
 def _fade(n_lost: int, n_samples: int) -> Wave:
-    """Return the gain of the next `n_samples` samples after `n_lost` lost frames, float32 [n_samples].
-
-    During a loss, the gain falls from 1 to 0 within FADE_FRAMES frames.
-    """
+    """Return the gain of the next `n_samples` samples after `n_lost` lost frames, float32 [n_samples]."""
     samples = n_lost * FRAME_SAMPLES + np.arange(n_samples)
     return (0.5 + 0.5 * np.cos(np.pi * np.minimum(samples / (FADE_FRAMES * FRAME_SAMPLES), 1))).astype(np.float32)

@@ -1,7 +1,6 @@
-"""Read config.json in a weights folder, which describes the files, the states and the SHA-256 of the ONNX graphs.
+"""Read config.json in a weights folder, which describes the ONNX graphs.
 
-A weights folder can come from an untrusted source. This module limits the sizes of the files and the values in
-config.json, so reading a folder takes bounded time and memory.
+Weights can come from an untrusted source, so the sizes of files and values are limited.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _FIXED = {  # The token format requires these values.
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """Describe an ONNX graph.
+    """The description of an ONNX graph in config.json.
 
     Attributes:
         file: name of the file in the weights folder.
@@ -57,16 +56,14 @@ class GraphConfig:
         return list(self.states)
 
     def fresh_states(self) -> list[NDArray[np.float32]]:
-        """Return the states at the start of a stream, which are arrays of zeros, float32 [1, *shape]."""
+        """Return the states at the start of a stream: arrays of zeros, float32 [1, *shape]."""
         return [np.zeros((1, *shape), dtype=np.float32) for shape in self.states.values()]
 
     def verified_bytes(self, folder: Path) -> bytes:
-        """Return the content of the graph's file after checking its SHA-256.
-
-        The file is read only once. Later changes to it therefore have no effect.
+        """Read the file of the graph and check its SHA-256.
 
         Raises:
-            WeightsError: the file is missing or its SHA-256 differs from the one in config.json.
+            WeightsError: the file is missing, or its SHA-256 does not match.
         """
         path = folder / self.file
         content = read_bytes(path, GRAPH_BYTES)
@@ -81,19 +78,17 @@ class GraphConfig:
 
 @dataclass(frozen=True)
 class WeightsConfig:
-    """Hold the content of config.json in a weights folder.
+    """The content of config.json in a weights folder.
 
     Attributes:
         name: name of the codec.
-        weights_hash: first 12 hex digits of the SHA-256 of the concatenated SHA-256 digests of the two graphs. Tokens
-            store this hash.
+        weights_hash: hash of the two graphs, 12 hex digits. Tokens store this hash.
         lookahead_samples: look-ahead of the encoder in samples.
         history_samples: number of past samples that the encoder's state contains.
         encoder, decoder: descriptions of the two graphs.
-        decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights whose encoder is identical to that of these
-            weights. Tokens with these codec ids can be decoded as well.
-        network: sizes of the network, keyed by field of `nn.sizes.ModelConfig`. The dict can be empty, because
-            running the graphs does not require the sizes.
+        decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights with an identical encoder. Tokens with these
+            codec ids can be decoded as well.
+        network: sizes of the network, keyed by field of `nn.sizes.ModelConfig`. It can be empty.
     """
 
     name: str
@@ -152,7 +147,7 @@ class WeightsConfig:
 
 
 def read_bytes(path: Path, limit: int, needed: str = "") -> bytes:
-    """Return the content of a regular file.
+    """Read a regular file.
 
     Args:
         path: path of the file.
@@ -178,7 +173,7 @@ def read_bytes(path: Path, limit: int, needed: str = "") -> bytes:
 
 
 def read_json(path: Path, needed: str = "") -> Any:
-    """Return the content of a JSON file of at most 1 MB.
+    """Read a JSON file of at most 1 MB.
 
     Args:
         path, needed: see `read_bytes`.
@@ -212,7 +207,7 @@ def _ids(values: Any) -> tuple[str, ...]:
 
 
 def _sizes(values: Any) -> dict[str, int | float | str]:
-    """Return the sizes of the network, after checking that each is a number up to `MAX_SIZE` or a short string."""
+    """Check that each size of the network is a number up to `MAX_SIZE` or a short string."""
     if not isinstance(values, dict) or len(values) > MAX_STATES:
         raise ValueError(f"network must be an object with at most {MAX_STATES} entries")
     for name, value in values.items():
