@@ -67,7 +67,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Simulate a full disk: writing more than this number of bytes to a file fails with ENOSPC."""
+    """Simulate a full disk: writing more than the returned number of bytes to a file fails with ENOSPC."""
     from silkcodec import output
 
     room = 2_000

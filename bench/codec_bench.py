@@ -139,7 +139,7 @@ def say(what: str) -> None:
 
 
 def model_of(name: str) -> str | None:
-    """Return the model that a preset needs, as `random_baselines.py` names it, or None.
+    """Return the name of the model that a preset needs, or None if it needs none.
 
     >>> model_of("dac:44k"), model_of("encodec:stereo-6k"), model_of("mimi:8"), model_of("opus:6k")
     ('dac_44khz', 'encodec_48khz', 'mimi', None)

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def most_fricative(wave: np.ndarray) -> int:
-    """Return the first sample of the excerpt with the most fricative frames."""
+    """Return the index of the first sample of the excerpt with the most fricative frames."""
     is_fricative = np.zeros(len(wave) // HOP + 1, dtype=int)
     is_fricative[fricative_frames(wave)] = 1
     counts = np.convolve(is_fricative, np.ones(round(PART_S * SILK_SAMPLE_RATE / HOP), dtype=int), mode="valid")

@@ -62,7 +62,7 @@ class Recorder:
         ]
 
     def record(self, wave: NDArray[np.float32], levels: NDArray[np.uint8]) -> bytes:
-        """Return the activations of all layers in order, uint8 [T, rows] each.
+        """Return the activations of all layers as bytes, uint8 [T, rows] per layer.
 
         Args:
             wave: samples at 24 kHz, float32 [T].

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def modules(folder: Path) -> list[str]:
-    """Return the names of the modules in a folder whose docstrings contain examples."""
+    """Return the names of the modules in a folder that contain examples."""
     files = [file for file in sorted(folder.rglob("*.py")) if not file.name.startswith("test_")]
     with_examples = [file for file in files if ">>> " in file.read_text(encoding="utf-8")]
     names = [".".join(file.relative_to(folder).with_suffix("").parts) for file in with_examples]

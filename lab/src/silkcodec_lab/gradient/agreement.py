@@ -173,7 +173,9 @@ def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
 
 @torch.no_grad()
 def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
-    """Compare changes of a vector before and after quantization. The straight-through estimator assumes that they are equal.
+    """Compare changes of a vector before and after quantization.
+
+    The straight-through estimator assumes that the two are equal.
 
     Args:
         quantize: Quantization function.
