@@ -188,8 +188,8 @@ def speakers_of(
     found = [speaker for speaker in found if len(speaker.vectors)]
     if not found:
         raise ArgumentError(
-            f"'{text}' must contain speech with a bandwidth of at least {patches.limit_hz:g} Hz from speakers who are "
-            f"not in the training set. It contains none, and {n_excluded} of its speakers are in the training set."
+            f"'{text}' has no speech with a bandwidth of at least {patches.limit_hz:g} Hz from speakers outside the "
+            f"training set; {n_excluded} speakers were excluded."
         )
     return found, n_excluded
 

@@ -162,7 +162,7 @@ def check(folder: Path, golden_file: Path) -> None:
         golden = np.load(golden_file)
         wave, levels, expected = golden["wave"], golden["levels"], golden["decoded"]
     except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"Cannot read the golden file of the weights, '{golden_file}': {error}.") from None
+        raise WeightsError(f"Cannot read '{golden_file}': {error}. Export the weights again.") from None
     model = load_transformer("silk", SilkModel, find_weights("silk", str(folder)))
     found = model.encode(torch.from_numpy(wave)[None])
     different = int((model.to_tokens(found)[0].to_levels() != levels).sum())

@@ -95,7 +95,7 @@ class InverseSTFTHead(nn.Module):
 
 
 def noise_table() -> Tensor:
-    """Return complex Gaussian noise with unit power, float32 [7919, 2]. The values are exact in float16.
+    """Return complex Gaussian noise with unit power, float32 [7919, 2], rounded to float16.
 
     `RandomState` is used because NumPy guarantees that its random numbers never change.
     """

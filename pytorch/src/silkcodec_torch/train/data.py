@@ -58,7 +58,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
     """
     folder = Path(config.folder)
     if config.exclude and not config.index:
-        raise ArgumentError(f"data.exclude requires data.index, which is empty; got data.exclude = {config.exclude!r}.")
+        raise ArgumentError("data.exclude requires data.index. Set data.index, or remove data.exclude.")
     if not config.folder or not folder.is_dir():
         raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
     splits: dict[str, list[str]] = {"train": [], "valid": []}
