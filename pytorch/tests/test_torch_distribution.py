@@ -1,4 +1,4 @@
-"""Test that the wheel of silkcodec-torch adds `silk train` and `silk export`, which start without heavy imports."""
+"""Test that the wheel of silkcodec-torch adds commands and metrics, which load without heavy imports."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from wheels import build_wheel
 def test_the_wheel_contains_the_package_and_its_configs(tmp_path: Path) -> None:
     names, text = build_wheel(ROOT / "pytorch", tmp_path)
     assert "train = silkcodec_torch.cli:train" in text and "export = silkcodec_torch.cli:export" in text
+    assert "speaker_similarity = silkcodec_torch.metrics.speaker:METRIC" in text
     assert {"silkcodec_torch/nn/encoder.py", "silkcodec_torch/train/configs/default.toml"} <= set(names)
     assert not [name for name in names if "test_" in name]
 

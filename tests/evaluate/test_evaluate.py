@@ -265,7 +265,7 @@ def test_a_clip_that_fails_is_excluded_for_all_codecs(corpus: Path, fault: str, 
 
 def test_an_unusable_codec_does_not_stop_the_others(corpus: Path, tmp_path: Path) -> None:
     result = measure(corpus, ["unloadable", "half", "same", "unloadable:raises"], tmp_path / "out")
-    assert "pip install 'silkcodec[baselines]'" in result["codecs"]["unloadable"]["failed"]
+    assert "pip install 'silkcodec[eval]'" in result["codecs"]["unloadable"]["failed"]
     assert "no such library" in result["codecs"]["unloadable:raises"]["failed"]
     assert result["codecs"]["unloadable"]["n_failed"] == 4
     assert result["means"]["half"]["level_db"]["n"] == 3

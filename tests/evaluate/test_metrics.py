@@ -15,7 +15,7 @@ from speechlike import speechlike
 RATE = metrics.SAMPLE_RATE
 SPEECH = speechlike(3.0)
 OTHER = speechlike(3.0, seed=1)
-EXTERNAL = [name for name, metric in METRICS.items() if metric.packages]
+EXTERNAL = [name for name, metric in metrics.registered().items() if metric.packages]
 
 
 for package in ("pesq", "pystoi"):
@@ -106,9 +106,9 @@ def test_an_unknown_metric_lists_the_metrics() -> None:
 
 @pytest.mark.parametrize("name", EXTERNAL)
 def test_a_missing_package_is_reported_with_the_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in METRICS[name].packages:
+    for package in metrics.registered()[name].packages:
         monkeypatch.setitem(sys.modules, package, None)
     (metric,) = metrics.find_metrics([name])  # other metrics still work
-    assert f"pip install 'silkcodec[{metric.extra}]'" in (metric.missing() or "")
+    assert f"pip install '{metric.distribution}[{metric.extra}]'" in (metric.missing() or "")
     with pytest.raises(MissingExtraError, match="pip install"):
         metric.require()

@@ -104,7 +104,7 @@ def unloadable(preset: str | None) -> Kept:
         os._exit(3)
     if preset == "raises":
         raise OSError("no such library")
-    raise MissingExtraError("The codec 'unloadable'", "nonesuch", "baselines")
+    raise MissingExtraError("The codec 'unloadable'", "nonesuch", "eval")
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@
     quantizers/    FSQ, which Silk uses, and VQ, RVQ and multi-scale RVQ, for comparison
     train/         training from a TOML config, and export to ONNX with a model card
     hf/            Hugging Face Transformers classes for Silk (extra [hf])
+    metrics/       speaker similarity and DistillMOS for `silk compare`
     baselines/     EnCodec, DAC, Mimi and SNAC, for comparison (extra [baselines])
 
 `silkcodec` does not import `silkcodec_torch`. It runs the exported graphs with ONNX Runtime.

@@ -51,7 +51,7 @@ class RunOptions:
     """The options shared by `compare` and `score`.
 
     Attributes:
-        metric_names: names from `metrics.METRICS`. None selects all. Unavailable metrics are reported and skipped.
+        metric_names: names from `metrics.registered()`. None selects all. Unavailable metrics are reported and skipped.
         models: model names or paths, keyed by model key, e.g. {"whisper": "base"}; see `metrics.find_metrics`.
         split: split of the manifest to measure; see `clips.find_clips`.
         limit: maximum number of clips; see `clips.find_clips`.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from silkcodec.evaluate.markdown import digits
-from silkcodec.evaluate.metrics import METRICS
+from silkcodec.evaluate.metrics import registered
 
 Result = dict[str, Any]
 Entry = dict[str, Any]  # {"mean", "low", "high", "n"}, as returned by `statistics.bootstrap`
@@ -124,7 +124,8 @@ def columns(result: Result) -> list[Column]:
     """Return the columns of the results table. Columns for rates and costs are omitted if they have no values."""
     measured = [_measured(result, *described) for described in _MEASURED]
     there = [column for column in measured if any(cell.value is not None for cell in column.cells.values())]
-    metrics = [_metric(result, key) for key in result["metrics"]]
+    descriptions = {key: metric.what for key, metric in registered().items()}
+    metrics = [_metric(result, key, descriptions.get(key, "")) for key in result["metrics"]]
     found = [
         *(column for column in there if column.group == RATES),
         *sorted(metrics, key=lambda column: column.missing is not None),
@@ -164,7 +165,7 @@ def _measured(
     return Column(key, group, label, unit, better, n_digits, what, cells)
 
 
-def _metric(result: Result, key: str) -> Column:
+def _metric(result: Result, key: str, what: str) -> Column:
     described = result["metrics"][key]
     minus = result["differences"]["minus"]
     cells = {}
@@ -175,7 +176,6 @@ def _metric(result: Result, key: str) -> Column:
         cells[name] = Cell(
             entry.get("mean"), entry.get("low"), entry.get("high"), difference=difference if known else None
         )
-    what = METRICS[key].what if key in METRICS else ""
     label, unit, better = described["label"], described["unit"], described["better"]
     return Column(key, QUALITY, label, unit, better, digits(key), what, cells, described.get("missing"))
 

@@ -8,11 +8,13 @@ metrics. `Pair.at` resamples both waveforms and caches the results.
     visqol.py     ViSQOL
     pitch.py      F0 and voicing
     texture.py    fine structure, bandwidth and flatness of noise-like sounds
-    speaker.py    speaker similarity
     words.py      word and character error rates with Whisper
     moonshine.py  word error rate with Moonshine
-    mos.py        opinion scores, predicted from the output alone
+    dnsmos.py     opinion score, predicted from the output alone
     foreign.py    helpers for third-party packages and model files
+
+Other distributions add metrics through the entry point group `silkcodec.metrics`. Speaker similarity and DistillMOS are
+in silkcodec-torch.
 
 If a metric's package or model is not installed, `Metric.missing` reports this and the other metrics still run.
 Large packages are imported only when a metric needs them. docs/metrics.md lists the metrics and their limitations.
@@ -22,6 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NoReturn
 
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.metrics.base import (
@@ -34,11 +38,10 @@ from silkcodec.evaluate.metrics.base import (
     is_silent,
     rms_dbfs,
 )
+from silkcodec.evaluate.metrics.dnsmos import DNSMOS_METRICS
 from silkcodec.evaluate.metrics.moonshine import MOONSHINE_METRICS
-from silkcodec.evaluate.metrics.mos import MOS_METRICS
 from silkcodec.evaluate.metrics.pitch import PITCH_METRICS
 from silkcodec.evaluate.metrics.signal import SIGNAL_METRICS
-from silkcodec.evaluate.metrics.speaker import SPEAKER_METRICS
 from silkcodec.evaluate.metrics.texture import TEXTURE_METRICS
 from silkcodec.evaluate.metrics.visqol import VISQOL_METRICS
 from silkcodec.evaluate.metrics.words import WORD_METRICS
@@ -54,8 +57,30 @@ __all__ = [
     "find_metrics",
     "is_silent",
     "measure_all",
+    "registered",
     "rms_dbfs",
 ]
+
+GROUP = "silkcodec.metrics"
+"""The entry point group in which other distributions register metrics, as name = "module:attribute"."""
+
+INSTALL_TORCH = "pip install ./pytorch"
+
+
+def _not_measured(*_: Any) -> NoReturn:
+    raise NotImplementedError  # `Metric.missing` reports that the metric is unavailable.
+
+
+def _unavailable(name: str, label: str, reason: str, unit: str = "", model_key: str | None = None) -> Metric:
+    """Return a metric that is unavailable for the given reason."""
+    return Metric(name, label, unit, "higher", _not_measured, model_key=model_key, lacks=lambda model: reason)
+
+
+def _from_torch(name: str, label: str, unit: str, model_key: str | None = None) -> Metric:
+    """Return a placeholder for a metric of silkcodec-torch, for use if this distribution is not installed."""
+    reason = f"{label} needs 'silkcodec-torch', which is not installed. Run in a checkout of Silk: {INSTALL_TORCH}"
+    return _unavailable(name, label, reason, unit, model_key)
+
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -64,35 +89,54 @@ METRICS: dict[str, Metric] = {
         *VISQOL_METRICS,
         *TEXTURE_METRICS,
         *PITCH_METRICS,
-        *SPEAKER_METRICS,
+        _from_torch("speaker_similarity", "Speaker similarity", "cosine", "speaker"),
         *WORD_METRICS,
         *MOONSHINE_METRICS,
-        *MOS_METRICS,
+        *DNSMOS_METRICS,
+        _from_torch("distillmos", "DistillMOS", "MOS"),
     )
 }
-"""All metrics by name, in the order of the report. To add a metric, write a function and add an entry in its file."""
+"""The metrics of this project by name, in the order of the report. `registered` returns those of other projects too."""
+
+
+def registered() -> dict[str, Metric]:
+    """Return all metrics by name, in the order of the report, including those that other distributions add."""
+    added = {entry.name: _load(entry) for entry in entry_points(group=GROUP)}
+    own = {name: metric for name, metric in METRICS.items() if metric.measure is not _not_measured}
+    return METRICS | added | own
+
+
+def _load(entry: EntryPoint) -> Metric:
+    try:
+        metric: Metric = entry.load()
+    except Exception as error:  # Importing another distribution can raise any exception.
+        source = entry.dist.name if entry.dist else entry.value
+        reason = f"{type(error).__name__}: {str(error).rstrip('.')}. Reinstall '{source}'."
+        return _unavailable(entry.name, entry.name, f"Cannot load the metric '{entry.name}': {reason}")
+    return metric
 
 
 def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] | None = None) -> list[Metric]:
     """Return the metrics with the given names, including metrics that are not available.
 
     Args:
-        names: names from `METRICS`. None returns all metrics.
+        names: names from `registered()`. None returns all metrics.
         models: model names or paths, keyed by `Metric.model_key`, e.g. {"whisper": "base"}.
 
     Raises:
         ArgumentError: a metric name or a model key is unknown.
     """
-    unknown = [name for name in names or [] if name not in METRICS]
+    known = registered()
+    unknown = [name for name in names or [] if name not in known]
     if unknown:
-        raise ArgumentError(f"Unknown metric: '{unknown[0]}'. Use one of: {', '.join(METRICS)}.")
-    keys = list(dict.fromkeys(metric.model_key for metric in METRICS.values() if metric.model_key is not None))
+        raise ArgumentError(f"Unknown metric: '{unknown[0]}'. Use one of: {', '.join(known)}.")
+    keys = list(dict.fromkeys(metric.model_key for metric in known.values() if metric.model_key is not None))
     for key in models or {}:
         if key not in keys:
             raise ArgumentError(f"Unknown model key: '{key}'. Use one of: {', '.join(keys)}.")
     return [
-        replace(METRICS[name], model=(models or {}).get(METRICS[name].model_key or ""))
-        for name in (names if names is not None else METRICS)
+        replace(known[name], model=(models or {}).get(known[name].model_key or ""))
+        for name in (names if names is not None else known)
     ]
 
 

@@ -131,7 +131,8 @@ class Metric:
         source: paper, standard or package that defines the metric, for the documentation.
         needs: requirements in addition to the extra and the model, for the documentation.
         packages: modules that the metric requires.
-        extra: extra of silkcodec that installs these modules.
+        extra: extra that installs these modules.
+        distribution: distribution that the extra belongs to.
         model_key: key of the model in the argument `models` of `find_metrics`, or None if the metric has no model.
         model: name or path of the model. None selects the default model, if there is one.
         lacks: function that takes `model` and returns a message if another requirement is missing, and None otherwise.
@@ -149,6 +150,7 @@ class Metric:
     needs: str = ""
     packages: tuple[str, ...] = ()
     extra: str = "eval"
+    distribution: str = "silkcodec"
     model_key: str | None = None
     model: str | None = None
     lacks: Callable[[str | None], str | None] = lambda model: None
@@ -172,7 +174,7 @@ class Metric:
     def _gap(self) -> SilkError | None:
         for package in self.packages:
             if not is_installed(package):
-                return MissingExtraError(f"The metric '{self.label}'", package, self.extra)
+                return MissingExtraError(f"The metric '{self.label}'", package, self.extra, self.distribution)
         lacks = self.lacks(self.model)
         return None if lacks is None else ArgumentError(lacks)
 

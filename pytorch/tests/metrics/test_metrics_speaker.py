@@ -10,9 +10,10 @@ import pytest
 from repository import SAMPLES
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, WeightsError
-from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, speaker
+from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics
+from silkcodec_torch.metrics import speaker
 
-torch = pytest.importorskip("torch", reason="needs the extra [baselines]")
+torch = pytest.importorskip("torch", reason="needs ./pytorch")
 
 
 def wave(name: str, half: int) -> np.ndarray:
@@ -35,7 +36,7 @@ def test_the_same_voice_is_closer_than_another() -> None:
 @pytest.fixture(scope="module")
 def xvector(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Write a folder like on the hub: WavLM for speaker verification, small and untrained."""
-    transformers = pytest.importorskip("transformers", reason="needs the extra [baselines]")
+    transformers = pytest.importorskip("transformers", reason="needs ./pytorch[hf]")
     folder = tmp_path_factory.mktemp("xvector")
     torch.manual_seed(0)
     config = transformers.WavLMConfig(

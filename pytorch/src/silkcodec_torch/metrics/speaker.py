@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from silkcodec import mel
 from silkcodec.errors import MissingExtraError, WeightsError
 from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave, is_installed, rms_dbfs
-from silkcodec.evaluate.metrics.foreign import one_torch_thread, package_file
+from silkcodec.evaluate.metrics.foreign import package_file
+from silkcodec_torch.metrics.inference import one_torch_thread
 
 Embedding = NDArray[np.float32]  # [width], of length 1
 
@@ -165,23 +166,22 @@ def _lacks(model: str | None) -> str | None:
     if model is not None and model.endswith(".pt"):
         return None if Path(model).is_file() else f"File not found: '{model}'. Pass the path of the speaker model."
     if model is not None and not is_installed("transformers"):
-        return str(MissingExtraError("The metric 'Speaker similarity'", "transformers", "baselines"))
+        return str(MissingExtraError("The metric 'Speaker similarity'", "transformers", "hf", "./pytorch"))
     return None
 
 
-SPEAKER_METRICS = (
-    Metric(
-        "speaker_similarity",
-        "Speaker similarity",
-        "cosine",
-        "higher",
-        speaker_similarity,
-        worst=0.0,
-        what="cosine similarity between the speaker embeddings of the output and the original; at most 1",
-        source="an x-vector model of `transformers`, or GE2E (arXiv 1710.10467)",
-        packages=("torch",),
-        extra="baselines",
-        model_key="speaker",
-        lacks=_lacks,
-    ),
+METRIC = Metric(
+    "speaker_similarity",
+    "Speaker similarity",
+    "cosine",
+    "higher",
+    speaker_similarity,
+    worst=0.0,
+    what="cosine similarity between the speaker embeddings of the output and the original; at most 1",
+    source="an x-vector model of `transformers`, or GE2E (arXiv 1710.10467)",
+    packages=("torch",),
+    extra="hf",
+    distribution="./pytorch",
+    model_key="speaker",
+    lacks=_lacks,
 )

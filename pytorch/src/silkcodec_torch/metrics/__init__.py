@@ -1,0 +1,6 @@
+"""Provide metrics that need PyTorch. The entry point group `silkcodec.metrics` adds them to `silk compare`.
+
+speaker.py      speaker similarity
+distillmos.py   opinion scores, predicted from the output alone
+inference.py    runs PyTorch models reproducibly
+"""
