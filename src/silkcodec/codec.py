@@ -213,7 +213,7 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
 
 
 def codecs() -> dict[str, str]:
-    """Return all codec names, sorted, as a dict of "module:factory" strings. The modules are not imported.
+    """Return a "module:factory" string for each registered codec, keyed by codec name.
 
     Other packages can register codecs under the entry point group "silkcodec.codecs". See docs/extending.md for an
     example.

@@ -151,7 +151,7 @@ class _Guarded(io.RawIOBase):
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position in the file and return it."""
+        """Seek to a position in the file and return it."""
         self.flush()
         return self._file.seek(offset, whence)
 

@@ -98,7 +98,7 @@ class Tokens:
         return hash((self._layout, *(codes.tobytes() for codes in self.codes)))
 
     def __reduce__(self) -> Any:
-        """Pickle the fields, so that unpickling calls the constructor."""
+        """Pickle the arguments of the constructor."""
         layout = self.codebook_sizes, self.frame_rates, self.sample_rate, self.n_samples, self.codec
         return Tokens, (self.codes, *layout)
 
@@ -155,10 +155,10 @@ class Tokens:
         return dims if fits else None
 
     def to_levels(self) -> NDArray[np.uint8]:
-        """Convert Silk's tokens to FSQ levels, uint8 [F, 128] in 0..7.
+        """Convert Silk's tokens to FSQ levels.
 
         Returns:
-            The levels.
+            The levels, uint8 [F, 128] in 0..7.
 
         Raises:
             TokensError: the tokens do not have Silk's layout.

@@ -151,10 +151,7 @@ def _wrong_shape(samples: NDArray[Any]) -> AudioError:
 
 
 def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
-    """Reject int32 arrays that seem to contain 16-bit samples, and int64 arrays that are not all zero.
-
-    Samples that were converted from 24 bits are multiples of 256 and are accepted at any level.
-    """
+    """Reject int32 arrays that seem to contain 16-bit samples, and int64 arrays that are not all zero."""
     if samples.dtype.kind != "i" or samples.dtype.itemsize < 4 or not samples.any():
         return
     highest = max(-int(samples.min()), int(samples.max()))

@@ -1,4 +1,4 @@
-"""Decode formats that libsndfile cannot read with the ffmpeg command.
+"""Use the ffmpeg command to decode formats that libsndfile cannot read.
 
 ffmpeg is allowed to open only the given file, so an untrusted playlist cannot make it read other files.
 """

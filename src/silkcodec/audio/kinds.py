@@ -33,7 +33,7 @@ def is_sound(name: str | os.PathLike[str]) -> bool:
 
 
 def is_readable(name: str | os.PathLike[str]) -> bool:
-    """Return whether the audio format that a file name's suffix indicates can be read on this machine.
+    """Return whether audio files with this suffix can be read. Some formats require ffmpeg.
 
     Args:
         name: file name or path.

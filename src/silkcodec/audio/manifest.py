@@ -76,7 +76,7 @@ def is_manifest(path: str | os.PathLike[str]) -> bool:
 
 
 def read(file: str | os.PathLike[str]) -> list[Row]:
-    """Return the rows of a manifest as dictionaries of strings, without empty values.
+    """Return the rows of a manifest as dictionaries of strings. Empty values are omitted.
 
     Raises:
         ArgumentError: the file cannot be read, is damaged, or has a row without a path.

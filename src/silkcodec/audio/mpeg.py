@@ -38,7 +38,7 @@ class _Part:
 
 
 def parts(file: BinaryIO, size: int, start: int, name: str) -> list[tuple[int, int]]:
-    """Return the start and end offset of each recording in an MP3 file.
+    """Return the start and end offsets of each recording in an MP3 file.
 
     Args:
         file: an open, seekable file.
@@ -115,7 +115,7 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
 def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
     """Return the offset of the next ID3v2 tag or pair of consecutive frames, or -1 if there is neither.
 
-    If `kind` is not empty, only frames of this kind count.
+    If `kind` is not empty, frames must have these header bits (see `_kind`).
     """
     file.seek(at)
     content = file.read(_SEARCH)

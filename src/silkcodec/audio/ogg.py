@@ -29,7 +29,7 @@ class _Link:
 
 
 def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
-    """Return the start and end offset of each recording in an Ogg file.
+    """Return the start and end offsets of each recording in an Ogg file.
 
     Args:
         file: an open, seekable file.

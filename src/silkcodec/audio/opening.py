@@ -60,7 +60,7 @@ class Native(soundfile.SoundFile):
         return n
 
     def seek(self, frames: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a sample and return its position."""
+        """Seek to a sample and return the new position."""
         self._taken = int(super().seek(frames, whence))
         return self._taken
 
@@ -98,7 +98,7 @@ class Chain:
         self._sound = self._files.enter_context(Native(self._spans[number], self._spans[number]))
 
     def seek(self, first: int) -> None:
-        """Move to a sample, counted from the start of the first recording."""
+        """Seek to a sample, counted from the start of the first recording."""
         number = 0
         while number < len(self._spans) - 1 and first >= self._n_frames[number]:
             first -= self._n_frames[number]

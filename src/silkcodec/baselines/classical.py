@@ -1,7 +1,7 @@
 """Provide the base class of the classical codecs (Opus, Speex, Codec2, GSM).
 
-Classical codecs produce packets of bits instead of codes. To represent a packet as tokens, it is split into K symbols
-of equal width, one per codebook. A single symbol has no acoustic meaning.
+Classical codecs produce packets of bits instead of codes. This module splits each packet into K symbols of equal width,
+which are its tokens. A single symbol has no acoustic meaning.
 
     packet of 120 bits   |01101001|11010010| ... |00010111|     opus:6k, every 20 ms
     codebook                  0        1      ...     14         15 codes of 0..255, 50 Hz
@@ -171,7 +171,7 @@ def packets_to_codes(packets: list[bytes], packet_bits: int) -> Codes:
 
 
 def codes_to_packets(codes: Codes, packet_bits: int) -> list[bytes]:
-    """Join symbols to packets. This is the inverse of `packets_to_codes`."""
+    """Join symbols into packets. This is the inverse of `packets_to_codes`."""
     width = symbol_bits(packet_bits)
     bits = (codes[..., None] >> np.arange(width - 1, -1, -1)) & 1
     packed = np.packbits(bits.reshape(len(codes), packet_bits).astype(np.uint8), axis=1)

@@ -1,7 +1,7 @@
 """Provide Codec2, David Rowe's open vocoder for 700 to 3,200 bit/s, through `pycodec2`.
 
-Codec2 encodes speech at 8 kHz. The bits of a frame are split into symbols of 8 bits, or 7 bits in mode 700C (28 bits
-per frame) and 4 bits in mode 1300 (52 bits per frame). The decoded audio is delayed by 20 ms (700C: 30 ms).
+Codec2 encodes speech at 8 kHz. Each token is a symbol of 8 bits (7 bits in mode 700C, 4 bits in mode 1300). The decoded
+audio is delayed by 20 ms, or by 30 ms in mode 700C.
 
 **Decoding is not deterministic.** libcodec2 draws the phases of unvoiced speech from a random number generator that
 cannot be seeded. Repeated `decode` calls return audio that sounds the same but contains different noise.

@@ -1,7 +1,7 @@
 """Provide Opus (RFC 6716) through `opuslib` and libopus.
 
-The encoder uses the application VoIP, packets of 20 ms, full complexity and a **constant** bit rate, which is the
-preset. Each byte of a packet is a token, e.g. 15 tokens per packet for `opus:6k`.
+The encoder uses the VoIP mode, packets of 20 ms, full complexity and a **constant** bit rate, which the preset selects.
+Each byte of a packet is a token: `opus:6k` has 15 tokens per packet.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def sources(inputs: Sequence[str], kind: Kind) -> list[str]:
 
 
 def _distinct(found: list[tuple[str, str | None]], output: str | None, suffix: str) -> list[Job]:
-    """Choose the output path of each file. Suffixes are kept if file names would be equal otherwise: a.wav.silk."""
+    """Choose an output path for each input file."""
     jobs = [Job(source, _target(source, below, output, suffix, found)) for source, below in found]
     n_jobs = Counter(job.target for job in jobs)
     n_suffixes = Counter(target for target, _ in {(job.target, Path(job.source).suffix) for job in jobs})
@@ -127,7 +127,7 @@ def _find(inputs: Sequence[str], kind: Kind) -> list[tuple[str, str | None]]:
 
 
 def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | None]]:
-    """Find the files that an argument selects, and return their paths and their paths relative to the output folder."""
+    """Return the path and the relative output path of each file that an argument selects."""
     if typed == STANDARD:
         return [(typed, None)]
     path = Path(typed)

@@ -46,7 +46,7 @@ File = str | os.PathLike[str] | BinaryIO
 
 
 class DamageWarning(UserWarning):
-    """Issued if `read(file, recover=True)` reads a damaged file."""
+    """Issued when `read(file, recover=True)` reads a damaged file."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Encode FSQ levels to bytes, either packed or range-coded, and decode them.
 
-`docs/format.md` describes both encodings. The model of the range coder uses only integers, so decoding gives the same
-levels on every machine. It counts the levels in each dimension (`seen`) and in all dimensions (`shared`).
+`docs/format.md` describes both encodings. The range coder's model uses only integers, so decoding gives the same levels
+on every machine. It counts the levels in each dimension (`seen`) and in all dimensions (`shared`).
 
-`constriction` converts probabilities to integers as floor(cumulative * (2**24 - 8) / total) + symbol. This module
-passes integers whose sum is exactly 2**24 - 8, so nothing is rounded.
+The package `constriction` converts probabilities to integers as floor(cumulative * (2**24 - 8) / total) + symbol. This
+module passes integers whose sum is exactly 2**24 - 8, so nothing is rounded.
 """
 
 from __future__ import annotations

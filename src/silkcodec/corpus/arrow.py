@@ -85,7 +85,7 @@ def _item(
 
 
 def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside: bool) -> list[str]:
-    """Return the names of splits or files from a JSON file of a dataset. Raises ArgumentError if it cannot be read."""
+    """Return the names of splits or files in a JSON file of a dataset. Raises ArgumentError if the file is damaged."""
     file = os.path.join(folder, name)
     try:
         file, _ = find(name, folder, allow_outside, file)
@@ -120,7 +120,7 @@ def record_batches(file: str) -> list[Any]:
 
 
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
-    """Yield each row of a record batch as a dict of its text and numbers.
+    """Yield each row of a record batch as a dict of its text and number columns.
 
     The key "sound" holds a dict {"has_bytes", "path"}, which describes the audio.
     """
@@ -215,13 +215,13 @@ def parquet(file: str) -> Any:
 
 @contextmanager
 def readable(message: str) -> Iterator[None]:
-    """Convert errors caused by a damaged Parquet file in the `with` block to ArgumentError.
+    """Raise ArgumentError if reading a Parquet file in the `with` block fails because the file is damaged.
 
     Args:
         message: start of the error message.
 
     Raises:
-        ArgumentError: a damaged file caused an error in the `with` block.
+        ArgumentError: the file is damaged.
         MissingExtraError: pyarrow is not installed.
     """
     arrow = require("A Parquet dataset").ArrowException

@@ -101,7 +101,7 @@ class Refused:
 
 
 def refused(id: str, path: str, refusal: Refusal) -> Refused:
-    """Convert a `Refusal` to a `Refused`. Long texts are shortened, and unprintable characters are escaped."""
+    """Convert a `Refusal` to a `Refused` object with printable texts of limited length."""
     safe = [_safe(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
     return Refused(safe[0], safe[1], refusal.reason, safe[2])
 
@@ -192,7 +192,7 @@ def locate(item: Item, folder: str, allow_outside: bool) -> str:
 
 
 def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str, tuple[int, int]]:
-    """Follow links to a regular file.
+    """Resolve the links in the path of a regular file.
 
     Args:
         place: path relative to `folder`.

@@ -96,7 +96,7 @@ def read(folder: Path, plan: str) -> dict[int, Record]:
 
 
 def problem(folder: Path, record: Record) -> str | None:
-    """Describe how the file of a shard differs from its record, or return None if both match."""
+    """Describe how the file of a shard differs from its record, or return None if it matches."""
     try:
         with open(folder / record["file"], "rb") as file:
             n_bytes = os.fstat(file.fileno()).st_size

@@ -257,7 +257,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
-    """Create the output folder if necessary. Raises OutputError if it contains anything but a corpus."""
+    """Return the output folder, and create it if necessary. Raises OutputError if it contains anything but a corpus."""
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"The output must be a folder; '{folder}' is a file.")

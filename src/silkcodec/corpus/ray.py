@@ -29,7 +29,7 @@ class _Tokenizer:
         self._job = job
 
     def tokenize(self, shard: Shard) -> Record | SilkError:
-        """Encode a shard and return its record, or return a SilkError, because Ray would wrap a raised one."""
+        """Encode a shard and return its record. Return a SilkError instead of raising it, because Ray would wrap it."""
         try:
             return tokenize_shard(self._codec, shard, self._job)
         except SilkError as error:

@@ -208,7 +208,7 @@ class _Known:
                 self._refused.append(refused(where, where, refusal))
 
     def item(self, item: Item) -> Item | Refused:
-        """Add the metadata to an item, or return a `Refused` if it is invalid."""
+        """Add the metadata to an item, or return a `Refused` if the metadata is invalid."""
         _, columns = self._rows.pop(item.place, ("", {}))
         try:
             return replace(item, meta=meta(columns))
@@ -239,7 +239,7 @@ def _tar(root: Root, number: int, place: str, allow_outside: bool) -> Iterator[I
 def _parquet(root: Root, number: int, place: str, allow_outside: bool, alone: bool) -> Iterator[Item | Refused]:
     """Yield the recordings in a Parquet file.
 
-    A file without an Audio column is skipped, or raises ArgumentError if `alone` is true.
+    If the file has no Audio column, skip it, or raise ArgumentError if `alone` is True.
     """
     shown = root.label + place
     try:

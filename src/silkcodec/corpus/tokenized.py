@@ -204,7 +204,7 @@ def _shared(opened: Any) -> dict[str, Any]:
 
 
 def _version(shared: dict[str, Any]) -> int:
-    """Return the format version of a shard. Raises ValueError if it is not supported."""
+    """Return the format version of a shard. Raises ValueError if the version is not supported."""
     version = shared["format"]
     if isinstance(version, bool) or version not in range(1, FORMAT + 1):
         raise ValueError(f"its format version must be between 1 and {FORMAT}; got {str(version)[:20]}")
@@ -224,7 +224,7 @@ def _group_rows(file: str) -> list[int]:
 
 
 def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
-    """Yield the format version and the row for each row in a row group of a Parquet shard."""
+    """Yield the rows in a row group of a Parquet shard, each with the format version of the shard."""
     opened = _parquet(file)
     with _readable(file):
         shared = _shared(opened)
@@ -240,7 +240,7 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
 
 
 def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
-    """Yield the format version and the row for each row in a tar shard."""
+    """Yield the rows of a tar shard, each with the format version of the shard."""
     try:
         with open(file, "rb") as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
             shared: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Encode recordings into a corpus of tokens. An interrupted run is resumed by running it again.
+"""Encode recordings into a corpus of tokens. To resume an interrupted run, start it again.
 
 OUT/plan.json plan.jsonl      recordings in each shard (plan.py)
 OUT/tokens-00003-of-00010...  shards (shard.py, rows.py)

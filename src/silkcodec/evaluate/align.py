@@ -102,7 +102,7 @@ def _cross_correlation(a: NDArray[np.floating], b: NDArray[np.floating], n_lags:
 
 
 def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
-    """Return the compressed magnitude of a waveform in 20 bands, float32 [milliseconds, 20], without its mean."""
+    """Return the energy envelopes of a waveform in 20 bands, float32 [milliseconds, 20]."""
     hop, window = round(ENVELOPE_HOP_S * sample_rate), round(ENVELOPE_WINDOW_S * sample_rate)
     padded = np.pad(wave, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][: len(wave) // hop + 1]

@@ -21,7 +21,7 @@ UNKNOWN_SPEAKERS = {"", "unknown", "unnamed", "n/a", "?"}
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording on which codecs are measured.
+    """A recording used to measure codecs.
 
     Attributes:
         path: path of the audio file.

@@ -31,7 +31,7 @@ def histogram(tokens: Tokens) -> str:
 
 
 def unpack(text: str, n_codebooks: int) -> list[Counts]:
-    """Decode a string from `histogram` to one histogram per codebook."""
+    """Decode a string from `histogram`, and return one histogram per codebook."""
     numbers = np.frombuffer(zlib.decompress(base64.b85decode(text)), dtype="<i8").astype(np.int64)
     found, start = [], n_codebooks
     for n_used in numbers[:n_codebooks]:
@@ -42,7 +42,7 @@ def unpack(text: str, n_codebooks: int) -> list[Counts]:
 
 
 def merged(histograms: Sequence[Counts]) -> Counts:
-    """Add several histograms of one codebook."""
+    """Return the sum of several histograms."""
     codes, place = np.unique(np.concatenate([codes for codes, _ in histograms]), return_inverse=True)
     counts = np.zeros(len(codes), np.int64)
     np.add.at(counts, place, np.concatenate([counts for _, counts in histograms]))
@@ -61,7 +61,7 @@ def perplexity(codes: NDArray[np.integer[Any]]) -> float:
 
 
 def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Compute the codebook statistics of a codec from the rows of its clips.
+    """Compute the codebook statistics of a codec from its result rows, one per clip.
 
     Returns:
         A dictionary with these keys:

@@ -89,7 +89,7 @@ class Measurer:
             self._clip = clip
 
     def _made(self, task: Task) -> tuple[Row, metrics.Wave]:
-        """Return the fields of the row that do not depend on metrics, and the output, float32 [T2] at 24 kHz."""
+        """Return the fields of the result row that do not depend on metrics, and the output, float32 [T2] at 24 kHz."""
         if isinstance(task.source, Path):
             return {}, audio.read(task.source, RATE)
         codec = self._codec(task.source)
@@ -159,5 +159,5 @@ class Measurer:
 
 
 def failure(reason: str) -> Row:
-    """Return the row fields that record a failed measurement."""
+    """Return the fields of a result row that record a failure."""
     return {"status": "failed", "error": " ".join(reason.split())}

@@ -1,4 +1,4 @@
-"""Measure candidates (codecs or folders with their output) on clips, and write the result and the reports.
+"""Measure codecs, or folders of decoded files, on clips, and write the result and the reports.
 
     FOLDER/rows.jsonl     measurements of each codec on each clip; see stored_rows.py
     FOLDER/audio/         a few clips to listen to; see listening.py
@@ -82,7 +82,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A codec, or a folder with the output of a codec, in a comparison.
+    """A codec, or a folder of decoded files, in a comparison.
 
     Attributes:
         name: name in the result.
@@ -237,13 +237,13 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """Measure all candidates on all clips, except for rows that earlier runs stored.
+    """Measure all candidates on all clips. Rows that earlier runs stored are reused.
 
     Args:
         clips: the reference clips.
         candidates: codecs or folders to measure.
         measured: the metrics. Unavailable metrics are skipped.
-        folder: folder of the run, which may contain rows of earlier runs. If None, rows are neither reused nor stored.
+        folder: folder of the run. If None, rows are neither reused nor stored.
         options: options of the run.
         isolate: whether to measure in separate processes.
         progress: callback that receives the number of finished rows, the total, and the name of the last clip.
@@ -310,7 +310,7 @@ def _is_kept(file: RowsFile, task: Task) -> bool:
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error raised when the header of a clip is read, or None if it can be read.
+    """Return the error that reading the header of a clip raises, or None.
 
     Args:
         clip: clip to check.

@@ -110,7 +110,7 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
 
 
 def _named(degraded: Sequence[str]) -> dict[str, Path]:
-    """Parse arguments of the form PATH or NAME=PATH to paths keyed by name."""
+    """Parse arguments of the form PATH or NAME=PATH, and return the paths keyed by name."""
     named: dict[str, Path] = {}
     for text in degraded:
         name, equals, path = text.partition("=")

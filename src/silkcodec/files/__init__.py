@@ -99,7 +99,7 @@ class Coding:
 
     @property
     def x_realtime(self) -> float:
-        """Return the speed: seconds of audio processed per second of elapsed time."""
+        """Return the seconds of audio processed per second of elapsed time."""
         return self.duration_s / max(self.wall_s, 1e-9)
 
 

@@ -319,7 +319,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
 
 
 def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
-    """Drop an incomplete last frame if `cut` is True, or raise TokensError."""
+    """Drop an incomplete last frame if `cut` is True, and otherwise raise TokensError."""
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):
         raise TokensError(

@@ -203,7 +203,7 @@ def run_batch(
 
 
 def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
-    """Return the batch sizes for which a batch gives bit-identical results to separate calls on this machine.
+    """Return the batch sizes whose results on this machine are bit-identical to those of calls for one stream.
 
     Args:
         codec: codec to test.

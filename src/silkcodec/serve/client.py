@@ -50,7 +50,7 @@ class ServerError(SilkError):
         text: message of the error.
 
     Attributes:
-        code: error code from the server, e.g. "unauthorized" or "bad_audio", or "unreachable".
+        code: error code, e.g. "unauthorized", "bad_audio" or "unreachable".
         status: HTTP status, or close code of the WebSocket; 0 if there is neither.
     """
 
@@ -165,7 +165,7 @@ class Client:
 
 
 class _LiveStream:
-    """A stream over a WebSocket."""
+    """A live stream over a WebSocket."""
 
     def __init__(self, url: str, headers: dict[str, str], start: dict[str, Any], timeout_s: float) -> None:
         try:

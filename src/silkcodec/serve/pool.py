@@ -1,7 +1,7 @@
 """Manage the worker processes: start, watch and replace them, assign streams to them, and queue file jobs.
 
-If a worker crashes or does not respond for a minute, it is replaced, after increasing pauses if crashes continue. Its
-streams receive a `Lost` event. Its file job is repeated once.
+A worker that crashes or does not respond for a minute is replaced. Its streams receive a `Lost` event, and its file job
+is repeated once.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ class _Live:
                 raise event
 
     async def _drain(self, reader: asyncio.Task[None]) -> None:
-        """Wait until the server shuts down, then notify the client and end the stream if it does not end in time."""
+        """Wait until the server shuts down, then notify the client and end the stream."""
         await self._service.draining.wait()
         left_s = max(0.0, self._service.limits.drain_s - END_S)
         await self._send(protocol.draining(left_s))

@@ -45,7 +45,7 @@ class FrameCutter:
         self.n_frames = 0
 
     def feed(self, chunk: ArrayLike, *, checked: bool = False) -> Iterator[Wave]:
-        """Add samples, and yield the frames that they complete. Exhaust the iterator before the next call.
+        """Add samples, and return an iterator over the frames that they complete. Exhaust it before the next call.
 
         Args:
             chunk: next samples, [n] or [n, C]; see `audio.as_block`.
@@ -62,7 +62,7 @@ class FrameCutter:
         return self._cut(self._resampler.feed(np.asarray(chunk)))
 
     def flush(self) -> Iterator[Wave]:
-        """End the stream, and yield the remaining frames. The last frame is zero-padded.
+        """End the stream, and return an iterator over the remaining frames. The last frame is zero-padded.
 
         Raises:
             ArgumentError: the stream was already flushed.
@@ -89,7 +89,7 @@ class FrameCutter:
             yield from self._full()
 
     def _full(self) -> Iterator[Wave]:
-        """Empty the full buffer and yield its content as a frame, except for the look-ahead at the start."""
+        """Empty the full buffer, and yield its content as a frame unless it is the look-ahead at the start."""
         full = self._buffer[: self._wanted].copy()
         self._filled = 0
         if self.prime is None:

@@ -140,9 +140,8 @@ class FrameModel:
             states: states of the streams, [B, ...] each.
 
         Returns:
-            Two values: the output and the next states. The output is uint8 [B, F, 128] for "levels", float32 [B, F,
-                128] for
-            "latent", and float32 [B, F * 9600] for "wave".
+            Two values: the output and the next states. Levels are uint8 [B, F, 128], latents are float32 [B, F, 128],
+            and samples are float32 [B, F * 9600].
         """
         result, states = self._graph(output).run(value, states)
         if output == "wave":

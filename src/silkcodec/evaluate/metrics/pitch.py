@@ -84,7 +84,7 @@ def _f0_of_both(pair: Pair) -> tuple[F0, F0]:
 
 
 def find_f0(wave: Wave) -> F0:
-    """Estimate the F0 of a waveform at 24 kHz in Hz, float64 [frames of 5 ms]. The F0 of unvoiced frames is 0."""
+    """Estimate the F0 in Hz of a waveform at 24 kHz, float64 [frames of 5 ms]. The F0 of unvoiced frames is 0."""
     # pyworld 0.3.5 reads its version with pkg_resources, which newer versions of setuptools no longer include.
     no_version = {"get_distribution": lambda name: SimpleNamespace(version="unknown")}
     pyworld = import_around("pyworld", pkg_resources=no_version)

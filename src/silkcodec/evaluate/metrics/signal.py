@@ -21,8 +21,8 @@ SI_SDR_BEST_DB = 100.0  # The ratio of identical waveforms is infinite, and a fi
 def pesq_wb(pair: Pair) -> float:
     """Return the wideband PESQ score (ITU-T P.862.2) as MOS-LQO, from 1.0 to 4.64.
 
-    Clips longer than 19 s are split into equal parts, and the score is the mean over the parts that contain speech. In
-    longer parts, the tables of the reference implementation, which have 50 entries, could overflow.
+    Clips longer than 19 s are split into equal parts, because they could overflow tables in the reference
+    implementation. The score is the mean over the parts that contain speech.
 
     Raises:
         UndefinedMetric: the clip is shorter than 0.25 s or does not contain 0.2 s of uninterrupted speech.
