@@ -24,7 +24,7 @@ ROWS = 16  # rows of the picture of the codebook in the page
 WIDTH, POOL_COLUMNS = 16, 2
 DB = 20 / np.log(10)
 LOWEST_DB = -60.0
-SPEECH_DB = -45.0  # moments without a number above this are pauses, and only 5 % of them are used
+SPEECH_DB = -45.0  # columns without a value above this are pauses, and only 5 % of them are used
 PER_SOURCE_S = 60.0
 STEPS = 15
 

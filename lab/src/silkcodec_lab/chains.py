@@ -45,7 +45,7 @@ class ResidualChain:
                     book.follow(residual, chosen)
                     before, chosen = chosen, nearest(book, residual)
                     if torch.equal(before, chosen) and len(chosen.unique()) == size:
-                        break  # While an entry is unused, continue, because it moves to another vector.
+                        break  # Unused entries move to other vectors, so continue while there are any.
                 books.append(book)
                 residual = residual - book(chosen)
         return cls(books)

@@ -142,7 +142,7 @@ class Bench:
             yield (
                 RANDOM,
                 rng.permutation(large)[:kept].tolist(),
-            )  # Larger selections of a draw include the smaller ones.
+            )  # Within a draw, larger selections include the smaller ones.
         yield BEST, list(best[:kept])
 
     def _point(self, wave: Wave, codec: Codec, tokens: Tokens, shared: dict[str, Any]) -> Entry:

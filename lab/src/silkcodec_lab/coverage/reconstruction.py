@@ -194,7 +194,7 @@ def _measure(
 
 
 def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return mel columns in dB relative to the loud level, and a mask of the columns that contain speech."""
+    """Return mel columns in dB relative to the loud level (see `speech.py`), and a mask of the columns with speech."""
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
     return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db

@@ -42,13 +42,13 @@ class SplitQuantizer:
         self.unit = 1 if isinstance(quantizer, FSQ) else LATENT_WIDTH // self.quantizer.vectors
 
     def inside(self, latent: Tensor) -> Tensor:
-        """Apply the smooth function to a latent, [..., D]."""
+        """Apply the smooth function of the quantizer, such as the tanh of FSQ, to a latent, [..., D]."""
         if isinstance(self.quantizer, FSQ):
             return self.quantizer.bound(latent) / self.quantizer.half_width
         return latent.float()
 
     def quantize(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantize the output of the smooth function. Return the quantized latent and the codes."""
+        """Quantize the output of `inside`. Return the quantized latent and the codes."""
         if isinstance(self.quantizer, FSQ):
             levels = torch.round(y * self.quantizer.half_width).long() + self.quantizer.half_width
             codes = levels.clamp(0, self.quantizer.n_levels - 1)

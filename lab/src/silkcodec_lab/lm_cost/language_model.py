@@ -1,12 +1,12 @@
 """Define the tiny language model of the experiment, which has the same design for all codecs.
 
 It is an RQ-Transformer (Lee et al., 2022, https://arxiv.org/abs/2203.01941) with a transformer over frames (the body)
-and a smaller transformer over the tokens of a frame (the depth part). Moshi uses the same design with Mimi
+and a smaller transformer over the tokens of a frame (the depth transformer). Moshi uses the same design with Mimi
 (https://arxiv.org/abs/2410.00037).
 
     codes [B, F, P, H] -> token vectors [B, F, P, W'], summed over the heads of a token
       -> the P vectors of a frame, concatenated and projected [B, F, W], delayed by one frame -> body
-      -> output of the body + vector of the previous token + embedding of the token index -> depth part
+      -> output of the body + vector of the previous token + embedding of the token index -> depth transformer
       -> logits of all heads of all tokens
 
 A head is an output layer for one part of a token; see `silkcodec.lm.layout`. The heads are initialized with zeros, so
@@ -28,7 +28,7 @@ Cache = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Set the widths and the numbers of layers and attention heads of the body and the depth part."""
+    """Set the sizes of the language model's two transformers, which process frames and the tokens of a frame."""
 
     width: int = 192
     layers: int = 4
@@ -104,7 +104,7 @@ class FrameLanguageModel(nn.Module):
 
     Args:
         head_sizes: Number of codes of each head, int [P, H]; see `silkcodec.lm.layout`.
-        size: Size of the body and the depth part.
+        size: Sizes of the transformers.
     """
 
     def __init__(self, head_sizes: NDArray, size: ModelSize):
@@ -129,7 +129,7 @@ class FrameLanguageModel(nn.Module):
         return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits, [P, N, H, S], for outputs of the depth part, [N, P, W'].
+        """Return logits, [P, N, H, S], for the outputs of the depth transformer, [N, P, W'].
 
         S is the number of codes of the largest head. For smaller heads, the remaining logits are -inf.
         """
@@ -163,7 +163,7 @@ class FrameLanguageModel(nn.Module):
         return torch.stack(frames)
 
     def _sample_frame(self, context: Tensor, generator: torch.Generator) -> Tensor:
-        """Sample the codes of one frame, int64 [P, H], given the projected output of the body, [1, W']."""
+        """Sample the codes of one frame, int64 [P, H], given a context vector, [1, W']."""
         codes, cache, previous = [], None, torch.zeros_like(context)
         for p in range(len(self.which)):
             x, cache = self.depth((context + previous + self.which[p])[:, None], cache)
@@ -173,7 +173,7 @@ class FrameLanguageModel(nn.Module):
         return torch.stack(codes)
 
     def n_parameters(self) -> dict[str, int]:
-        """Return the number of parameters of the body, the depth part, and the layers that depend on the vocabulary."""
+        """Return the number of parameters of each part of the model."""
         counts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
         total = sum(p.numel() for p in self.parameters())
         fixed = counts["body"] + counts["depth"] + counts["to_depth"]

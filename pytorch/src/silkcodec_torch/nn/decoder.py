@@ -37,7 +37,7 @@ MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 exceeds 360, the magnitude of a full-scale 
 
 
 class InverseSTFTHead(nn.Module):
-    """Synthesize audio from column features: predict magnitude and phase, invert the STFT and overlap-add."""
+    """Synthesize audio from features of 10 ms columns: predict magnitude and phase, invert the STFT and overlap-add."""
 
     def __init__(self, width: int, noise: bool = False):
         super().__init__()
@@ -50,10 +50,10 @@ class InverseSTFTHead(nn.Module):
         self.state_shape = (OVERLAP - 1, WINDOW)
 
     def forward(self, x: Tensor, state: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Synthesize audio from column features. Return the samples, float32 [B, T * 240], and the next state.
+        """Synthesize audio from features of 10 ms columns. Return samples, float32 [B, T * 240], and the next state.
 
         Args:
-            x: column features, [B, T, C].
+            x: features, [B, T, C].
             state: windowed output of the two previous columns, [B, 2, 720].
             position: index of the first column in its stream modulo 7,919, float32 [B, 1]. It is used only if the head
                 adds noise.
@@ -72,7 +72,7 @@ class InverseSTFTHead(nn.Module):
         return wave.flatten(1), seen[:, -(OVERLAP - 1) :]
 
     def noise_magnitude(self, x: Tensor) -> Tensor:
-        """Return the noise magnitude in each frequency bin, [B, T, 361], for column features, [B, T, C]."""
+        """Return the noise magnitude in each frequency bin, [B, T, 361], for features of 10 ms columns, [B, T, C]."""
         assert self.noise is not None
         knots = torch.clamp(self.noise(x).float() + QUIET, max=MAX_LOG_MAGNITUDE)[..., None]  # [B, T, 61, 1]
         fraction = torch.arange(BINS_PER_KNOT, device=x.device, dtype=torch.float32) / BINS_PER_KNOT
@@ -83,7 +83,7 @@ class InverseSTFTHead(nn.Module):
         """Return the row of the noise table for each column and frequency bin, int64 [B, T, 361].
 
         Args:
-            position: index of the first column, [B, 1].
+            position: index of the first column in its stream, [B, 1].
             n_columns: number of columns (T).
         """
         column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]
@@ -145,7 +145,7 @@ class Decoder(nn.Module):
         return wave, next_states
 
     def columns(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the column features of a latent, [B, F * 40, C], and the next states."""
+        """Return the features of 10 ms columns, [B, F * 40, C], for a latent, [B, F, 128], and the next states."""
         n_layers = len(self.transformer.layers)
         x = self.unfold(latent).unflatten(-1, (STEPS, -1))  # [B, F, 10, D]
         x, next_states = self.transformer(x, states[:n_layers])

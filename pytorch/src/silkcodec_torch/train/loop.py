@@ -320,7 +320,7 @@ class Trainer:
         raise SystemExit(INTERRUPTED)
 
     def _any(self, flag: bool) -> bool:
-        """Return whether the flag is true in any process."""
+        """Return whether `flag` is true in any process."""
         if self.world == 1:
             return flag
         votes = torch.tensor(float(flag), device=self.device)
