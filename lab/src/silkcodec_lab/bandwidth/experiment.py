@@ -247,13 +247,11 @@ class _Points:
         ]
 
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
-        """Return paired differences in each metric.
+        """Return paired differences in each metric between:
 
-        The following are compared:
-
-        - random and best selections of Silk's groups with its first groups
-        - training runs with the first training run at the same bit rate
-        - Silk with every other codec, all with all codebooks
+        - random or best selections of Silk's groups and its first groups
+        - each other training run and the first one, at the same bit rate
+        - Silk and each other codec, all with all codebooks
         """
         pairs: list[tuple[Key, Key]] = []
         for how in (RANDOM, BEST):

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 
 def in_order(groups: Iterable[str]) -> list[str]:
-    """Return the distinct groups, starting with "seen" and "unseen"."""
+    """Return the distinct group names, with "seen" and "unseen" first."""
     return sorted(dict.fromkeys(groups), key=lambda group: {SEEN: 0, UNSEEN: 1}.get(group, 2))
 
 

@@ -1,4 +1,4 @@
-"""Draw the bottom row of the coverage figure, on sounds, F0 and resynthesized speech."""
+"""Draw the bottom row of the coverage figure: coverage by sound and F0, and the quality of resynthesized speech."""
 
 from __future__ import annotations
 

@@ -104,8 +104,8 @@ class NestedGrid:
         """Assign bits to components.
 
         Returns:
-            The bits and the distance between levels in standard deviations, keyed by total number of bits and
-                component.
+            The number of bits of each component and the distance between its levels, in standard deviations, keyed by
+                total number of bits and component.
         """
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}

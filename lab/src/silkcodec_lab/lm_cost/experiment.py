@@ -176,7 +176,7 @@ def _measure(
     plan: TrainingPlan,
     advance: lm_training.Advance,
 ) -> dict[str, Any]:
-    """Return all measurements for one codec and grouping."""
+    """Measure one codec with one grouping of its tokens."""
     encoded, held_out = ([view.regroup(tokens) for tokens in part] for part in (encoded, held_out))
     layout = Layout.of(max(encoded, key=lambda tokens: tokens.n_frames))
     frames = join(layout, encoded)

@@ -139,7 +139,7 @@ def license_text() -> str:
     """Return the text of silkcodec's license.
 
     Raises:
-        WeightsError: the license is not found.
+        WeightsError: the license file is missing.
     """
     try:
         text = distribution("silkcodec").read_text("licenses/LICENSE")
