@@ -256,7 +256,7 @@ def presets(name: str) -> tuple[str, ...]:
 
 
 def missing(name: str) -> str | None:
-    """Return the pip command that installs the packages a codec is missing, or None if none are missing.
+    """Return the pip command that installs a codec's missing packages, or None if none are missing.
 
     Args:
         name: codec name in the form `codec[:preset][@source]`.

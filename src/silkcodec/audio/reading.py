@@ -153,7 +153,7 @@ class Reader:
         return False
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
-        """Seek to the start of the requested part, and return its length in samples, or None if it has no end."""
+        """Seek to the start of the requested part, and return its length in samples, or None if it is unlimited."""
         if not 0 <= start_s < float("inf"):
             raise AudioError(f"start_s must be at least 0; got {start_s}.")
         if not (duration_s is None or 0 < duration_s < float("inf")):

@@ -24,7 +24,7 @@ def measured() -> dict[str, dict[str, Any] | None]:
     """Return the measured rates of the built-in codecs and presets, keyed by name.
 
     `tokens_per_second` and `bits_per_second` are nominal rates, computed from the duration of a frame.
-    `counted_tokens_per_second` is the number of tokens of a recording, including padding, divided by its duration
+    `counted_tokens_per_second` is the number of tokens of a recording, including padding, divided by its duration,
     `counted_s`. `listed` is false for presets that `silk codecs` omits.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")

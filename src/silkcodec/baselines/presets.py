@@ -8,16 +8,13 @@ from silkcodec.errors import ArgumentError
 
 
 def choose(codec: str, preset: str | None, presets: Sequence[str], default: str) -> str:
-    """Check a preset, and return it or the default.
+    """Return the given preset after checking it, or the default preset.
 
     Args:
         codec: name of the codec, for error messages.
         preset: given preset. None means the default.
         presets: presets of the codec.
         default: default preset.
-
-    Returns:
-        The preset to use.
 
     Raises:
         ArgumentError: the preset is unknown.

@@ -27,7 +27,7 @@ KIND, FORMAT = "silk corpus plan", 2  # Format 1 has no file stamps, so its runs
 
 @dataclass(frozen=True)
 class Facts:
-    """The properties of a codec that affect a corpus.
+    """The codec properties that a corpus depends on.
 
     Attributes:
         codec: codec name and hash of the weights, e.g. "silk@0a1b2c3d4e5f".
@@ -215,7 +215,7 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 
 
 def count_shards(folder: Path) -> int:
-    """Count the shards in plan.jsonl. Raises OutputError if it cannot be read."""
+    """Count the shards in plan.jsonl. Raises OutputError if the file cannot be read."""
     try:
         with open(folder / BODY, "rb") as file:
             return sum(line.startswith(b'{"items":') for line in file)

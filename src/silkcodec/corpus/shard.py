@@ -2,7 +2,7 @@
 
     items of the plan -> audio.Reader -> codec -> rows -> a hidden file, fsync, rename -> tokens-00003-of-00010.parquet
 
-Every worker uses one thread, because several threads can round differently and change a token.
+Every worker uses one thread, because the number of threads can affect rounding and change a token.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def load_codec(name: str, provider: str) -> Codec:
 
 
 def facts_of(codec: Codec) -> Facts:
-    """Return the properties of a codec that affect a corpus."""
+    """Return the codec properties that a corpus depends on."""
     identity = getattr(codec, "codec_id", None)
     if identity is None:
         identity = codec.encode(np.zeros(codec.sample_rate // 2, np.float32), codec.sample_rate).codec

@@ -119,7 +119,7 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
                 member = tar.next()
                 if member is None:
                     raw.seek(tar.offset)
-                    if any(raw.read(tarfile.BLOCKSIZE)):  # tarfile takes invalid bytes for the end.
+                    if any(raw.read(tarfile.BLOCKSIZE)):  # tarfile mistakes invalid bytes for the end of the tar.
                         raise tarfile.ReadError("the next bytes are not a header")
                     return
                 tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.

@@ -89,7 +89,7 @@ class Measurer:
             self._clip = clip
 
     def _made(self, task: Task) -> tuple[Row, metrics.Wave]:
-        """Return the fields of the result row that do not depend on metrics, and the output, float32 [T2] at 24 kHz."""
+        """Return the result row without metrics, and the output, float32 [T2] at 24 kHz."""
         if isinstance(task.source, Path):
             return {}, audio.read(task.source, RATE)
         codec = self._codec(task.source)

@@ -142,7 +142,7 @@ def strings(layout: Layout) -> Iterator[str]:
 
 
 def name_of(layout: Layout) -> str:
-    """Return the codec name in the strings of tokens, e.g. "silk", or "silk/4" for groups of 4 dimensions.
+    """Return the codec name that token strings contain, e.g. "silk", or "silk/4" for groups of 4 dimensions.
 
     Args:
         layout: layout of the tokens.

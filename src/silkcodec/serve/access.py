@@ -33,7 +33,7 @@ class RateLimiter:
 
     Args:
         per_minute: average number of requests per minute. A tenth of this number can arrive at once.
-        clock: monotonic clock in seconds.
+        clock: function that returns a monotonic time in seconds.
     """
 
     MAX_CLIENTS = 10_000  # number of stored addresses; the address with the oldest request is removed first
@@ -60,7 +60,7 @@ class ConcurrencyLimit:
     """Limit the number of streams, uploads or requests that are open at the same time.
 
     Args:
-        what: plural of the limited items for error messages, e.g. "streams".
+        what: name of the limited items in error messages, e.g. "streams".
         total: maximum number for all clients together.
         each: maximum number for one client.
     """

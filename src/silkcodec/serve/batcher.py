@@ -9,8 +9,9 @@
 **Exact tokens.** The tokens must be identical to those from `Silk.encode`. ONNX Runtime can round differently for some
 batch sizes. `exact_sizes` tests at startup which sizes give bit-identical results, and only these sizes are used.
 
-**Fairness.** Frames with the earliest due time are processed first. A frame is due when it arrives, but at the earliest
-one frame duration after the previous frame. Clients that send data faster than real time cannot delay live streams.
+**Fairness.** Frames with the earliest due time are processed first. A frame is due when it arrives, but not earlier
+than one frame duration after the previous frame of its stream. Clients that send data faster than real time cannot
+delay live streams.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Batcher:
     Args:
         codec: a loaded codec that is limited to one thread.
         sizes: batch sizes to use, as returned by `exact_sizes`. Size 1 is always used.
-        clock: monotonic clock in seconds.
+        clock: function that returns a monotonic time in seconds.
     """
 
     def __init__(self, codec: Silk, sizes: Sequence[int] = (1,), clock: Callable[[], float] = time.monotonic) -> None:
@@ -152,7 +153,7 @@ class Batcher:
         return one.n_done * FRAME_SAMPLES if one.cutter is None else one.cutter.n_samples
 
     def step(self) -> tuple[str, list[Answer]]:
-        """Run the model once for the most urgent frames of the streams that encode, or of those that decode.
+        """Run the model once on the most urgent frames, which are either all encoded or all decoded.
 
         Returns:
             Two values: the task ("encode" or "decode"), and a list with one answer for each stream in the batch. The

@@ -67,7 +67,7 @@ class Budget:
 
     Args:
         per_s: average amount per second. The amount of one second can be used at once.
-        clock: monotonic clock in seconds.
+        clock: function that returns a monotonic time in seconds.
     """
 
     def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:

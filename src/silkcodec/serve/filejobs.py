@@ -1,6 +1,6 @@
-"""Convert an uploaded file block by block in a worker process, and limit its duration.
+"""Convert an uploaded file block by block in a worker process.
 
-A small file can contain hours of audio, so the duration is checked after every block.
+The duration is checked after every block, because a small file can contain hours of audio.
 """
 
 from __future__ import annotations

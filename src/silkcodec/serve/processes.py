@@ -40,7 +40,7 @@ class LostError(SilkError):
 
 @dataclass(frozen=True)
 class Frame:
-    """The result for a frame of a stream: its index in the stream, and its codes or samples as bytes."""
+    """The result for a frame: its index in the stream, and its codes or samples as bytes."""
 
     number: int
     body: bytes
@@ -48,14 +48,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Ended:
-    """The event that a stream of `n_samples` samples at 24 kHz has ended."""
+    """An event that reports the end of a stream. `n_samples` is the length of the stream at 24 kHz."""
 
     n_samples: int
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The event that the stream's worker has crashed."""
+    """An event that reports the crash of the stream's worker."""
 
 
 Event = Frame | Ended | Lost | RefusedError

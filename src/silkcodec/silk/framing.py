@@ -45,7 +45,7 @@ class FrameCutter:
         self.n_frames = 0
 
     def feed(self, chunk: ArrayLike, *, checked: bool = False) -> Iterator[Wave]:
-        """Add samples, and return an iterator over the frames that they complete. Exhaust it before the next call.
+        """Add samples, and return an iterator over the completed frames. Exhaust the iterator before the next call.
 
         Args:
             chunk: next samples, [n] or [n, C]; see `audio.as_block`.

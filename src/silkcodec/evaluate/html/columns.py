@@ -94,7 +94,7 @@ class Column:
         return " ".join(text for text in (self.what, DIRECTIONS.get(self.better)) if text)
 
     def at(self, value: float | None) -> str:
-        """Return the horizontal position of a value in the plot of its table cell, from "4.0%" to "96.0%"."""
+        """Return the horizontal position of a value in the plot inside its table cell, from "4.0%" to "96.0%"."""
         bottom = min(cell.low for cell in self.cells.values() if cell.low is not None)
         width = (max(cell.high for cell in self.cells.values() if cell.high is not None) - bottom) or 1.0
         return f"{4 + 92 * ((value or 0.0) - bottom) / width:.1f}%"
