@@ -1,4 +1,4 @@
-"""Limit the time and the data rate of each connection, so that no client can slow down others.
+"""Limit the time and the data rate of each connection, so that no client can slow down other clients.
 
 HTTP clients must send the head of a request within a time limit. The server stops reading from a WebSocket that sends
 too many messages or bytes per second.
