@@ -184,7 +184,6 @@ def factor(value: float) -> str:
 
 def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
     found, sizes = result["conditions"], result["sizes"]
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     sentences = [
         f"Speeds are multiples of real time: medians of at least {sizes['runs']} runs on {sizes['speed_s']:g} s of "
         "speech at the codec's own sample rate. Peak memory is the resident memory of a new process that encodes and "
@@ -192,7 +191,7 @@ def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
         "with **random weights in their published architectures**. The values of the weights affect neither speed nor "
         f"memory. {ours.capitalize()} runs on ONNX Runtime.",
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
-        f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
+        f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
     return " ".join(sentences)

@@ -64,10 +64,9 @@ def summary(bench: Path) -> str:
 
 def _conditions(bench: Path, result: Figures) -> str:
     found = result["conditions"]
-    versions = ", ".join(f"{name} {text}" for name, text in found["versions"].items())
     sentences = [
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; "
-        f"{found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
+        f"{found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
     return " ".join(sentences)

@@ -85,7 +85,7 @@ def not_embedded(bench: Path, codec_id: str, *, times: bool = False) -> str:
         return ""
     if times and network(config) in _networks(bench, codec_id):
         return " (earlier weights of the same network; their speed is the same)"
-    return f" (**not the embedded weights**, which are silk@{config['weights_hash']})"
+    return " (**not the embedded weights**)"
 
 
 def _networks(bench: Path, codec_id: str) -> list[str]:

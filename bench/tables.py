@@ -93,7 +93,6 @@ def speed(bench: Path) -> str:
 
 def _conditions(bench: Path, result: Figures) -> str:
     found = result["conditions"]
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     files = result["size"]["files"]
     fewest_runs = min(start["n_runs"] for start in result["start"].values())
     sentences = [
@@ -102,7 +101,7 @@ def _conditions(bench: Path, result: Figures) -> str:
         f"({sum(file['duration_s'] for file in files):.0f} s). Startup times are "
         f"medians of at least {fewest_runs} runs with a warm disk cache.",
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
-        f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {versions}; {result['created'][:10]}.",
+        f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]
     return " ".join(sentences)
