@@ -43,7 +43,7 @@ class ContainerError(SilkError):
     """Raised for a file that is damaged, is not a .silk file, or was written by a newer version of Silk.
 
     Args:
-        message: message of the error.
+        message: the error message.
 
     Attributes:
         offset: position in bytes at which the file becomes invalid, or None if there is no such position.

@@ -1,6 +1,6 @@
 """Provide Opus (RFC 6716) through `opuslib` and libopus.
 
-The encoder uses the VoIP mode, packets of 20 ms, full complexity and a **constant** bit rate, which the preset selects.
+The encoder uses VoIP mode, 20 ms packets and maximum complexity. The preset sets the **constant** bit rate.
 Each byte of a packet is a token: `opus:6k` has 15 tokens per packet.
 """
 

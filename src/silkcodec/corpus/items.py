@@ -50,7 +50,7 @@ class Item:
     Attributes:
         id: id of the recording, which is unique in the corpus.
         path: path to store in the corpus, relative to the input, e.g. "speech.tar/a/b.flac" for a tar member.
-        root: number of the input that contains the recording, counted from 0.
+        root: index of the input that contains the recording.
         place: path of the file to open, relative to the folder of the input. It can be absolute only with
             --allow-outside.
         kind: "file" for an audio file; "tar", "arrow" or "parquet" for bytes within a file of that kind.

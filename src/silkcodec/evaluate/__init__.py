@@ -11,7 +11,7 @@
     compare.py      runs `silk compare`, where the candidates are codecs
     score.py        runs `silk score`, where the candidates are folders of audio files
     codebooks.py    codes -> usage, perplexity and entropy of codebooks
-    statistics.py   means and their 95 % intervals
+    statistics.py   means and their 95 % confidence intervals
     summary.py      rows -> means by group, and paired differences
     results.py      result -> JSON
     machine.py      describes the machine and its load during a measurement

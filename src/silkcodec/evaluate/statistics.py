@@ -49,7 +49,7 @@ def bootstrap(
 
 
 def percentiles(means: Floats) -> dict[str, float]:
-    """Return the 95 % interval {"low": ..., "high": ...} from the means of the resamples."""
+    """Return the 95 % confidence interval {"low": ..., "high": ...} from the means of the resamples."""
     low, high = np.percentile(means, [2.5, 97.5])
     return {"low": float(low), "high": float(high)}
 

@@ -47,7 +47,7 @@ class ServerError(SilkError):
     """Raised when the server refuses a request, closes a stream, or cannot be reached.
 
     Args:
-        text: message of the error.
+        text: the error message.
 
     Attributes:
         code: error code, e.g. "unauthorized", "bad_audio" or "unreachable".
@@ -131,7 +131,7 @@ class Client:
 
         Raises:
             ServerError: the server refused the stream or cannot be reached.
-            MissingExtraError: the package websockets is not installed.
+            MissingExtraError: the websockets package is not installed.
         """
         return EncoderStream(*self._target(), sample_rate, n_codebooks or len(codebook_sizes()), self._timeout_s)
 
@@ -143,7 +143,7 @@ class Client:
 
         Raises:
             ServerError: the server refused the stream or cannot be reached.
-            MissingExtraError: the package websockets is not installed.
+            MissingExtraError: the websockets package is not installed.
         """
         return DecoderStream(*self._target(), self._timeout_s)
 
@@ -275,7 +275,7 @@ class EncoderStream(_LiveStream):
 
     Raises:
         ServerError: the server refused the stream or cannot be reached.
-        MissingExtraError: the package websockets is not installed.
+        MissingExtraError: the websockets package is not installed.
     """
 
     def __init__(self, url: str, headers: dict[str, str], sample_rate: int, n_codebooks: int, timeout_s: float) -> None:
@@ -328,7 +328,7 @@ class DecoderStream(_LiveStream):
 
     Raises:
         ServerError: the server refused the stream or cannot be reached.
-        MissingExtraError: the package websockets is not installed.
+        MissingExtraError: the websockets package is not installed.
     """
 
     def __init__(self, url: str, headers: dict[str, str], timeout_s: float) -> None:

@@ -70,7 +70,7 @@ class GraphConfig:
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             raise WeightsError(
-                f"The SHA-256 of '{path}' must be {self.sha256[:12]}..., as in config.json; got {found[:12]}..."
+                f"The SHA-256 of '{path}' does not match config.json: {found[:12]}... instead of {self.sha256[:12]}..."
                 " The file is damaged or was replaced. Install or export the weights again."
             )
         return content

@@ -168,7 +168,7 @@ def to_levels(values: NDArray[np.float64], bits: int, step: float) -> NDArray[np
 
 
 def best_width(values: NDArray[np.float64], bits: int) -> tuple[float, float]:
-    """Return the distance between levels that minimizes the mean squared error, and this error."""
+    """Return the distance between levels that minimizes the mean squared error, and the resulting error."""
     errors = [float(np.square(values - to_levels(values, bits, width)).mean()) for width in WIDTHS]
     best = int(np.argmin(errors))
     return float(WIDTHS[best]), errors[best]

@@ -1,4 +1,4 @@
-"""Compare changes in the training loss that the straight-through estimator predicts with the actual changes.
+"""Compare the changes in training loss predicted by the straight-through estimator with the actual changes.
 
     predicted  <g, step>, where g is the gradient of the loss L at the quantized latent
     actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2

@@ -125,7 +125,7 @@ def start_lines(config: TrainConfig) -> list[str]:
 
 
 def finish_lines(config: TrainConfig) -> list[str]:
-    """Return Markdown lines on the adjustments of the weights after training."""
+    """Return Markdown lines about the adjustments made to the weights after training."""
     lines = []
     if share := config.finish.blend_share:
         lines.append(

@@ -128,7 +128,7 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class FinishConfig:
-    """Configure the adjustments of the weights after training; see `train/finish.py`."""
+    """Configure the adjustments made to the weights after training; see `train/finish.py`."""
 
     blend: str = ""  # folder of exported weights or of a run, to average the weights with
     blend_share: float = 0.0  # share of these weights in the average, at least 0 and below 1

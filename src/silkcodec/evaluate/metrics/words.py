@@ -38,22 +38,22 @@ Unit = Literal["words", "characters"]
 
 
 def wer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate in percent relative to the manifest's text, and the number of words in the text."""
+    """Return the word error rate against the manifest's text, in percent, and the number of words in the text."""
     return _against_text(pair, model, "words")
 
 
 def cer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate in percent relative to the manifest's text, and the length of the text."""
+    """Return the character error rate against the manifest's text, in percent, and the length of the text."""
     return _against_text(pair, model, "characters")
 
 
 def dwer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate in percent relative to the original's transcript, and the number of words in it."""
+    """Return the word error rate against the original's transcript, in percent, and the number of words in it."""
     return _against_transcript(pair, model, "words")
 
 
 def dcer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate in percent relative to the original's transcript, and its length."""
+    """Return the character error rate against the original's transcript, in percent, and its length."""
     return _against_transcript(pair, model, "characters")
 
 
