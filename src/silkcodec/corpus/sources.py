@@ -101,7 +101,8 @@ def roots(
     labels = [root.label for root in found if root.label]
     if len(set(labels)) < len(labels):
         raise ArgumentError(
-            f"The input folders must have different names; got {', '.join(labels)}. Pass a folder that contains all of them instead."
+            f"The input folders must have different names; got {', '.join(labels)}."
+            " Pass a folder that contains all of them instead."
         )
     return found
 

@@ -15,7 +15,7 @@ def number(value: float | None, n_digits: int) -> str:
 
 
 def interval(entry: Mapping[str, Any], n_digits: int) -> str:
-    """Format a mean with its 95 % confidence interval, e.g. `2.02 [1.95, 2.10]`, or return a dash if there is no mean."""
+    """Format a mean and its 95 % confidence interval, such as `2.02 [1.95, 2.10]`. Without a mean, return a dash."""
     if entry["mean"] is None:
         return "-"
     low, high = number(entry["low"], n_digits), number(entry["high"], n_digits)
