@@ -6,6 +6,11 @@ RUNS ?= runs
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# This program uses uv. If uv fails, it uses pip.
+INSTALL := $(BIN)/python requirements/install.py
+# Compile the installed modules on all cores. This leaves out large folders that the tests hardly use, and ignores files
+# for other versions of Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models|sympy|ray/rllib)/' $(VENV)/lib || true
 # One process per core, with one thread each. More processes were not faster: four files with browsers, live servers and
 # Ray took 83 s with two processes on two cores, and 86 s with three. conftest.py schedules the tests.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
@@ -202,7 +207,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(LIGHT): $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -c constraints.txt -e .
+	$(INSTALL) -c constraints.txt -e .
 	touch $@
 
 $(DOCS): requirements/docs.txt
@@ -211,8 +216,9 @@ $(DOCS): requirements/docs.txt
 	touch $@
 
 $(FAST): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml
-	$(PIP) -c constraints.txt -e '.[entropy,corpus,serve]' pytest pytest-xdist hypothesis jinja2
-	$(PIP) -c constraints.txt --no-deps -e ./pytorch -e ./lab
+	$(INSTALL) -c constraints.txt -e '.[entropy,corpus,serve]' pytest pytest-xdist hypothesis jinja2
+	$(INSTALL) -c constraints.txt --no-deps -e ./pytorch -e ./lab
+	@$(COMPILE)
 	touch $@
 
 # Install all extras, the weights of metric models (with pinned hashes) and, as root on Debian, the system packages.
@@ -222,11 +228,9 @@ $(FULL): $(PACKAGES) $(METRIC_MODELS) $(WHISPER_READY) $(SYSTEM_READY)
 	rm -f $(METRIC_MODELS)/*
 	touch $@
 
-# pip compiles the modules on one core only, so compileall does this on all cores. Some packages contain files that only
-# other versions of Python can compile.
 $(PACKAGES): $(LIGHT) pytorch/pyproject.toml lab/pyproject.toml
-	$(PIP) --no-compile -c constraints.txt -e '.[dev]' -e './pytorch[baselines]' -e ./lab
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	$(INSTALL) -c constraints.txt -e '.[dev]' -e './pytorch[baselines]' -e ./lab
+	@$(COMPILE)
 	touch $@
 
 $(METRIC_MODELS): $(VENV)/bin/python requirements/metric-models.txt

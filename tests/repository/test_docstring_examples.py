@@ -1,4 +1,4 @@
-"""Run the examples in the docstrings of silkcodec, bench/ and website/."""
+"""Run the examples in the docstrings of silkcodec, bench/, website/ and requirements/."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import docstring_examples
 from repository import ROOT
 
-FOLDERS = {"src": 8, "bench": 1, "website": 1}  # folder -> minimum number of modules with examples
+FOLDERS = {"src": 8, "bench": 1, "website": 1, "requirements": 1}  # folder -> minimum number of modules with examples
 MODULES = [(folder, name) for folder in FOLDERS for name in docstring_examples.modules(ROOT / folder)]
 
 
