@@ -29,7 +29,7 @@ def page(root: Path) -> str:
     sys.path[:0] = [str(root / folder / "src") for folder in (".", "pytorch", "lab")]
     from silkcodec.cli import app
     from silkcodec.cli.commands import INSTALL
-    from silkcodec.cli.verbs import SECTION_ORDER
+    from silkcodec.cli.verbs import SECTIONS
     from silkcodec_lab.cli import lab
     from silkcodec_torch.cli import export, train
 
@@ -38,7 +38,7 @@ def page(root: Path) -> str:
     # Omit commands of other installed packages, so that the page is the same on every machine.
     commands = {name: silk.get_command(None, name) for name in silk.commands}
     of_pytorch = {name: get_command(command) for name, command in (("train", train), ("export", export))}
-    sections: dict[str, list[list[str]]] = {section: [] for section in SECTION_ORDER}
+    sections: dict[str, list[list[str]]] = {section: [] for section in SECTIONS}
     for name, command in commands.items():
         sections[command.rich_help_panel].append(_row(name, command))
     sections["Training"] = [_row(name, command) for name, command in of_pytorch.items()]
@@ -52,9 +52,9 @@ def page(root: Path) -> str:
     for name, command in of_pytorch.items():
         parts += [f"## silk {name}", INSTALLED.format(INSTALL[name]), *_described(command, f"silk {name}")]
     parts += ["## silk lab", INSTALLED.format(INSTALL["lab"]), laboratory.help]
-    for name, command in laboratory.commands.items():
-        if not command.hidden:
-            parts += [f"### silk lab {name}", *_described(command, f"silk lab {name}")]
+    for name in laboratory.list_commands(None):
+        command = laboratory.get_command(None, name)
+        parts += [f"### silk lab {name}", *_described(command, f"silk lab {name}")]
     return "\n\n".join(parts) + "\n"
 
 

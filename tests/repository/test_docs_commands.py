@@ -133,14 +133,14 @@ def parse(words: list[str], whole: bool) -> None:
     from typer.main import get_command
 
     from silkcodec.cli import app
-    from silkcodec.cli.commands import missing
+    from silkcodec.cli.commands import entries, missing
 
     command: Any = get_command(app)
     context = None
     while hasattr(command, "get_command") and words:
         name, *words = words
-        if context is None and name in missing():
-            pytest.skip(f"needs: {missing()[name]}")
+        if context is None and name in missing(entries()):
+            pytest.skip(f"needs: {missing(entries())[name]}")
         found = command.get_command(context, name)
         assert found is not None, f"silk has no command '{name}'"
         command = found

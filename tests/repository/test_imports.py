@@ -166,6 +166,20 @@ except SystemExit as end:
         assert not loaded_after(code) & heavy
 
 
+def test_a_command_imports_neither_other_commands_nor_the_entry_points() -> None:
+    code = """
+import sys
+from silkcodec.cli import app
+try:
+    app(["codecs", "--help"])
+except SystemExit as end:
+    assert not end.code
+loaded = {name for name in ("comparison", "corpora", "learning", "commands") if f"silkcodec.cli.{name}" in sys.modules}
+assert loaded == set(), loaded
+"""
+    loaded_after(code)
+
+
 def test_light_modules_need_no_extra() -> None:
     """All modules except those of the extras can be imported with only the light libraries."""
     blocked = (

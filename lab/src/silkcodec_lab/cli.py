@@ -1,40 +1,46 @@
 """Define `silk lab`, with one subcommand per experiment.
 
-`silk --help` imports this module, so large libraries are imported only inside functions.
+`silk --help` imports this module, so the modules of the experiments and large libraries are imported only when they are
+used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from silkcodec_lab.bandwidth.command import bandwidth
 from silkcodec_lab.command_options import Force
-from silkcodec_lab.coverage.command import coverage
-from silkcodec_lab.gradient.command import gradient
-from silkcodec_lab.lm_cost.command import lm_cost
-from silkcodec_lab.quantization_error.command import quantization_error
-from silkcodec_lab.residual.command import residual
-from silkcodec_lab.robustness.command import robustness
 
-COMMANDS: tuple[Callable[..., None], ...] = (
-    lm_cost,
-    quantization_error,
-    residual,
-    coverage,
-    robustness,
-    bandwidth,
-    gradient,
-)
-OLD_NAMES: dict[str, Callable[..., None]] = {
-    "burden": lm_cost,
-    "snap": quantization_error,
-}  # hidden aliases, to be removed in the next release
+COMMANDS = ("lm-cost", "quantization-error", "residual", "coverage", "robustness", "bandwidth", "gradient")
+OLD_NAMES = {"burden": "lm-cost", "snap": "quantization-error"}  # hidden aliases, to be removed in the next release
+
+
+class Experiments(TyperGroup):
+    """The command group of `silk lab`. It imports the module of an experiment only when its command is used."""
+
+    commands: Any
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = dict.fromkeys(COMMANDS) | self.commands
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        name = OLD_NAMES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        function = name.replace("-", "_")
+        module = import_module(f"silkcodec_lab.{function}.command")
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(cmd_name)(getattr(module, function))
+        return typer.main.get_command(app)
+
 
 lab = typer.Typer(
+    cls=Experiments,
     name="lab",
     help="Run experiments on quantizers and tokens.",
     no_args_is_help=True,
@@ -42,10 +48,11 @@ lab = typer.Typer(
     rich_markup_mode=None,
     rich_help_panel="Learning",
 )
-for command in COMMANDS:
-    lab.command(command.__name__.replace("_", "-"))(command)
-for old_name, renamed in OLD_NAMES.items():
-    lab.command(old_name, hidden=True)(renamed)
+
+
+@lab.callback()
+def _group() -> None:
+    """Make `silk lab` a group. Otherwise, Typer would treat `page` as its only command."""
 
 
 @lab.command("page")

@@ -26,7 +26,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from silkcodec import __version__
-from silkcodec.cli import coding, comparison, corpora, learning, serving, stdio
+from silkcodec.cli import stdio
 from silkcodec.cli.verbs import Verbs
 
 app = typer.Typer(
@@ -54,17 +54,6 @@ def silk(
     ] = False,
 ) -> None:
     """Silk: a neural speech codec at 47.5 tokens per second."""
-
-
-SECTIONS = {
-    "Codec": (coding.encode, coding.decode, coding.roundtrip, coding.info, coding.codecs),
-    "Comparison": (comparison.compare, comparison.score),
-    "Corpus and server": (corpora.tokenize, corpora.detokenize, serving.serve),
-    "Learning": (learning.explain,),
-}
-for section, verbs in SECTIONS.items():
-    for verb in verbs:
-        app.command(rich_help_panel=section)(verb)
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -8,6 +8,7 @@ To start fast, `silk` searches this group only for `silk --help` and for command
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -23,39 +24,39 @@ INSTALL = {
 }  # commands of this project in other distributions, and how to install them from a checkout
 
 
-def names() -> list[str]:
-    """Return the names of the commands that other installed distributions add.
+def entries() -> dict[str, EntryPoint]:
+    """Return the entry points of the commands that other installed distributions add, keyed by command name.
 
     Commands of this project come first, in the order of `INSTALL`. The other names are sorted.
     """
-    found = {entry.name for entry in entry_points(group=GROUP)}
-    return [*(name for name in INSTALL if name in found), *sorted(found - INSTALL.keys())]
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    order = [*(name for name in INSTALL if name in found), *sorted(found.keys() - INSTALL.keys())]
+    return {name: found[name] for name in order}
 
 
-def missing() -> dict[str, str]:
+def missing(installed: Collection[str]) -> dict[str, str]:
     """Return the pip commands that install missing commands of this project, keyed by command name."""
-    installed = names()
     return {name: command for name, command in INSTALL.items() if name not in installed}
 
 
 def find(name: str) -> Any:
     """Return the click command with the given name, or None if no distribution adds it.
 
-    If the command cannot be imported, the returned command raises a SilkError when it is called, so that `silk --help`
-    still works.
-
     Raises:
         SilkError: the command is part of this project but is not installed.
     """
-    entry = next(iter(entry_points(group=GROUP, name=name)), None)
-    if entry is not None:
-        return _load(entry)
-    if name in INSTALL:
+    entry = entries().get(name)
+    if entry is None and name in INSTALL:
         raise SilkError(f"'silk {name}' is not installed. Run in a checkout of Silk: {INSTALL[name]}")
-    return None
+    return None if entry is None else load(entry)
 
 
-def _load(entry: EntryPoint) -> Any:
+def load(entry: EntryPoint) -> Any:
+    """Return the click command of an entry point.
+
+    If the command cannot be imported, the returned command raises a SilkError when it is called, so that `silk --help`
+    still works.
+    """
     try:
         command = entry.load()
     except Exception as error:  # Importing another distribution can raise any exception.

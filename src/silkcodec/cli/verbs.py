@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from silkcodec.errors import SilkError
 
-SECTION_ORDER = ("Codec", "Comparison", "Corpus and server", "Training", "Learning")
+SECTIONS: dict[str, dict[str, str]] = {
+    "Codec": dict.fromkeys(("encode", "decode", "roundtrip", "info", "codecs"), "coding"),
+    "Comparison": dict.fromkeys(("compare", "score"), "comparison"),
+    "Corpus and server": {"tokenize": "corpora", "detokenize": "corpora", "serve": "serving"},
+    "Training": {},
+    "Learning": {"explain": "learning"},
+}
+"""The sections of `silk --help`. Each maps the names of commands to the modules that define them."""
+
 ELSEWHERE = "Added by other distributions"  # section for commands without a `rich_help_panel`
 
 
+def _function(section: str, name: str) -> Any:
+    return getattr(import_module(f"silkcodec.cli.{SECTIONS[section][name]}"), name)
+
+
 class Verbs(TyperGroup):
-    """The command group of `silk`, which includes commands from other distributions."""
+    """The command group of `silk`, which includes commands from other distributions.
+
+    It imports the module of a command and inspects its options only when the command is used, so that `silk` starts
+    fast.
+    """
+
+    commands: Any
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: section for section, names in SECTIONS.items() for name in names}
 
     def list_commands(self, ctx: Any) -> list[str]:
         from silkcodec.cli import commands
 
-        own = super().list_commands(ctx)
-        return [*own, *(name for name in commands.names() if name not in own)]
+        return list(dict.fromkeys([*self.commands, *commands.entries()]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
+        if cmd_name in self.commands:
+            section = self.commands[cmd_name]
+            app = typer.Typer(add_completion=False, rich_markup_mode=None)
+            app.command(cmd_name, rich_help_panel=section)(_function(section, cmd_name))
+            return typer.main.get_command(app)
         from silkcodec.cli import commands  # Imported here because most commands do not need it.
 
         return commands.find(cmd_name)
@@ -44,18 +69,23 @@ class Verbs(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands in sections."""
-        from silkcodec.cli import commands as added
+        from silkcodec.cli import commands
 
-        sections: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTION_ORDER}
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        shown = [(name, command) for name, command in commands if command is not None and not command.hidden]
-        width = max(len(name) for name, _ in shown)
-        for name, command in shown:
+        found: dict[str, Any] = {
+            name: TyperCommand(name, help=inspect.getdoc(_function(section, name)), rich_help_panel=section)
+            for name, section in self.commands.items()
+        }
+        added = commands.entries()
+        found |= {name: commands.load(entry) for name, entry in added.items() if name not in found}
+        shown = {name: command for name, command in found.items() if not command.hidden}
+        width = max(map(len, shown))
+        sections: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTIONS}
+        for name, command in shown.items():
             panel = getattr(command, "rich_help_panel", None)
             section = panel if isinstance(panel, str) else ELSEWHERE
             line = (name.ljust(width), command.get_short_help_str(formatter.width - 6 - width))
             sections.setdefault(section, []).append(line)
-        sections["Not installed"] = [(name.ljust(width), command) for name, command in added.missing().items()]
+        sections["Not installed"] = [(name.ljust(width), command) for name, command in commands.missing(added).items()]
         for section, lines in sections.items():
             if lines:
                 with formatter.section(section):
