@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
     Args:
         path: path of the file.
         overwrite: replace the file if it exists.
-        durable: flush the file to the disk, so that it survives a power failure.
+        durable: flush the file to disk, so that it survives a power failure.
 
     Raises:
         OutputError: the file already exists or cannot be written, for example because the disk is full.
@@ -92,7 +92,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the entries of a folder to the disk, except on Windows."""
+    """Flush the entries of a folder to disk, except on Windows."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -162,7 +162,7 @@ def _check_full_scale(samples: NDArray[Any], peak: int) -> None:
         )
     if highest <= peak and (samples & 0xFF).any():
         raise AudioError(
-            f"int32 samples must use the full scale of int32, 2147483648; got a peak of only {highest}. Convert 16-bit"
+            f"int32 samples must be scaled so that full scale is 2147483648; got a peak of {highest}. Convert 16-bit"
             " values with .astype(np.int16), or divide the samples by their full scale."
         )
 

@@ -1,4 +1,4 @@
-"""Check presets, i.e. the part of a codec name after the colon."""
+"""Check the preset, i.e. the part of a codec name after the colon."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _item(
 
 
 def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside: bool) -> list[str]:
-    """Return the names of splits or files in a JSON file of a dataset. Raises ArgumentError if the file is damaged."""
+    """Read split or file names from a JSON file of a dataset. Raises ArgumentError if the file is damaged."""
     file = os.path.join(folder, name)
     try:
         file, _ = find(name, folder, allow_outside, file)
@@ -103,7 +103,7 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
 
 @lru_cache(maxsize=2)
 def record_batches(file: str) -> list[Any]:
-    """Return the record batches of an Arrow file, which is mapped into memory."""
+    """Memory-map an Arrow file and return its record batches."""
     pyarrow = require("A Hugging Face dataset")
     try:
         with pyarrow.ipc.open_stream(pyarrow.memory_map(file)) as reader:

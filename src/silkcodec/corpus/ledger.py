@@ -50,7 +50,7 @@ class Ledger:
         self.records = {shard: record for shard, record in last.items() if problem(folder, record) is None}
 
     def add(self, record: Record) -> None:
-        """Append a record and flush the file to the disk. Raises OutputError if this fails."""
+        """Append a record and flush the file to disk. Raises OutputError if this fails."""
         line = json.dumps({"plan": self._plan[:16], **record}, ensure_ascii=False).encode() + b"\n"
         try:
             at = self._file.seek(0, os.SEEK_END)

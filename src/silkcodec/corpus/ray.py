@@ -16,7 +16,7 @@ from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, tokenize_shard
 from silkcodec.errors import ArgumentError, SilkError, import_extra
 
-OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum, which is enough because actors write shards to the disk
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # Ray's minimum, which is enough because actors write shards to disk
 
 
 class _Tokenizer:

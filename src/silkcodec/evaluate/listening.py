@@ -63,7 +63,7 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
 
     Args:
         folder: folder of the run.
-        chosen: names of the codecs to read, keyed by clip name.
+        chosen: names of the codecs whose audio is read, keyed by clip name.
 
     Raises:
         AudioError: a file cannot be read.

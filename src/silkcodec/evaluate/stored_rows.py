@@ -58,7 +58,7 @@ def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:
 
 
 def only(row: Row, names: Sequence[str]) -> Row:
-    """Copy a row with only the given metrics."""
+    """Return a copy of a row that keeps only the given metrics."""
     if row["status"] != "ok":
         return row
     return row | {part: {name: value for name, value in row[part].items() if name in names} for part in PER_METRIC}

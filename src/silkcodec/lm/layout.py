@@ -179,7 +179,7 @@ class Layout:
         return codes
 
     def frames(self, tokens: Tokens) -> Frames:
-        """Convert tokens to digits, one for each head.
+        """Split each token into digits, one for each output head of the language model.
 
         Args:
             tokens: tokens with the codec and the grouping of this layout.

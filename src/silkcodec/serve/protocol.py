@@ -210,7 +210,7 @@ class Session:
         )
 
     def frame(self, number: int, body: bytes) -> str | bytes:
-        """Create the message with the result for a frame, or return b"" if it starts after the end of the audio."""
+        """Create the message with the result for a frame, or return b"" if the frame starts after the audio ends."""
         start = self.start
         assert start is not None
         if start.task == "decode":

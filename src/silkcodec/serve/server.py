@@ -1,7 +1,7 @@
 """Run the server process of `silk serve`, and shut it down gracefully on a signal.
 
-On SIGTERM or Ctrl-C, the server accepts no new connections. Requests and streams then have `drain_s` seconds to finish.
-A second signal stops the process immediately.
+On SIGTERM or Ctrl-C, the server stops accepting connections. Requests and streams in progress have `drain_s` seconds
+to finish. A second signal stops the process immediately.
 """
 
 from __future__ import annotations

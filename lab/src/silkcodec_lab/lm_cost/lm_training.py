@@ -83,7 +83,7 @@ def train(
     plan: TrainingPlan,
     advance: Advance = lambda n: None,
 ) -> tuple[FrameLanguageModel, dict[str, Any]]:
-    """Train a model on `frames` and evaluate it on `held_out`, both [F, P, H].
+    """Train a model on `frames` and evaluate it on `held_out`, both [frames, positions, heads].
 
     Returns:
         The model, and a dictionary with the keys "curve" (one point per checkpoint), "bits_per_second_of_windows" (one

@@ -15,7 +15,7 @@ SIZES = tuple(field.name for field in fields(ModelConfig) if field.name != "quan
 
 
 class SilkConfig(PreTrainedConfig):
-    """Store the sizes of the network and the codec id of its tokens.
+    """Store the dimensions of the network and the codec id of its tokens.
 
     Args:
         codec: codec id of the tokens, which includes a hash of the weights, e.g. "silk@0a1b2c3d4e5f". Change it after

@@ -114,7 +114,7 @@ def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
     described = WeightsConfig.read(weights)
     if not described.network:
         raise WeightsError(
-            f"The config.json in '{weights}' does not list the sizes of the network. Export the weights again."
+            f"The config.json in '{weights}' does not list the dimensions of the network. Export the weights again."
         )
     config = SilkConfig(codec=f"{described.name}@{described.weights_hash}", **described.network)
     model = SilkModel(config).eval()

@@ -1,4 +1,4 @@
-"""Define the sizes of the network."""
+"""Define the dimensions of the network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Hold the sizes of the network.
+    """Hold the dimensions of the network.
 
     The frame size and the number of values per frame are not configurable, because the token format defines them.
     """

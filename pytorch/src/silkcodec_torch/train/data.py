@@ -97,7 +97,7 @@ def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
 
 
 def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, str]]:
-    """Remove the audio files that are reserved for evaluation.
+    """Remove the rows of audio files that are reserved for evaluation.
 
     Args:
         rows: rows of the index of audio files.

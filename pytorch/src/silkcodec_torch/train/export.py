@@ -132,7 +132,7 @@ def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
 
 
 def sizes(config: ModelConfig) -> dict[str, int | float]:
-    """Return the sizes of the network for the exported config.json."""
+    """Return the dimensions of the network for the exported config.json."""
     return {name: value for name, value in asdict(config).items() if name != "quantizer"}
 
 
@@ -439,7 +439,7 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
     """Load exported weights into a network, to continue training.
 
     Raises:
-        WeightsError: the graphs in the folder are missing or damaged, or do not match the sizes of the network.
+        WeightsError: the graphs in the folder are missing or damaged, or do not match the dimensions of the network.
     """
     parameters = dict(model.named_parameters())
     found = exported_weights(folder)

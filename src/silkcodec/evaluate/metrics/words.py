@@ -161,9 +161,9 @@ def _whisper(model: str) -> Any:
     try:
         return WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
         raise WeightsError(
-            f"The model 'whisper' must be a size, e.g. base, or a folder in CTranslate2 format; got '{model}': {reason}"
+            f"Cannot load the Whisper model '{model}': {reason}. Pass a size, e.g. base, or a folder in CTranslate2 format."
         ) from error
 
 
