@@ -8,6 +8,12 @@ from typing import Any
 from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
 from silkcodec_lab.pages import Result
 
+ABOUT_METRICS = (
+    "**Metrics.** PESQ-WB (1 to 4.64) estimates perceived quality. STOI (at most 1) estimates intelligibility. The mel "
+    "distance is the mean absolute difference between log-mel spectrograms."
+)
+TRIAL = " **This is a trial run.** There are too few clips for useful intervals."
+
 Metrics = dict[str, Any]  # {"mean", "low", "high", "n"}, keyed by metric name
 
 

@@ -2,260 +2,194 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from silkcodec.evaluate.markdown import digits, number, table
+from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.bandwidth.figure import HOW, figure
-from silkcodec_lab.metric_tables import joined, matching, metric_cells, metric_headers, significance_table
-from silkcodec_lab.pages import Result, provenance
+from silkcodec_lab.metric_tables import ABOUT_METRICS, TRIAL, joined, matching, metric_cells, metric_headers
+from silkcodec_lab.pages import Result, reproduction, weights
 
-__all__ = ["LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce"]
+__all__ = ["CAPTION", "LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce", "summary"]
 
 FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 
 TITLE = "Quality and token rate"
 
 QUESTION = (
-    "Many codecs can encode speech with fewer codebooks and therefore with fewer tokens and bits per second. In "
-    "Silk, each codebook is a group of 7 dimensions of the latent. How does quality depend on the token rate and the "
-    "bit rate for different quantizers? Does it matter which of Silk's groups are kept?"
+    "A codec can encode speech with only some of its codebooks, which decreases the number of tokens and bits per "
+    "second. How does quality depend on these rates for different quantizers? Does it matter which of Silk's codebooks "
+    "are kept?"
 )
 
-FIGURE = (
-    "The upper part shows quality by tokens per second, by bits per second, and by the selection of Silk's groups. "
-    "Each row shows one metric, and bands are 95 % intervals over clips. The lower part shows spectrograms of the "
-    "audio examples with the same color scale."
+CAPTION = (
+    "Each row of plots shows one metric, and bands are 95 % intervals over clips. The pictures at the bottom are "
+    "spectrograms of the audio examples."
 )
 
 LIMITATIONS = (
-    "**Training.** Only RVQ was trained with missing codebooks (quantizer dropout). Nested dropout, which keeps a "
-    "random number of the first groups in each batch, would train Silk to encode coarse information in its first "
-    "groups. Quality with few groups would improve, but quality with all groups might become worse. The measured "
-    "curves of FSQ are therefore a lower bound.",
-    "**Missing codes.** Missing codes are replaced with the middle level, the mean of the codebook, or zero. "
-    "Replacing them with the mean of each dimension, or a decoder with a mask as input, might give better results.",
-    "**Small models.** The training runs are small models with short training. They can be compared with each other, "
-    "but not with Silk or the classical codecs.",
-    "**Order of the groups.** Greedy removal does not try all orders, and it minimizes the mel distance. The best "
-    "order for intelligibility might differ.",
-    "**Other ways to reduce the rate.** Tokens that contain more FSQ dimensions reduce the token rate at the same bit "
-    "rate. Longer frames or fewer levels reduce the bit rate, but the model must be trained with them.",
-    "**Naturalness.** PESQ and STOI compare the output with the original. They do not measure naturalness.",
-    "**Other speech.** The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
+    "Only RVQ was trained with missing codebooks. Such training might improve the other models at low rates.",
+    "Missing codes are replaced with fixed values. Other replacements might give better results.",
+    "The models `run:*` are small and had short training. Compare them with each other, not with other codecs.",
+    "The search for the best groups does not try all orders, and it minimizes the mel distance. Another order might be "
+    "better for intelligibility.",
+    "The metrics compare the output with the original. They do not measure naturalness.",
+    "The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
 )
 
 CUT = {
-    "FSQ": "The first dimensions are kept (in Silk, the first groups of dimensions). The remaining dimensions are set "
-    "to the middle level. The models were not trained with missing dimensions.",
-    "RVQ": "The first codebooks of all vectors are kept. The model was trained with quantizer dropout.",
-    "multi-scale RVQ": "The first scales, which have the lowest rates, are kept. The model was trained without "
-    "quantizer dropout.",
-    "VQ": "The first vectors are kept. The remaining vectors are set to the mean of the codebook's training vectors. "
-    "The model was not trained with missing vectors.",
+    "FSQ": "FSQ rounds each dimension of the latent, i.e. of the encoder's output. The first dimensions are kept, and "
+    "the others are set to the middle level. The models were not trained with missing dimensions.",
+    "RVQ": "RVQ is a chain of codebooks, each of which quantizes the error left by the previous ones. The first "
+    "codebooks are kept. The model was trained with a random number of codebooks.",
+    "multi-scale RVQ": "Multi-scale RVQ is RVQ in which the codebooks have different frame rates. The codebooks with "
+    "the lowest rates are kept. The model was always trained with all codebooks.",
+    "VQ": "VQ replaces each vector of the latent with an entry of one codebook. The first vectors are kept, and the "
+    "others are set to the mean of the training vectors. The model was not trained with missing vectors.",
     "split RVQ": "The first codebooks are kept.",
     "bit stream": "These codecs always use all codes, so each mode has only one rate.",
 }
 
 
+def summary(result: Result) -> str:
+    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    texts = ["The small models `run:*` differ only in the quantizer."] if result["settings"]["runs"] else []
+    pairs = {name: pair for name in result["codecs"] if (pair := _ends(result, name))}
+    stoi = {name: pair for name, pair in pairs.items() if all("stoi" in point["metrics"] for point in pair)}
+    if stoi:
+        full = joined([f"{_stoi(pair[0])} for `{name}`" for name, pair in stoi.items()])
+        lost = {name: a["metrics"]["stoi"]["mean"] - b["metrics"]["stoi"]["mean"] for name, (a, b) in stoi.items()}
+        halves = joined([f"{lost[name]:.3f} for `{name}`" for name in sorted(lost, key=lambda name: lost[name])])
+        texts += [
+            f"With all codebooks, STOI (estimated intelligibility) is {full}.",
+            f"With about half of the bits, STOI decreases by {halves}.",
+        ]
+        if "run:rvq" in stoi:
+            texts.append("Of these models, only `run:rvq` was trained with missing codebooks.")
+    best = [entry for entry in result["compared"] if entry["of"]["how"] == "best" and "stoi" in entry["metrics"]]
+    if best:
+        n = result["codecs"]["silk"]["n_codebooks"]
+        gains = [f"{interval(entry['metrics']['stoi'], 3)} ({entry['of']['kept']} of {n} codebooks)" for entry in best]
+        texts.append(
+            "If the most important codebooks of Silk are kept instead of the first ones, STOI increases by "
+            f"{joined(gains)}."
+        )
+    return " ".join(texts) or "No codec was measured with fewer codebooks."
+
+
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the method section."""
+    """Return the texts of the page's method section."""
     settings, speech, order = result["settings"], result["speech"], result["order"]
+    kinds: dict[str, list[str]] = {}
+    for name, codec in result["codecs"].items():
+        kinds.setdefault(codec["quantizer"], []).append(f"`{name}`")
     parts = [
         f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
-        f"{speech['duration_s']:.0f} s in total. The decoded speech is compared with the original. Values are means "
-        "over clips with 95 % bootstrap intervals. Differences are paired by clip."
-        + (
-            " **This is a trial run.** There are too few clips for useful intervals."
-            if speech["n_clips"] < FEW_CLIPS
-            else ""
-        ),
-        f"**Fewer codebooks.** Each codec encodes the clips with `n_codebooks=k` for at most {settings['points']} "
-        "values of k. The rates are computed from the tokens. A token of FSQ can contain one dimension or several, so "
-        "compare quantizers at the same bit rate, not at the same token rate. The quantizers handle missing codebooks "
-        "as follows:",
-        "\n".join(f"- {kind} ({names}): {CUT.get(kind, 'Defined by the codec.')}" for kind, names in _kinds(result)),
+        f"{speech['duration_s']:.0f} s in total. Square brackets contain 95 % bootstrap intervals over clips. "
+        "Differences are paired by clip." + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
+        f"{ABOUT_METRICS} Arrows in the tables point in the direction of better values.",
+        *(_handling(kind, kinds[kind]) for kind in sorted(kinds, key=lambda kind: kind == "bit stream")),
     ]
     if settings["runs"]:
         parts.append(
-            "**Training runs.** The models `run:*` are small models that differ only in the quantizer. They were "
-            "trained with the same code, data and number of steps. With all codebooks, they use 384 bits per frame of "
-            "400 ms. The tokens of `run:fsq` contain one dimension each, so a frame has 128 tokens. In groups of 7 "
-            "dimensions, as in Silk, the same frame would have 19 tokens."
+            "**Small models.** The models `run:*` differ only in the quantizer. They were trained with the same code, "
+            "data and number of steps. With all codebooks, they use 384 bits per frame of 400 ms. A token of "
+            "`run:fsq` contains one dimension, so compare the models at the same bit rate, not at the same token rate."
         )
     if order is not None:
         parts.append(
-            "**Selection of Silk's groups.** *First groups* are groups 1 to k. *Random groups* are k groups drawn at "
-            f"random. Their values are means over {settings['n_draws']} draws per clip. *Best groups* are the "
-            f"k most important groups on other speech ({order['n_clips']} clips of {settings['order_s']:g} s). Their "
-            "order is found by greedy removal, which starts with all groups and repeatedly removes the group whose "
-            "removal increases the mel distance least. The last group has 2 dimensions instead of 7. Random groups do "
-            "not include it, so they have as many bits as the first groups."
+            "**Selection of Silk's codebooks.** Each codebook of Silk is a group of 7 dimensions of the latent. *First "
+            "groups* are groups 1 to k. *Random groups* are k random groups "
+            f"({settings['n_draws']} draws per clip). *Best groups* are the k most important groups on "
+            f"{order['n_clips']} other clips. Their order is found by repeatedly removing the group whose removal "
+            "increases the mel distance least."
         )
     return parts
 
 
-def _kinds(result: Result) -> list[tuple[str, str]]:
-    found: dict[str, list[str]] = {}
-    for name, codec in result["codecs"].items():
-        found.setdefault(codec["quantizer"], []).append(f"`{name}`")
-    return [(kind, ", ".join(names)) for kind, names in found.items()]
+def _handling(kind: str, names: list[str]) -> str:
+    """Return a text that states how a kind of quantizer handles missing codebooks."""
+    title = "Fixed rate" if kind == "bit stream" else f"{kind[:1].upper()}{kind[1:]} with fewer codebooks"
+    return f"**{title}** ({joined(names)}). {CUT.get(kind, 'Defined by the codec.')}"
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the results section."""
-    parts = [FIGURE, "### Quality by rate", _curves(result), *_halves(result)]
-    if result["order"] is not None:
+    """Return the headings, paragraphs and tables of the page's results section."""
+    parts = [
+        "### Quality with all codebooks and with half of the bits",
+        _curves(result),
+    ]
+    if result["compared"]:
         parts += [
-            "### Selection of Silk's groups",
-            _order(result),
-            _differences(result, _is_order),
-            _order_note(result),
+            "### Paired differences",
+            "Each row compares two codecs, or two selections of Silk's groups, on the same clips.",
+            _differences(result),
         ]
-    if any(map(_is_run, result["compared"])):
-        parts += ["### Quantizers at the same bit rate", _differences(result, _is_run), _runs_note(result)]
-    if any(map(_is_whole, result["compared"])):
-        parts += ["### Silk and other codecs with all codebooks", _differences(result, _is_whole)]
-    return [*parts, "### Audio examples", _audio(result)]
+    audio = result["audio"]
+    return [
+        *parts,
+        "### Audio examples",
+        f"Each file contains the first {audio['duration_s']:g} s of the same recording. The bit rates are means over "
+        "the measured clips.",
+        _audio(result),
+    ]
 
 
-# --- tables
+def _ends(result: Result, name: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return a codec's points with all codebooks and with about half of the bits, or None if it has only one point."""
+    *cut, whole = matching(result["points"], codec=name, how="first")
+    if not cut:
+        return None
+    return whole, min(cut, key=lambda point: abs(point["bits_per_second"] / whole["bits_per_second"] - 0.5))
 
 
 def _curves(result: Result) -> str:
     rows = []
     for name, codec in result["codecs"].items():
-        for point in matching(result["points"], codec=name, how="first"):
+        for point in _ends(result, name) or matching(result["points"], codec=name, how="first"):
             kept = f"{point['kept']} of {codec['n_codebooks']}"
-            rows.append([name, kept, *_rates(point), *metric_cells(result, point["metrics"])])
+            rates = number(point["tokens_per_second"], 1), number(point["bits_per_second"], 0)
+            rows.append([name, kept, *rates, *metric_cells(result, point["metrics"])])
     return table(["codec", "codebooks", "tokens/s", "bit/s", *metric_headers(result)], rows)
 
 
-def _order(result: Result) -> str:
+def _differences(result: Result) -> str:
     rows = []
-    for kept in sorted({point["kept"] for point in result["points"] if point["how"] == "best"}):
-        for how in HOW:
-            for point in matching(result["points"], codec="silk", how=how, kept=kept):
-                rows.append([HOW[how], str(kept), *_rates(point), *metric_cells(result, point["metrics"])])
-    return table(["selection", "groups", "tokens/s", "bit/s", *metric_headers(result)], rows)
-
-
-def _differences(result: Result, chosen: Any) -> str:
-    rows = []
-    for entry in filter(chosen, result["compared"]):
+    for entry in result["compared"]:
         left, right = entry["of"], entry["minus"]
-        if _is_order(entry):
+        ends = _ends(result, left["codec"])
+        if left["how"] != "first":
             what = f"{HOW[left['how']]} - {HOW[right['how']]}, {left['kept']} groups"
+        elif ends is None or left["kept"] in {point["kept"] for point in ends}:
+            bits = next(matching(result["points"], **left))["bits_per_second"]
+            rate = f", {bits:.0f} bit/s" if left["codec"].startswith("run:") else ""
+            what = f"{left['codec']} - {right['codec']}{rate}"
         else:
-            what = f"{_point_name(result, left)} - {_point_name(result, right)}"
+            continue
         rows.append([what, *metric_cells(result, entry["metrics"], signed=True)])
-    return table(["paired difference", *metric_headers(result)], rows)
+    return table(["difference", *metric_headers(result)], rows)
 
 
 def _audio(result: Result) -> str:
     audio = result["audio"]
-    folder = audio["folder"]
-    rows = []
+    links: dict[str, list[str]] = {}
     for entry in audio["files"]:
-        link = f"[{entry['file']}]({folder}/{entry['file']})"
-        if entry["codec"] is None:
-            rows.append(["original", "-", "-", "-", link])
-            continue
-        point = next(matching(result["points"], **{key: entry[key] for key in ("codec", "kept", "how")}))
-        name = entry["codec"] if entry["how"] == "first" else f"{entry['codec']}, {HOW[entry['how']]}"
-        rows.append([name, str(entry["kept"]), *_rates(point), link])
-    about = (
-        f"The {len(audio['files'])} files are {audio['duration_s']:.1f} s long and have a total size of "
-        f"{audio['bytes'] / 1e6:.1f} MB. The rates are means over the measured clips."
-    )
-    return about + "\n\n" + table(["codec", "codebooks", "tokens/s", "bit/s", "audio"], rows)
+        name, label = "original", "original"
+        if entry["codec"] is not None:
+            name = entry["codec"] if entry["how"] == "first" else f"{entry['codec']}, {HOW[entry['how']]}"
+            point = next(matching(result["points"], **{key: entry[key] for key in ("codec", "kept", "how")}))
+            label = f"{point['bits_per_second']:.0f} bit/s"
+        links.setdefault(name, []).append(f"[{label}]({audio['folder']}/{entry['file']})")
+    rows = [[name, ", ".join(texts)] for name, texts in links.items()]
+    return table(["codec", "audio"], rows, numeric=False)
 
 
-# --- sentences
-
-
-def _halves(result: Result) -> Iterator[str]:
-    """Yield paragraphs that compare the quality of each codec with all codebooks and with about half of its bits."""
-    lines: list[str] = []
-    lost: dict[str, float] = {}
-    for name, codec in result["codecs"].items():
-        points = list(matching(result["points"], codec=name, how="first"))
-        if len(points) < 2:
-            continue
-        whole = points[-1]
-        half = min(points[:-1], key=lambda point: abs(point["bits_per_second"] / whole["bits_per_second"] - 0.5))
-        share = 100 * half["bits_per_second"] / whole["bits_per_second"]
-        parts = []
-        for metric, about in result["metrics"].items():
-            if metric in half["metrics"] and metric in whole["metrics"]:
-                ends = (point["metrics"][metric]["mean"] for point in (whole, half))
-                parts.append(f"{about['label']} {' → '.join(number(end, digits(metric)) for end in ends)}")
-        if "stoi" in half["metrics"] and "stoi" in whole["metrics"]:
-            lost[name] = whole["metrics"]["stoi"]["mean"] - half["metrics"]["stoi"]["mean"]
-        cut = f"{half['kept']} of {codec['n_codebooks']} ({share:.0f} % of its bits)"
-        lines.append(f"- `{name}`, {cut}: {', '.join(parts)}")
-    if lines:
-        yield "The list shows quality with all codebooks (before the arrow) and with about half of the bits (after it):"
-        yield "\n".join(lines)
-    if len(lost) > 1:
-        by_loss = joined([f"{lost[name]:.3f} (`{name}`)" for name in sorted(lost, key=lambda name: lost[name])])
-        yield f"With about half of the bits, STOI decreases by {by_loss}."
-
-
-def _order_note(result: Result) -> str:
-    order = result["order"]
-    comparisons = {
-        HOW[how]: [entry["metrics"] for entry in result["compared"] if entry["of"]["how"] == how]
-        for how in ("random", "best")
-    }
-    best = ", ".join(str(group + 1) for group in order["groups"])
-    return (
-        "The next table counts the significant differences:\n\n"
-        + significance_table(result, "compared with the first groups", comparisons)
-        + f"\n\nThe order of the groups, from the most to the least important, is {best}."
-    )
-
-
-def _runs_note(result: Result) -> str:
-    compared = list(filter(_is_run, result["compared"]))
-    reference = compared[0]["minus"]["codec"]
-    comparisons: dict[str, list[Any]] = {}
-    for entry in compared:
-        which = "all codebooks" if _is_full(result, entry) else "fewer codebooks"
-        comparisons.setdefault(f"{entry['of']['codec']}, {which}", []).append(entry["metrics"])
-    title = f"compared with {reference} at the same bit rate"
-    return "The next table counts the significant differences:\n\n" + significance_table(
-        result, title, dict(sorted(comparisons.items()))
-    )
-
-
-def _is_order(entry: dict[str, Any]) -> bool:
-    return entry["of"]["how"] != "first"
-
-
-def _is_run(entry: dict[str, Any]) -> bool:
-    return bool(entry["of"]["codec"].startswith("run:") and not _is_order(entry))
-
-
-def _is_whole(entry: dict[str, Any]) -> bool:
-    return entry["of"]["codec"] == "silk" and not _is_order(entry)
-
-
-def _is_full(result: Result, entry: dict[str, Any]) -> bool:
-    return bool(entry["of"]["kept"] == result["codecs"][entry["of"]["codec"]]["n_codebooks"])
-
-
-def _point_name(result: Result, key: dict[str, Any]) -> str:
-    point = next(matching(result["points"], **key))
-    return f"{key['codec']} ({key['kept']} codebooks, {point['bits_per_second']:.0f} bit/s)"
-
-
-def _rates(point: dict[str, Any]) -> list[str]:
-    return [number(point["tokens_per_second"], 1), number(point["bits_per_second"], 0)]
+def _stoi(point: dict[str, Any]) -> str:
+    entry = point["metrics"]["stoi"]
+    return interval(entry, 3) if entry["n"] > 1 else number(entry["mean"], 3)
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine that produced a result."""
+    """Return the text of the page's reproduction section."""
     settings = result["settings"]
     command = [f"silk lab bandwidth SPEECH --codecs {','.join(settings['codecs'])}"]
     command += ["--run RUN"] * settings["runs"]
@@ -264,8 +198,4 @@ def reproduce(result: Result) -> str:
     command += [f"--clips {settings['limit']}"] if settings["limit"] else []
     command += ["--listen FILE"] if settings["listen"] else []
     command += [f"--seconds {settings['clip_s']:g} --points {settings['points']} --seed {settings['seed']} -o FOLDER"]
-    ids = ", ".join(sorted({found["codec_id"] for found in result["codecs"].values()}))
-    return (
-        f"`{' '.join(command)}`\n\n{provenance(result)} The measurement used {settings['jobs']} processes. "
-        f"Codec IDs: {ids}."
-    )
+    return reproduction(result, command, note=weights(found["codec_id"] for found in result["codecs"].values()))

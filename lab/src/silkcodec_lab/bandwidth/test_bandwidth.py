@@ -312,11 +312,9 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
         "| silk | 10 of 19 | 25.0 | 525 |",
         "| run:fsq | 64 of 128 | 160.0 | 480 |",
         "| best groups - first groups, 10 groups |",
-        "| run:rvq (16 codebooks, 480 bit/s) - run:fsq (64 codebooks, 480 bit/s) |",
+        "| run:rvq - run:fsq, 480 bit/s |",
         "(bandwidth_audio/run-rvq-k8.flac)",
         "trial run",
-        "not trained with missing dimensions",
-        "Nested dropout",
         "--run RUN --run RUN",
     ):
         assert words in text, words
@@ -344,7 +342,7 @@ def test_a_third_of_the_clips_is_reserved_for_the_order(clips: Path) -> None:
 def test_without_order_clips_there_is_no_order(clips: Path, tmp_path: Path) -> None:
     result = rounded(bandwidth([clips / "0.wav"], ["silk"], folder=tmp_path, plan=PLAN))
     assert result["order"] is None and {point["how"] for point in result["points"]} == {"first"}
-    assert "Which of Silk's groups" not in pages.render(result)
+    assert "groups" not in pages.render(result).partition("## Limitations")[0]
     assert bandwidth_figure.figure(result).startswith(b"\x89PNG")
 
 

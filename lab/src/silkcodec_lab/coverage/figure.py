@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from silkcodec_lab.coverage.about import VIEWS, headline, label
+from silkcodec_lab.coverage.about import VIEWS, group_label, headline, label
 from silkcodec_lab.coverage.intervals import SEEN, UNSEEN
 from silkcodec_lab.coverage.sounds_figure import draw
 from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.pages import Result
-
-REMOVED = {"level": "level removed", "channel": "level and mean spectrum removed"}
 
 
 def figure(result: Result) -> bytes:
@@ -33,8 +31,8 @@ def figure(result: Result) -> bytes:
         low = min(left.get_ylim()[0], middle.get_ylim()[0])
         for axes in (left, middle):
             axes.set_ylim(low, 101)
-        left.set(ylabel=f"{REMOVED[view]}:\ncovered vectors, %", title="codebooks")
-        middle.set(title="scalar grid (FSQ) at equal bits")
+        left.set(ylabel=f"{VIEWS[view]}:\ncovered vectors, %", title="codebooks")
+        middle.set(title="scalar grids (FSQ) with the same number of bits")
         _draw_errors(right, found)
     handles, labels = panels[0][0].get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
@@ -58,7 +56,7 @@ def _draw_covered(axes: Any, found: dict[str, Any], *, fsq: bool) -> None:
         places = [place + shift for place in range(len(chosen))]
         axes.errorbar(
             places, means, yerr=error_bars, fmt="o", markersize=4, capsize=2, linewidth=1, color=_color(group, groups),
-            label={SEEN: "seen speakers", UNSEEN: "unseen speakers"}.get(group, group),
+            label=group_label(group),
         )  # fmt: skip
     labels = [
         f"{one['bits']} bit" if fsq else f"{label(name).replace(' ', chr(10), 1)}\n{one['bits']} bit"

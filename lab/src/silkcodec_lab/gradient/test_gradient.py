@@ -299,38 +299,34 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
     written, drawn = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and drawn.read_bytes().startswith(b"\x89PNG")
-    for words in ("tiny models, trained for 2 steps", "trial run", "FSQ - VQ | 0.1 |"):
+    for words in ("trained for 2 steps", "trial run", "| whole frame | 0.1 |", "| FSQ - VQ |"):
         assert words in text
-    book = result["models"]["vq"]["usage"][0]
-    assert f"| VQ, single codebook | 4,096 | {book['n_codes']:,} |" in text
+    best = result["models"]["vq"]["steps_of"]["number"][1]["correlation"]["mean"]  # with a step of one cell
+    assert f"{best:.2f} [" in next(line for line in text.splitlines() if line.startswith("| one number | 1 |"))
 
 
 @pytest.mark.parametrize(
-    ("shifts", "says"),
+    ("shifts", "cell"),
     [
-        ((0.2, 0.2), "**better for FSQ**"),
-        ((-0.2, -0.2), "**worse for FSQ**"),
-        ((0.2, -0.2), "**better at some step sizes and worse at others**"),
-        ((0.0, 0.0), "does **not differ significantly** at any step size"),
+        ((0.2, 0.2), "higher at 0.1, 1"),
+        ((-0.2, -0.2), "lower at 0.1, 1"),
+        ((0.2, -0.2), "higher at 0.1; lower at 1"),
+        ((0.0, 0.0), "-"),
     ],
 )
-def test_the_page_states_the_answer(result: dict[str, Any], shifts: tuple[float, float], says: str) -> None:
+def test_the_page_lists_significant_differences(result: dict[str, Any], shifts: tuple[float, float], cell: str) -> None:
     for found in result["differences"].values():
         for kind in ("frame", "number"):
             for entry, mean in zip(found[kind], shifts, strict=True):
                 entry |= {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
-    assert says in pages.render(result)
+    assert f"| FSQ - VQ | {cell} | {cell} |" in pages.render(result)
 
 
 def test_runs_are_measured_and_damaged_runs_are_errors(clips: Path, tmp_path: Path) -> None:
     waves = [speechlike(2.4, seed=0)]
     (run,) = trained_run.train_tiny(waves, tmp_path / "trained", 2, ["fsq"])
     result = rounded(gradient([clips / "0.wav"], runs=[run], plan=PLAN))
-    assert (
-        result["settings"]["runs"] == 1
-        and result["differences"] == {}
-        and "This comparison needs runs with FSQ" in pages.render(result)
-    )
+    assert result["settings"]["runs"] == 1 and result["differences"] == {} and "FSQ - " not in pages.render(result)
     with pytest.raises(ArgumentError, match="different quantizers; got fsq, fsq"):
         gradient([clips], runs=[run, run], plan=PLAN)
     (run / "history.jsonl").write_text("{}\n")

@@ -6,7 +6,8 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.figures import new_figure, to_png
-from silkcodec_lab.pages import Result, provenance
+from silkcodec_lab.metric_tables import joined
+from silkcodec_lab.pages import Result, reproduction, weights
 from silkcodec_lab.selection import describe_speech
 
 NOTABLE_RISE = 0.005  # relative increase of held-out bits above their minimum that is reported as overfitting
@@ -15,163 +16,128 @@ TITLE = "Cost of tokens for a language model"
 
 QUESTION = (
     "A voice language model reads and predicts the tokens of a codec. How many steps does it need per minute of "
-    "speech? How large is its vocabulary, how many bits per second must it predict, and how long do training and "
-    "sampling take?"
+    "speech? How many bits per second must it predict, and how long do training and sampling take?"
+)
+
+CAPTION = (
+    "The first plot shows steps per minute of speech. The other plots show the cross-entropy on held-out speech as a "
+    "share of the raw bit rate, by amount of training speech and by training time."
 )
 
 LIMITATIONS = (
-    "**Small model and little speech.** More speech, a larger model and more steps reduce the bits, but not by the "
-    "same amount for all codecs. Codecs with a large vocabulary need more speech. The ranking applies to a tiny model "
-    "and little speech.",
-    "**Sizes of body and depth part.** The body and the depth part have the same size for all codecs. Codecs with few, "
-    "large frames might need a larger depth part, and codecs with many small frames might need a longer context.",
-    "**Independent heads.** The heads of a factorized token are predicted independently. With smaller tokens "
-    "(`silk/4`, `silk/1`), fewer levels are predicted independently, but the model needs more steps.",
-    "**Hardware.** Times are measured with a tiny model on a CPU, where overhead takes as long as the computation. The "
-    "number of steps does not depend on the hardware, but the relative cost of body and depth steps does.",
-    "**Random weights.** For codecs with random weights, only the cost is measured. With trained weights, their bits "
-    "could also be measured. Their times would not change.",
-    "**Quality.** This experiment does not measure the quality of the decoded speech.",
+    "The model is tiny and the training speech is short. Codecs with a large vocabulary need more speech, so the "
+    "ranking can change with larger models and more data.",
+    "All codecs use the same model size. Another size might suit some codecs better.",
+    "The digits of a Silk token are predicted independently of each other. With smaller tokens (`silk/4`, `silk/1`), "
+    "fewer digits are predicted independently, but the model needs more steps.",
+    "Times are measured on a CPU. The number of steps does not depend on the hardware.",
+    "The experiment does not measure the quality of the decoded speech.",
 )
 
 
+def summary(result: Result) -> str:
+    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    codecs = result["codecs"]
+    trained = {name: found for name, found in codecs.items() if not found["cost_only"]}
+    minutes = {name: found["minute_steps"]["flat"] for name, found in codecs.items()}
+    fewest, *others = sorted(minutes, key=lambda name: minutes[name])
+    texts = [f"With one step per token, `{fewest}` needs {minutes[fewest]:,} steps per minute of speech."]
+    if others:
+        seconds = sorted(codecs[name]["train_s_per_hour"] for name in others)
+        own = codecs[fewest]["train_s_per_hour"]
+        texts += [
+            f"The other codecs need {minutes[others[0]]:,} to {minutes[others[-1]]:,} steps.",
+            f"With a tiny model, one pass over an hour of training speech takes {own:.3g} s for `{fewest}` and "
+            f"{seconds[0]:.3g} to {seconds[-1]:.3g} s for the others.",
+        ]
+    if trained:
+        shares = joined([f"{_percent(found['share_of_raw_bits'])} for `{name}`" for name, found in trained.items()])
+        texts.append(f"The model's cross-entropy on held-out speech, as a share of the raw bit rate, is {shares}.")
+        texts += _overfitted(trained)
+    return " ".join(texts)
+
+
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the method section."""
+    """Return the texts of the page's method section."""
     settings, size = result["settings"], result["settings"]["size"]
     parts = _parameters(result)
     trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
     return [
-        "**Sequence lengths.** A pattern arranges tokens in steps. Sequence lengths are counted for three patterns. "
-        "The tokens of a frame are ordered by time, and then from coarse to fine codebooks.",
-        "- *flat*: one step per token.\n"
-        "- *frame*: one step per frame. The tokens of a frame are predicted together or by a small second model.\n"
-        "- *delay*: one step per frame. Within a frame, each token is delayed by one step relative to the previous "
-        "token.",
-        "**Factorized outputs.** If all codebooks have at most 4,096 entries, each token has one output head. "
-        "Otherwise, each code is written in base 8, and each digit has a head with 8 outputs. Most tokens of Silk have "
-        "8^7 = 2,097,152 possible codes and therefore 7 heads, one for each FSQ level. The heads of a token are "
-        "predicted in the same step and independently of each other. `silk/4` regroups the levels of a frame into 32 "
-        "tokens with 4,096 possible codes, and `silk/1` into 128 tokens with 8 possible codes.",
-        f"**Model.** All codecs use the same model, which has two parts. The body is a transformer over frames "
-        f"({size['width']} wide, {size['layers']} layers, {parts['body']}). The depth part is a smaller transformer "
-        f"over the tokens of a frame ({size['depth_width']} wide, {size['depth_layers']} layers, {parts['depth']}). "
-        "This is the design of the RQ-Transformer ([arXiv 2203.01941](https://arxiv.org/abs/2203.01941)), which Moshi "
-        "uses with Mimi ([arXiv 2410.00037](https://arxiv.org/abs/2410.00037)). The model also has token embeddings "
-        "and heads. Their sizes depend on the vocabulary. The heads are initialized with zeros, so the "
-        "cross-entropy of an untrained model equals the raw bits.",
-        f"**Training.** The training speech consists of {describe_speech(result['speech']['train'])}. The models are "
-        f"trained with AdamW for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
-        f"{settings['batch']} windows of {settings['window_s']:.3g} s, for a total of {trained_h:.2g} h. All models "
-        f"are trained on the same excerpts of the speech. The learning rate is {settings['learning_rate']:g} after "
-        f"{settings['warmup_steps']} warm-up steps and then stays constant. Each point on a training curve is "
-        "therefore the final result of a shorter run.",
-        f"**Scores.** The held-out speech consists of {describe_speech(result['speech']['held_out'])}. Bits per second "
-        "are measured in windows of the same length as in training, without context from before the window. They are "
-        "the summed cross-entropy of all tokens, divided by the duration of their frames. Intervals are 95 % bootstrap "
-        "intervals over windows. They do not include the variation between training runs, because there is one run "
-        "per codec. *Frequencies* is the cross-entropy without a model, based on the frequencies of codes in the "
-        "training speech.",
+        "**Steps.** With the pattern *flat*, the model needs one step per token. With *frame*, it needs one step per "
+        "frame, in which the tokens of the frame are predicted together or by a second, smaller model.",
+        "**Output heads.** An output head predicts one token. If a codebook has more than 4,096 entries, its tokens "
+        "are written in base 8, and a head with 8 outputs predicts each digit. A token of `silk` has 7 digits. In "
+        "`silk/4` and `silk/1`, the same digits are regrouped into tokens of 4 digits or 1 digit.",
+        f"**Model.** A transformer over frames ({parts['body']}) is followed by a smaller transformer over the tokens "
+        f"of a frame ({parts['depth']}), as in the [RQ-Transformer](https://arxiv.org/abs/2203.01941) and "
+        f"[Moshi](https://arxiv.org/abs/2410.00037). The widths are {size['width']} and {size['depth_width']}. The "
+        "sizes of the token embeddings and heads depend on the vocabulary.",
+        f"**Training.** The training speech consists of {describe_speech(result['speech']['train'])}. Each model is "
+        f"trained on the same excerpts for {settings['n_steps']} steps (seed {settings['seed']}). A step uses "
+        f"{settings['batch']} windows of {settings['window_s']:.3g} s. All steps cover {trained_h:.2g} h.",
+        f"**Bits per second.** The held-out speech consists of {describe_speech(result['speech']['held_out'])}. The "
+        "cross-entropy of all tokens is divided by the duration. Square brackets contain 95 % bootstrap intervals over "
+        "windows. They do not include the variation between training runs. *Frequencies* is the cross-entropy without "
+        "a model, from the frequencies of the codes.",
     ]
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the results section."""
+    """Return the headings, paragraphs and tables of the page's results section."""
     codecs = result["codecs"]
     trained = {name: found for name, found in codecs.items() if not found["cost_only"]}
-    parts = ["### Sequence lengths and vocabulary", _counted(codecs), _counted_note(codecs)]
+    width = next(iter(codecs.values()))["model_width"]
+    parts = [
+        "### Sequence lengths and vocabulary",
+        f"The last column counts the parameters of the output heads for a model of width {width:,}.",
+        _counted(codecs),
+    ]
     if trained:
         parts += [
             "### Bits per second",
-            _predicted(trained, result["settings"]["equal_time_s"]),
+            _predicted(trained),
             "**Bits per second do not measure quality.** If a codec keeps less information, the model has fewer bits "
-            "to predict. The ratio of the model's bits to the raw bits can be compared between codecs. It shows how "
-            "predictable the tokens are for a model of this size.",
-            *_overfitted(trained),
+            "to predict. The last column shows how predictable the tokens are for this model.",
         ]
     parts += ["### Training and sampling time", _timed(codecs)]
     if len(trained) < len(codecs):
-        names = ", ".join(f"`{name}`" for name in codecs if name not in trained)
+        names = joined([f"`{name}`" for name in codecs if name not in trained])
         parts.append(
-            f"For these codecs, only the cost is measured: {names}. These codecs have the published architecture with "
-            "random weights. Their tokens have the correct layout but no content, so bits are not measured."
+            f"For {names}, bits are not measured, because their weights are random. Random weights affect neither the "
+            "number of tokens nor the times."
         )
     return parts
 
 
 def _counted(codecs: dict[str, Any]) -> str:
-    header = [
-        "codec",
-        "frames/s",
-        "tokens per frame",
-        "tokens/s",
-        "steps per minute, flat",
-        "steps per minute, frame",
-        "steps per minute, delay",
-        "speech per step, flat",
-        "speech per step, frame",
-        "vocabulary",
-        "factorized outputs",
-        "head parameters, not factorized",
-        "head parameters, factorized",
-    ]
+    header = ["codec", "frames/s", "tokens/s", "steps per minute, flat", "steps per minute, frame", "vocabulary"]
     rows = []
     for name, found in codecs.items():
-        minute, step_s = found["minute_steps"], found["speech_s_per_step"]
         rows.append(
             [
                 name,
                 number(found["frame_rate_hz"], 1),
-                str(found["tokens_per_frame"]),
                 number(found["tokens_per_second"], 1),
-                *(f"{minute[layout]:,}" for layout in ("flat", "frame", "delay")),
-                *(f"{1000 * step_s[layout]:.3g} ms" for layout in ("flat", "frame")),
+                *(f"{found['minute_steps'][layout]:,}" for layout in ("flat", "frame")),
                 _vocabulary(found["codebook_sizes"]),
-                f"{found['outputs']['factorised']:,}",
-                *(_millions(found["output_parameters"][way]) for way in ("whole", "factorised")),
+                _millions(found["output_parameters"]["factorised"]),
             ]
         )
-    return table(header, rows)
+    return table([*header, "head parameters"], rows)
 
 
-def _counted_note(codecs: dict[str, Any]) -> str:
-    width = next(iter(codecs.values()))["model_width"]
-    minutes = {name: found["minute_steps"] for name, found in codecs.items()}
-    flat, frames = (min(minutes, key=lambda name: minutes[name][layout]) for layout in ("flat", "frame"))
-    n_flat, n_frame = f"{minutes[flat]['flat']:,}", f"{minutes[frames]['frame']:,}"
-    fewest = (
-        f"`{flat}` needs the fewest steps per minute: {n_flat} with the pattern *flat*, and {n_frame} with *frame*."
-        if flat == frames
-        else f"`{flat}` needs the fewest steps per minute with the pattern *flat* ({n_flat}), and `{frames}` needs the "
-        f"fewest with *frame* ({n_frame})."
-    )
-    return (
-        f"{fewest} Head parameters are counted for a model of width {width:,} with one output per code (not "
-        "factorized) or with factorized outputs."
-    )
-
-
-def _predicted(trained: dict[str, Any], equal_time_s: float) -> str:
-    header = [
-        "codec",
-        "raw bit/s",
-        "frequencies, bit/s",
-        "model, bit/s",
-        "model / raw",
-        f"model / raw after {number(equal_time_s, 0 if equal_time_s >= 10 else 1)} s of training",
+def _predicted(trained: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            number(found["raw_bits_per_second"], 0),
+            number(found["order0_bits_per_second"], 0),
+            _bits(found["bits_per_second"]),
+            _percent(found["share_of_raw_bits"]),
+        ]
+        for name, found in trained.items()
     ]
-    rows = []
-    for name, found in trained.items():
-        rows.append(
-            [
-                name,
-                number(found["raw_bits_per_second"], 0),
-                number(found["order0_bits_per_second"], 0),
-                _bits(found["bits_per_second"]),
-                _percent(found["share_of_raw_bits"]),
-                _percent(found["share_of_raw_bits_at_equal_time"]),
-            ]
-        )
-    return table(header, rows)
+    return table(["codec", "raw bit/s", "frequencies, bit/s", "model, bit/s", "model / raw"], rows)
 
 
 def _overfitted(trained: dict[str, Any]) -> list[str]:
@@ -182,57 +148,36 @@ def _overfitted(trained: dict[str, Any]) -> list[str]:
         last = found["curve"][-1]["bits_per_second"]
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
-                f"The model **overfits** on `{name}`. Its cross-entropy fell to {_percent(_share(lowest, found))} of "
-                f"the raw bits after {lowest['speech_s']:.0f} s of training speech and then rose. The model has "
-                f"{_millions(found['parameters']['vocabulary'])} parameters for the vocabulary alone, so it needs "
-                "more speech or smaller heads."
+                f"The model **overfits** on `{name}`. Its cross-entropy is lowest after {lowest['speech_s'] / 60:.0f} "
+                f"min of training speech ({_percent(_share(lowest, found))} of the raw bit rate)."
             )
     return sentences
 
 
 def _timed(codecs: dict[str, Any]) -> str:
-    header = [
-        "codec",
-        "body steps per second of speech",
-        "depth steps per second of speech",
-        "training steps/s",
-        "training, s per hour of speech",
-        "sampling, x real time",
-        "vocabulary parameters",
-    ]
+    header = ["codec", "training steps/s", "training, s per hour of speech", "sampling, x real time"]
     rows = []
     for name, found in codecs.items():
-        rows.append(
-            [
-                name,
-                number(found["frame_rate_hz"], 1),
-                number(found["tokens_per_second"], 1),
-                f"{found['train_steps_per_second']:.3g}",
-                f"{found['train_s_per_hour']:.3g}",
-                f"{found['sampling_times_real_time']:.3g}",
-                _millions(found["parameters"]["vocabulary"]),
-            ]
-        )
-    return table(header, rows)
+        times = (found[key] for key in ("train_steps_per_second", "train_s_per_hour", "sampling_times_real_time"))
+        rows.append([name, *(f"{time:.3g}" for time in times), _millions(found["parameters"]["vocabulary"])])
+    return table([*header, "parameters of embeddings and heads"], rows)
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine that produced a result."""
+    """Return the text of the page's reproduction section."""
     codecs, settings = result["codecs"], result["settings"]
     trained = ",".join(name for name, found in codecs.items() if not found["cost_only"])
-    cost_only = ",".join(f"{name}@FOLDER" for name, found in codecs.items() if found["cost_only"])
+    cost_only = ",".join(f"{name}@MODEL" for name, found in codecs.items() if found["cost_only"])
     command = ["silk lab lm-cost SPEECH"]
     command += [f"--codecs {trained}"] if trained else []
     command += [f"--cost-only {cost_only}"] if cost_only else []
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
     command += [f"--minutes {settings['train_minutes']:g} --held-out-minutes {settings['held_out_minutes']:g}"]
     command += [f"--passes {settings['passes']:g} --seed {settings['seed']} -o FOLDER"]
-    ids = ", ".join(sorted({found["codec_id"] for found in codecs.values()}))
     threads = settings["threads"] or result["machine"]["threads"]
-    return (
-        f"`{' '.join(command)}`\n\n{provenance(result, times=True)} Training used {threads} threads. Sampling used one "
-        f"thread and one sequence. Codec IDs: {ids}."
-    )
+    note = f"Training used {threads} threads. Sampling used one thread and one sequence. "
+    ids = (found["codec_id"] for name, found in codecs.items() if not found["cost_only"])
+    return reproduction(result, command, times=True, note=note + weights(ids))
 
 
 def figure(result: Result) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.metric_tables import joined
-from silkcodec_lab.pages import Result, provenance
+from silkcodec_lab.pages import Result, reproduction, weights
 from silkcodec_lab.selection import describe_speech
 
 QUANTIZERS = {
@@ -21,128 +21,105 @@ TITLES = {
     "mel": "Mel patches, 16 numbers per vector",
     "silk": "Silk's latents, 4 numbers per vector",
 }
+WHAT = {"mel": "mel patches", "silk": "Silk's latents"}
 COLORS = {"vq": "#0b6fa4", "rvq2": "#12908e", "rvq4": "#7cb518", "fsq": "#d1495b", "fsq_pca": "#f0a202"}
 MARKS = {"vq": "o", "rvq2": "s", "rvq4": "D", "fsq": "^", "fsq_pca": "v"}
 
 TITLE = "Quantization error by codebook size"
 
 QUESTION = (
-    "A quantizer replaces a vector with the nearest entry of a codebook. How does the error depend on the size of the "
-    "codebook? Is the error of a learned codebook on held-out speech larger than that of a fixed grid?"
+    "A quantizer replaces a vector with the nearest entry of a codebook (VQ) or the nearest point of a grid (FSQ). How "
+    "does the error on held-out speech depend on the number of entries or points?"
+)
+
+CAPTION = (
+    "The upper plots show the error on held-out speech. The lower plots show the ratio of this error to the error on "
+    "training speech. Bands are 95 % intervals over clips."
 )
 
 LIMITATIONS = (
-    "**Fixed vectors.** The quantizers are fitted to fixed vectors, but in a codec the encoder adapts to its "
-    "quantizer. Silk's encoder was trained with FSQ, which gives FSQ an advantage on Silk's latents. A fair "
-    "comparison of codecs requires training a model with each quantizer.",
-    "**Size of the vectors.** A codebook can use the correlation between numbers, but a grid without rotation cannot. "
-    "Longer vectors contain more correlated numbers, but the size of a codebook is limited. For the 21 bits of one of "
-    "Silk's tokens, a codebook would need 2,097,152 entries.",
-    "**Squared error.** The squared error gives more weight to components with a large variance, although these are "
-    "not necessarily more audible.",
-    "**Amount of training speech.** With more training speech, the error on training speech increases and the error on "
-    "held-out speech decreases. The gap between the two depends on the number of vectors per entry.",
-    "**Held-out speech.** The training speech can include speakers, rooms and languages that also occur in the "
-    "held-out speech. `silk lab coverage` measures the effect of language.",
+    "The quantizers are fitted to fixed vectors. In a codec, the encoder adapts to its quantizer. Silk's encoder was "
+    "trained with FSQ, which favors FSQ on Silk's latents.",
+    "Longer vectors contain more correlated numbers, but need larger codebooks. For the 21 bits of one Silk token, a "
+    "codebook would need 2,097,152 entries.",
+    "The squared error gives more weight to components with a large variance. These are not necessarily more audible.",
+    "Training speech and held-out speech can have the same speakers, rooms and languages. `silk lab coverage` measures "
+    "the effect of language.",
 )
 
 
+def summary(result: Result) -> str:
+    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    texts = ["Errors are shares of the variance of the vectors."]
+    for name, found in result["latents"].items():
+        largest = max(_bits(found))
+        common = [bits for bits in _bits(found) if all(_at(found, of, bits) for of in QUANTIZERS)]
+        bits = max(common, default=largest)
+        last = {of: point for of in QUANTIZERS if (point := _at(found, of, bits))}
+        errors = [
+            f"{_percent(last[of])} for {QUANTIZERS[of]}"
+            for of in sorted(last, key=lambda of: last[of]["held_out"]["mean"])
+        ]
+        texts.append(f"With {bits} bits ({2**bits:,} entries) on {WHAT[name]}, the error is {joined(errors)}.")
+        if name == "silk":
+            own = found["own_rounding"]
+            texts.append(
+                f"Silk's own rounding ({own['bits']} bits for 4 numbers), which is not fitted to this speech, has an "
+                f"error of {_percent(own)}."
+            )
+    return " ".join(texts)
+
+
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the method section."""
+    """Return the texts of the page's method section."""
     settings, speech = result["settings"], result["speech"]
     mel, silk = (result["latents"][name] for name in ("mel", "silk"))
     return [
-        "**Vectors.** *Mel patches* are parts of the log-mel spectrogram that cover 4 bands and 40 ms "
-        f"({mel['vectors_per_second']:.0f} patches per second). *Silk's latents* are the 128 numbers that Silk "
-        "computes for each frame, before rounding. They are split into groups of four, as if each token encoded "
-        f"four numbers ({silk['vectors_per_second']:.0f} groups per second).",
-        f"**Quantizers.** The training speech consists of {describe_speech(speech['train'])}. Each "
-        f"fit uses at most {settings['max_vectors']:,} random vectors; here, {mel['n_train']:,} mel patches and "
-        f"{silk['n_train']:,} groups of Silk's latents were used. All quantizers in a row of the tables have the same "
-        "number of bits per vector.",
-        f"- *VQ*: one codebook, which is fitted by k-means (up to {settings['lloyd_steps']} steps of Lloyd's "
-        "algorithm).\n"
-        "- *RVQ*: two or four codebooks that share the bits evenly. Each codebook is fitted to the residual of the "
-        "previous ones.\n"
-        "- *FSQ*: each number is rounded to one of 2^b uniform levels around its mean. The number of bits "
-        "for each number and the distance between its levels are fitted to the training speech.\n"
-        "- *Rotated FSQ*: principal components are rounded instead of the numbers themselves. In a codec, the linear "
-        "layer before FSQ can learn this rotation.",
-        f"Codebooks with fewer than {settings['fewest_per_entry']} training vectors per entry are not measured, "
-        "because their entries would be copies of training vectors.",
-        f"**Scores.** The held-out speech consists of {describe_speech(speech['held_out'])}. Errors are shares of the "
-        "variance: the squared quantization error, divided by the squared distance from the mean of the training "
-        "vectors. A codebook with a single entry would have an error of 1. Values are means over "
-        f"{settings['n_seeds']} fits with different seeds. Intervals are 95 % bootstrap intervals over held-out clips.",
+        "**Mel patches.** A mel patch is a section of a log-mel spectrogram that covers 4 bands and 40 ms "
+        f"({mel['dim']} numbers).",
+        "**Silk's latents.** Silk's encoder computes 128 numbers per frame. Before rounding, they are split into "
+        f"vectors of {silk['dim']}.",
+        f"**Training speech.** The quantizers are fitted to {mel['n_train']:,} mel patches and {silk['n_train']:,} "
+        f"vectors of latents from {describe_speech(speech['train'])}.",
+        "**VQ** is one codebook, which is fitted by k-means. A codebook is not measured if it has fewer than "
+        f"{settings['fewest_per_entry']} training vectors per entry.",
+        "**RVQ** is a chain of two or four codebooks that share the bits evenly. Each codebook quantizes the error "
+        "left by the previous ones.",
+        "**FSQ** rounds each number to uniform levels, which are fitted to the training speech. With fewer bits than "
+        "numbers, some numbers are replaced with their mean.",
+        "**Rotated FSQ** rounds principal components instead of the numbers themselves. In a codec, the linear layer "
+        "before FSQ can learn this rotation.",
+        f"**Error.** The error is measured on {describe_speech(speech['held_out'])}. It is the squared quantization "
+        "error, divided by the squared distance from the mean training vector. Values are means over "
+        f"{settings['n_seeds']} fits with different seeds. Square brackets contain 95 % bootstrap intervals over "
+        "held-out clips.",
     ]
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the results section."""
-    parts = []
-    for name, found in result["latents"].items():
-        parts += [f"### {TITLES[name]}", _table(found), *_findings(name, found)]
-    return parts
+    """Return the headings, paragraphs and tables of the page's results section."""
+    return [part for name, found in result["latents"].items() for part in (f"### {TITLES[name]}", _table(found))]
 
 
 def _table(found: dict[str, Any]) -> str:
-    """Return a table of errors on held-out speech, with one row per codebook size and one column per quantizer."""
+    """Return a table of errors on held-out speech, with a row for every second number of bits."""
     several = _several(found)
     rows = []
-    for i, bits in enumerate(_bits(found)):
-        points = {name: found["quantizers"][name][i] for name in QUANTIZERS}
-        cells = [_error(point, several) for point in points.values()]
-        rows.append([f"{2**bits:,}", str(bits), *cells, number(points["vq"] and points["vq"]["train"], 3)])
-    return table(["entries", "bits", *QUANTIZERS.values(), "VQ, training speech"], rows)
-
-
-def _findings(name: str, found: dict[str, Any]) -> list[str]:
-    """Return a list of findings about one kind of vectors, mainly for the largest codebook size."""
-    sentences = []
-    largest = max(_bits(found))
-    common = [bits for bits in _bits(found) if all(_at(found, of, bits) for of in QUANTIZERS)]
-    bits = max(common, default=largest)
-    last = {of: point for of in QUANTIZERS if (point := _at(found, of, bits))}
-    best, *others = sorted(last, key=lambda of: last[of]["held_out"]["mean"])
-    sentences.append(
-        f"With {bits} bits, i.e. {2**bits:,} entries, **{QUANTIZERS[best]}** has the smallest error on held-out "
-        f"speech, {_percent(last[best])} of the variance. The errors of the other quantizers are "
-        f"{joined([f'{_percent(last[of])} ({QUANTIZERS[of]})' for of in others])}."
-    )
-    if missing := [QUANTIZERS[of] for of in QUANTIZERS if not _at(found, of, largest)]:
-        sentences.append(f"There is not enough training speech for {', '.join(missing)} with {2**largest:,} entries.")
-    if found["dim"] > largest:
-        sentences.append(
-            f"FSQ without rotation has less than one bit for each of the {found['dim']} numbers and cannot use their "
-            "correlation. Rotated FSQ can."
-        )
-    gaps = {of: found["quantizers"][of] for of in QUANTIZERS}
-    ratios = []
-    for of, points in gaps.items():
-        largest = [point for point in points if point][-1]
-        ratios.append(f"{_gap(largest):.2f} ({QUANTIZERS[of]}, {largest['bits']} bits)")
-    sentences.append(
-        "The ratio of the error on held-out speech to the error on training speech is "
-        f"{joined(ratios)}. For comparison, the smallest VQ codebook, which is too small to overfit, has a ratio of "
-        f"{_gap(next(point for point in gaps['vq'] if point)):.2f}."
-    )
-    if name == "silk":
-        own = found["own_rounding"]
-        sentences.append(
-            f"Silk's own rounding to 8 levels per number ({own['bits']} bits) is not fitted to this speech and has an "
-            f"error of {_percent(own)}."
-        )
-    return ["\n".join(f"- {sentence}" for sentence in sentences)]
+    for i in range(len(_bits(found)))[::-2][::-1]:
+        points = [found["quantizers"][name][i] for name in QUANTIZERS]
+        bits = _bits(found)[i]
+        rows.append([f"{2**bits:,}", str(bits), *(_error(point, several) for point in points)])
+    return table(["entries or points", "bits", *QUANTIZERS.values()], rows)
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine that produced a result."""
+    """Return the text of the page's reproduction section."""
     settings = result["settings"]
     command = ["silk lab quantization-error SPEECH"]
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
     command += [f"--minutes {settings['train_minutes']:g} --held-out-minutes {settings['held_out_minutes']:g}"]
     command += [f"--seed {settings['seed']} --seeds {settings['n_seeds']} -o FOLDER"]
-    return f"`{' '.join(command)}`\n\n{provenance(result)} Silk's latents are those of {result['codec_id']}."
+    return reproduction(result, command, note=weights([result["codec_id"]]))
 
 
 def figure(result: Result) -> bytes:

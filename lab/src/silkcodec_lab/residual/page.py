@@ -6,34 +6,59 @@ import math
 
 from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.figures import new_figure, to_png
-from silkcodec_lab.pages import Result, provenance
+from silkcodec_lab.pages import Result, reproduction
 
 DB = 20 / math.log(10)  # converts a natural logarithm of a magnitude to dB
 TICKS_HZ = (100, 500, 1_000, 2_000, 4_000, 8_000)
 ZERO_ERROR_DB = 0.01  # The page reports overfitting if the error of the training columns is below this.
+SHOWN = (1, 2, 3, 4, 6, 8, 12, 16, 24)  # numbers of codebooks in the table, besides the largest
 EXACT = 1e-6  # tolerance for the check of the sums, in natural logarithms
 
 TITLE = "Error after each codebook of a residual quantizer"
 
 QUESTION = (
-    "Residual quantization represents a vector as a sum of codebook entries. The first codebook supplies the entry "
-    "nearest to the vector. Each further codebook supplies the entry nearest to the remaining residual. How much of "
-    "the error does each codebook remove at one moment of a recording?"
+    "Residual quantization represents a vector as a sum of codebook entries. Each codebook in a chain quantizes the "
+    "error (residual) left by the previous ones. How much of the error does each codebook remove?"
+)
+
+CAPTION = (
+    "The left plot shows one spectrum and its approximations by sums of entries. The right plot shows the error after "
+    "each codebook, for this spectrum, for the whole recording and for the training speech."
 )
 
 LIMITATIONS = (
-    "**One moment.** Most columns of the table describe a single spectrogram column of 10 ms. The dashed and dotted "
-    "curves in the figure are averages over many columns.",
-    "**Training speech and codebook size.** The error of the training columns decreases with each codebook until each "
-    "column has its own entries. The error of other columns stops decreasing when the codebooks overfit.",
-    "**No encoder or decoder.** The vector is a spectrum, and each codebook is fitted by k-means to the residual of "
-    "the previous ones. In a codec, codebooks are trained together with an encoder and a decoder.",
-    "**Greedy search.** The nearest entry of each codebook is selected in turn. A beam search can find a better sum.",
+    "The left plot and most columns of the table describe a single moment of one recording.",
+    "The codebooks overfit to the training speech. With more training speech, they might remove more of the error.",
+    "In a codec, the codebooks are trained together with an encoder and a decoder. Here, they are fitted to spectra.",
+    "The nearest entry of each codebook is selected in turn. A beam search can find a better sum.",
 )
 
 
+def summary(result: Result) -> str:
+    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    stages, off_by = result["stages"], max(stage["sum_off_by"] for stage in result["stages"])
+    first, last = stages[0], stages[-1]
+    recording, trained = result["recording_error_db"], result["train_error_db"]
+    half = next((k for k, stage in enumerate(stages, 1) if stage["error_db"] <= first["error_db"] / 2), None)
+    texts = [
+        "In this experiment, the vector is the spectrum of a single moment.",
+        f"The mean spectrum of the training speech differs from it by {result['mean_error_db']:.2f} dB.",
+        f"The error is {first['error_db']:.2f} dB after the first codebook and {last['error_db']:.2f} dB after all "
+        f"{len(stages)} codebooks.",
+    ]
+    if half:
+        texts.append(f"It takes {half} codebooks to halve the error that the first codebook leaves.")
+    texts.append(
+        f"With all codebooks, the error is {recording[-1]:.2f} dB for the whole recording and {trained[-1]:.2f} dB for "
+        "the training speech" + (", so the quantizer **overfits**." if trained[-1] < ZERO_ERROR_DB else ".")
+    )
+    if off_by >= EXACT:
+        texts.append(f"**The check failed.** The sum of entries and residual differs from the vector by {off_by:.3g}.")
+    return " ".join(texts)
+
+
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the method section."""
+    """Return the texts of the page's method section."""
     settings, speech = result["settings"], result["speech"]
     clips = f"{speech['n_clips']:,} clips" if speech["n_clips"] > 1 else "one clip"
     if settings["fitted_to"] == "speech":
@@ -41,97 +66,51 @@ def method(result: Result) -> list[str]:
     else:
         source = (
             f"{speech['duration_s']:.3g} s of the same recording, without {settings['near_s']:g} s before and after "
-            "the moment. The speaker and the room are therefore in the training set"
+            "the moment"
         )
     return [
-        "**Vector.** The vector is one column of the log-mel spectrogram (128 bands, 10 ms), at "
-        f"{settings['at_s']:.2f} s in `{settings['file']}`.",
-        f"**Quantizer.** The quantizer has {settings['n_codebooks']} codebooks of {settings['entries']:,} entries "
-        f"({math.log2(settings['entries']):.3g} bits each). Each codebook is fitted to the residual of the previous "
-        f"ones by k-means (up to {settings['lloyd_steps']} steps of Lloyd's algorithm). The training set consists of "
-        f"{speech['n_columns']:,} columns from {source}.",
-        "**Columns of the table.** Lengths and errors are RMS values over the bands in dB.",
-        "- *Bits*: the total of this codebook and the previous ones.\n"
-        "- *Entry no.* and *entry*: the index and the length of the nearest entry.\n"
-        "- *Cosine*: the cosine of the angle between the entry and the residual that it quantizes.\n"
-        "- *Error*: the distance between the vector and the sum of the entries.\n"
-        "- *Second nearest*: the error if the second nearest entry is selected instead.\n"
-        "- *Variance*: the squared error, as a share of the squared distance between the vector and the *mean column*, "
-        "i.e. the mean of the training columns.\n"
-        "- *Recording* and *training*: the errors over all columns of the recording and over the training columns.",
+        f"**Vector.** The vector is the log-mel spectrum at {settings['at_s']:.2f} s in `{settings['file']}`. It has "
+        "128 bands and covers 10 ms.",
+        f"**Quantizer.** The chain has {settings['n_codebooks']} codebooks of {settings['entries']:,} entries "
+        f"({math.log2(settings['entries']):.3g} bits each). They are fitted by k-means to {speech['n_columns']:,} "
+        f"spectra from {source}.",
+        "**Error.** The error is the RMS difference over the bands between the vector and the sum of the selected "
+        "entries.",
+        "**Cosine.** This is the cosine of the angle between the last codebook's entry and the residual that the entry "
+        "quantizes.",
+        "**Share of variance.** This is the squared error, divided by the squared distance between the vector and the "
+        "mean spectrum of the training speech.",
     ]
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the results section."""
-    stages, off_by = result["stages"], max(stage["sum_off_by"] for stage in result["stages"])
-    first, last = stages[0], stages[-1]
-    worse = [k for k, stage in enumerate(stages, 1) if stage["error_db"] > stage["before_db"]]
-    recording, trained = result["recording_error_db"], result["train_error_db"]
-    half = next((k for k, stage in enumerate(stages, 1) if stage["error_db"] <= first["error_db"] / 2), None)
-    text = (
-        f"Replacing the vector with the mean column gives an error of {result['mean_error_db']:.2f} dB. The error is "
-        f"{first['error_db']:.2f} dB after the first codebook and **{last['error_db']:.2f} dB** after all "
-        f"{len(stages)} codebooks. "
-        + (
-            f"It takes {half} codebooks to halve the error that remains after the first one. "
-            if half
-            else "This is more than half of the error after the first codebook. "
-        )
-        + f"Over the whole recording, the error is {recording[0]:.2f} dB after the first codebook and "
-        f"{recording[-1]:.2f} dB after all codebooks. Over the training columns, these errors are {trained[0]:.2f} dB "
-        f"and {trained[-1]:.2f} dB."
-    )
-    if worse:
-        text += (
-            f" For {len(worse)} of the {len(stages)} codebooks, the nearest entry increases the error. The first of "
-            f"these is codebook {worse[0]}."
-        )
-    if overfit := next((k for k, error in enumerate(trained, 1) if error < ZERO_ERROR_DB), None):
-        text += (
-            f" **The quantizer overfits.** From codebook {overfit} on, the error of the training columns is below "
-            f"{ZERO_ERROR_DB} dB. Any later codebooks therefore learn almost nothing, although the recording still has "
-            "an error."
-        )
-    checked = (
-        "As a check, the selected entries and the residual were added up after each codebook. The sum equals the vector"
-        + (f" up to rounding errors of {off_by:.1e}." if off_by else " exactly.")
-        if off_by < EXACT
-        else f"**The check failed.** The sum of entries and residual differs from the vector by {off_by:.3g}."
-    )
-    return [text, checked, _table(result)]
-
-
-def _table(result: Result) -> str:
+    """Return the table for the page's results section."""
     bits = math.log2(result["settings"]["entries"])
-    header = ["codebook", "bits", "entry no.", "entry, dB", "cosine", "error, dB", "second nearest, dB", "variance"]
-    header += ["recording, dB", "training, dB"]
+    header = ["codebooks", "bits", "cosine", "error, dB", "share of variance", "error of the recording, dB"]
     rows = []
-    for k, stage in enumerate(result["stages"]):
-        rows.append(
-            [
-                str(k + 1),
-                f"{(k + 1) * bits:.4g}",
-                str(stage["entry"]),
-                number(stage["entry_db"], 2),
-                number(stage["cosine"], 2),
-                number(stage["error_db"], 2),
-                number(stage["next_best_db"], 2),
-                f"{100 * stage['share_left']:.2f} %",
-                number(result["recording_error_db"][k], 2),
-                number(result["train_error_db"][k], 2),
-            ]
-        )
-    return table(header, rows)
+    for k, stage in enumerate(result["stages"], 1):
+        if k in SHOWN or k == len(result["stages"]):
+            rows.append(
+                [
+                    str(k),
+                    f"{k * bits:.4g}",
+                    number(stage["cosine"], 2),
+                    number(stage["error_db"], 2),
+                    f"{100 * stage['share_left']:.2f} %",
+                    number(result["recording_error_db"][k - 1], 2),
+                    number(result["train_error_db"][k - 1], 2),
+                ]
+            )
+    return [table([*header, "error of the training speech, dB"], rows)]
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine that produced a result."""
+    """Return the text of the page's reproduction section."""
     settings = result["settings"]
     command = [f"silk lab residual {settings['file']} --at {settings['at_s']:.2f}"]
     command += [f"--speech SPEECH --minutes {settings['minutes']:g}"] if settings["fitted_to"] == "speech" else []
     command += [f"--codebooks {settings['n_codebooks']} --entries {settings['entries']} --seed {settings['seed']}"]
-    return f"`{' '.join([*command, '-o FOLDER'])}`\n\n{provenance(result)}"
+    return reproduction(result, [*command, "-o FOLDER"])
 
 
 def figure(result: Result) -> bytes:

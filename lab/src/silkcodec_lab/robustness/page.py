@@ -2,180 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from silkcodec.evaluate.markdown import number, table
+from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.figures import new_figure, to_png
-from silkcodec_lab.metric_tables import joined, matching, metric_cells, metric_headers, significance_table
-from silkcodec_lab.pages import Result, provenance
+from silkcodec_lab.metric_tables import ABOUT_METRICS, TRIAL, joined, matching, significance_table
+from silkcodec_lab.pages import Result, reproduction, weights
 
 FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
-STOI_TOLERANCE = 0.02
+SHOWN_BIT_ERROR_RATE, SHOWN_LOSS_RATE = 0.01, 0.1  # The answer shows the measured rates nearest to these.
+RECOVERED = 0.01  # mel distance below which the output counts as recovered
+NAMES = {"silence": "silence", "repeated": "repetition of the last frame", "interpolated": "interpolation"}
+BIT, CONCEALED = "one bit flipped", "frame lost, concealed"  # disturbances in a result
 STYLES = {"silence": "--", "interpolated": ":", "concealed": "-"}
 
 TITLE = "Bit errors and lost frames"
 
 QUESTION = (
-    "Tokens can be lost or damaged on radio links, in networks and in files. How do bit errors and lost frames "
-    "affect quality? How much does concealment help, and how long does the effect of one error last?"
+    "Tokens can be damaged or lost on radio links, in networks and in files. How do bit errors and lost frames affect "
+    "quality? How much does concealment help, and how long does the effect of an error last?"
 )
 
-FIGURE = (
-    "The upper part shows bit errors, with one color per codec. The lower part shows lost frames of Silk, with one "
-    "color per kind of loss. Horizontal dotted lines show the quality of the undamaged output. Bands show the "
-    "intervals of the solid lines."
+CAPTION = (
+    "The first row shows bit errors, and the second row shows lost frames of Silk. Bands are 95 % intervals over "
+    "clips. Horizontal dotted lines show the quality of the undamaged output."
 )
 
 LIMITATIONS = (
-    "**Error protection.** The tokens have no error protection. If a transport detects errors, bit errors become lost "
-    "frames. Error correction needs additional bits.",
-    "**Training.** Silk's decoder was not trained with bit errors or lost frames. Training with them would not require "
-    "additional bits.",
-    "**Frame duration.** Silk loses 400 ms at a time, while codecs with short frames lose 20 or 40 ms. For the same "
-    "share of lost time, short gaps are easier to conceal. Interleaving the tokens of several frames would shorten "
-    "the gaps, but it would increase latency.",
-    "**Listening.** PESQ, STOI and the mel distance compare the output with the original. They do not measure whether "
-    "concealment is less annoying than a gap.",
-    "**Other speech.** The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
+    "The tokens have no error protection. If the transport detects errors, bit errors become lost frames.",
+    "Silk's decoder was not trained with bit errors or lost frames.",
+    "A lost frame of Silk is a gap of 400 ms. In codecs with short frames, it is a gap of only 20 or 40 ms, which is "
+    "easier to conceal.",
+    "The metrics compare the output with the original. They do not measure whether concealment is less annoying than a "
+    "gap.",
+    "The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
 )
 
 
+def summary(result: Result) -> str:
+    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    texts = []
+    rates = {entry["rate"] for entry in result["flips"]} - {0}
+    rate = min(rates, key=lambda rate: abs(rate - SHOWN_BIT_ERROR_RATE), default=0)
+    flips = [e for e in matching(result["flips"], rate=rate) if rate and "stoi" in e["metrics"]]
+    if flips:
+        clean = {entry["codec"]: entry["metrics"]["stoi"]["mean"] for entry in result["clean"]}
+        lost = [f"{clean[e['codec']] - e['metrics']['stoi']['mean']:.3f} for `{e['codec']}`" for e in flips]
+        texts.append(
+            f"With a bit error rate of {rate:g}, STOI (estimated intelligibility) decreases by {joined(lost)}."
+        )
+    for entry in flips:
+        for other, change in entry.get("against", {}).items():
+            more = {"mean": -change["stoi"]["mean"], "low": -change["stoi"]["high"], "high": -change["stoi"]["low"]}
+            texts.append(
+                f"STOI decreases by {interval(more, 3)} more for `{entry['codec']}` than for `{other}`. These models "
+                "differ only in the quantizer."
+            )
+    losses = [e for e in result["losses"] if e["rate"] and "stoi" in next(iter(e.get("gain", {}).values()), {})]
+    if losses:
+        entry = min(losses, key=lambda entry: (abs(entry["rate"] - SHOWN_LOSS_RATE), entry["burst"]))
+        gains = [f"{interval(gain['stoi'], 3)} compared with {NAMES[name]}" for name, gain in entry["gain"].items()]
+        how = f"in {_burst(entry['burst'])}" if entry["burst"] else "independently"
+        texts.append(
+            f"If {100 * entry['rate']:g} % of Silk's frames are lost {how}, concealment increases STOI by "
+            f"{joined(gains)}."
+        )
+    if result["recovery"]:
+        texts.append(
+            "The mel distance (difference between log-mel spectrograms) from the undamaged output falls below "
+            f"{RECOVERED:g} within {_recovered(result, BIT)} of a bit error, and within "
+            f"{_recovered(result, CONCEALED)} of a lost frame that is concealed."
+        )
+    return " ".join(texts)
+
+
+def _recovered(result: Result, disturbance: str) -> str:
+    """Return the number of frames after which the output has recovered from a disturbance."""
+    entries = matching(result["recovery"], disturbance=disturbance)
+    found = [entry["frame"] for entry in entries if entry["metrics"]["mel_distance"]["mean"] < RECOVERED]
+    n = min(found, default=None)
+    return "more frames than were measured" if n is None else f"{n} frame{'s' * (n != 1)}"
+
+
 def method(result: Result) -> list[str]:
-    """Return the paragraphs of the method section."""
+    """Return the texts of the page's method section."""
     settings, speech = result["settings"], result["speech"]
     bits = joined([f"`{name}` ({found['bits_per_second']:.0f} bit/s)" for name, found in result["codecs"].items()])
     parts = [
         f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
         f"{speech['duration_s']:.0f} s in total. Errors are drawn at random {settings['n_seeds']} times per clip "
-        f"(seed {settings['seed']}). All codecs and replacement methods use the same draws. The value of a clip is the "
-        "mean over its draws. Intervals are 95 % bootstrap intervals over clips. The damaged output is compared with "
-        "the original, not with the undamaged output."
-        + (
-            " **This is a trial run.** There are too few clips for useful intervals."
-            if speech["n_clips"] < FEW_CLIPS
-            else ""
-        ),
-        f"**Bit errors.** Bit errors are measured for {bits}. Each bit of the tokens is flipped with the probability "
-        "in the column *rate*, independently of the others. The decoder cannot detect flipped bits. In Silk, a bit "
-        "error changes one of the 128 numbers of a frame, which have 8 levels, by 1, 2 or 4 levels. In a residual "
-        "codebook, it selects a different entry. In a classical codec, it changes a parameter.",
+        f"(seed {settings['seed']}). All codecs and replacements use the same draws. Square brackets contain 95 % "
+        "bootstrap intervals over clips. Differences are paired by clip."
+        + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
+        f"{ABOUT_METRICS} All metrics compare the damaged output with the original.",
+        f"**Bit errors.** Bit errors are measured for {bits}. The models `run:*` are small models that differ only in "
+        "the quantizer. Each bit of the tokens is flipped with the same probability (bit error rate). The decoder does "
+        "not know which bits are wrong.",
     ]
     if result["losses"]:
         parts += [
-            "**Lost frames.** Silk's frames of 400 ms are lost independently or in bursts (Gilbert's model with two "
-            "states). The decoder knows the positions of lost frames. Lost frames are replaced in one of four ways:",
-            "- *silence*: the output consists of zeros. The decoder keeps its state.\n"
-            "- *repeated*: the levels of the last received frame are decoded again.\n"
-            "- *interpolated*: the levels are interpolated between the last and the next received frame. This delays "
-            "the output until the next frame arrives.\n"
-            "- *concealed*: `StreamDecoder.conceal` decodes middle levels from the current state and fades to silence.",
-            "**Recovery.** To measure how long an error affects the output, one frame is damaged. The table shows the "
-            "mel distance from the undamaged output for this frame and the following frames.",
+            "**Lost frames.** Frames of Silk (400 ms) are lost independently or in bursts. The decoder knows which "
+            "frames are lost and replaces them in one of four ways. *Silence* outputs zeros. *Repeated* decodes the "
+            "last received frame again. *Interpolated* decodes levels between the last and the next received frame, "
+            "which increases latency. *Concealed* is `StreamDecoder.conceal`, which decodes middle levels and fades to "
+            "silence.",
+            "**Recovery.** In one frame of each clip, a bit is flipped, or the frame is lost. The output is compared "
+            "with the undamaged output frame by frame.",
         ]
     return parts
 
 
 def findings(result: Result) -> list[str]:
-    """Return the paragraphs and tables of the results section."""
-    parts = [FIGURE, "### Bit errors", _flips(result), _flips_note(result), *_against(result)]
+    """Return the headings, paragraphs and tables of the page's results section."""
+    parts = ["### STOI by bit error rate", _flips(result)]
     if result["losses"]:
-        parts += ["### Lost frames", _losses(result), _losses_note(result), _gains(result)]
+        gains = {
+            f"concealed - {other}": [
+                entry["gain"][other] for entry in result["losses"] if "gain" in entry and entry["rate"]
+            ]
+            for other in next(entry["gain"] for entry in result["losses"] if "gain" in entry)
+        }
+        parts += [
+            "### STOI by share of lost frames",
+            _losses(result),
+            "The next table counts the rows in which concealment is significantly better or worse than another "
+            "replacement:",
+            significance_table(result, "difference", gains),
+        ]
     if result["recovery"]:
-        parts += ["### Recovery", _recovery(result)]
+        parts += [
+            "### Recovery",
+            "The table shows the mel distance from the undamaged output in the damaged frame and in the following "
+            "frames:",
+            _recovery(result),
+        ]
     return parts
 
 
 def _flips(result: Result) -> str:
     rows = []
-    for codec in result["codecs"]:
-        for entry in matching(result["clean"], codec=codec):
-            rows.append([codec, "0", "0", *metric_cells(result, entry["metrics"])])
-        for entry in matching(result["flips"], codec=codec):
-            flipped = f"{entry['n_flipped']:,} of {entry['n_bits']:,}"
-            rows.append([codec, f"{entry['rate']:g}", flipped, *metric_cells(result, entry["metrics"])])
-    return table(["codec", "rate", "bit errors", *metric_headers(result)], rows)
-
-
-def _flips_note(result: Result) -> str:
-    """Return a text with the highest bit error rate at which STOI is still within the tolerance, for each codec."""
-    lines = []
-    for codec in result["codecs"]:
-        clean = next(matching(result["clean"], codec=codec))["metrics"].get("stoi")
-        entries = [entry for entry in matching(result["flips"], codec=codec) if "stoi" in entry["metrics"]]
-        if clean is None or not entries:
-            continue
-        changes = {entry["rate"]: clean["mean"] - entry["metrics"]["stoi"]["mean"] for entry in entries}
-        tolerated = [rate for rate, change in changes.items() if change < STOI_TOLERANCE]
-        limit = f"up to a rate of {max(tolerated):g}" if tolerated else "at none of the rates"
-        highest = entries[-1]["rate"]
-        lines.append(f"- `{codec}`: less than {STOI_TOLERANCE:g} {limit}, and {changes[highest]:.3f} at {highest:g}.")
-    return "Bit errors decrease STOI by:\n\n" + "\n".join(lines) if lines else ""
-
-
-def _against(result: Result) -> Iterator[str]:
-    """Yield texts and tables that compare the effect of bit errors on each run with that on the first run."""
-    rows: list[list[str]] = []
-    differences: dict[str, list[Any]] = {}
-    for entry in result["flips"]:
-        for other, difference in entry.get("against", {}).items():
-            rows.append(
-                [f"{entry['codec']} - {other}", f"{entry['rate']:g}", *metric_cells(result, difference, signed=True)]
-            )
-            differences.setdefault(f"{entry['codec']} - {other}", []).append(difference)
-    if rows:
-        yield (
-            "The runs differ only in the quantizer. The table compares how much bit errors change each metric. Each "
-            "value is the change in the first run minus the change in the second run:"
-        )
-        yield table(["paired difference in the change", "rate", *metric_headers(result)], rows)
-        yield "The next table counts the rates with significant differences:"
-        yield significance_table(result, "paired difference in the change", differences)
+    for rate in sorted({0.0, *(entry["rate"] for entry in result["flips"])}):
+        entries = matching(result["flips"], rate=rate) if rate else result["clean"]
+        found = {entry["codec"]: _stoi(entry["metrics"]) for entry in entries}
+        rows.append([f"{rate:g}", *(found.get(codec, "-") for codec in result["codecs"])])
+    return table(["bit error rate", *result["codecs"]], rows)
 
 
 def _losses(result: Result) -> str:
-    rows = []
+    methods = list(dict.fromkeys(entry["method"] for entry in result["losses"]))
+    rows: dict[tuple[float, float], list[str]] = {}
     for entry in result["losses"]:
-        lost = f"{entry['n_lost']} of {entry['n_frames']}"
-        mean = f"{entry['n_lost'] / entry['n_runs']:.2f}" if entry["n_runs"] else "-"
-        rows.append(
-            [
-                f"{entry['rate']:g}",
-                _burst(entry["burst"]),
-                lost,
-                mean,
-                entry["method"],
-                *metric_cells(result, entry["metrics"]),
-            ]
-        )
-    return table(["rate", "losses", "lost frames", "mean run length", "replacement", *metric_headers(result)], rows)
+        row = rows.setdefault((entry["burst"], entry["rate"]), [_burst(entry["burst"]), f"{entry['rate']:g}"])
+        row.append(_stoi(entry["metrics"]))
+    return table(["losses", "share of lost frames", *methods], list(rows.values()))
 
 
-def _gains(result: Result) -> str:
-    """Return a table of paired differences between concealment and each other replacement for lost frames."""
-    rows = []
-    for entry in result["losses"]:
-        for other, gain in entry.get("gain", {}).items():
-            if entry["n_lost"]:
-                values = metric_cells(result, gain, signed=True)
-                rows.append([f"concealed - {other}", f"{entry['rate']:g}", _burst(entry["burst"]), *values])
-    header = ["paired difference", "rate", "losses", *metric_headers(result)]
-    return f"These are the differences in each condition:\n\n{table(header, rows)}"
+def _stoi(metrics: dict[str, Any]) -> str:
+    entry = metrics.get("stoi")
+    if entry is None:
+        return "-"
+    return interval(entry, 3) if entry["n"] > 1 else number(entry["mean"], 3)
 
 
 def _burst(burst: float) -> str:
     return "independent" if burst == 0 else f"bursts of {burst:g}"
-
-
-def _losses_note(result: Result) -> str:
-    """Return a table that counts significant differences between concealment and other replacements for lost frames."""
-    comparisons = {
-        f"concealed - {other}": [e["gain"][other] for e in result["losses"] if "gain" in e and e["rate"]]
-        for other in next(entry["gain"] for entry in result["losses"] if "gain" in entry)
-    }
-    return "The next table counts the conditions with significant differences:\n\n" + significance_table(
-        result, "paired difference", comparisons
-    )
 
 
 def _recovery(result: Result) -> str:
@@ -185,7 +175,7 @@ def _recovery(result: Result) -> str:
         by_frame = {entry["frame"]: entry["metrics"] for entry in matching(result["recovery"], disturbance=disturbance)}
         means = [by_frame[frame]["mel_distance"]["mean"] if frame in by_frame else None for frame in frames]
         rows.append([disturbance, *(number(mean, 3) for mean in means)])
-    return table(["mel distance from the undamaged output", "damaged frame", *(f"+{f}" for f in frames[1:])], rows)
+    return table(["disturbance", "damaged frame", *(f"+{f}" for f in frames[1:])], rows)
 
 
 def figure(result: Result) -> bytes:
@@ -248,12 +238,11 @@ def _line(axes: Any, x: list[float], entries: list[Any], color: int, label: str,
 
 
 def reproduce(result: Result) -> str:
-    """Return the command, the versions and the machine that produced a result."""
+    """Return the text of the page's reproduction section."""
     settings = result["settings"]
     command = [f"silk lab robustness SPEECH --codecs {','.join(settings['codecs'])}"]
     command += ["--run RUN"] * settings["runs"]
     command += [f"--split {settings['split']}"] if settings["split"] else []
     command += [f"--clips {settings['limit']}"] if settings["limit"] else []
     command += [f"--seeds {settings['n_seeds']} --seconds {settings['clip_s']:g} --seed {settings['seed']} -o FOLDER"]
-    ids = ", ".join(sorted({found["codec_id"] for found in result["codecs"].values()}))
-    return f"`{' '.join(command)}`\n\n{provenance(result)} Codec IDs: {ids}."
+    return reproduction(result, command, note=weights(found["codec_id"] for found in result["codecs"].values()))
