@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib.util
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,16 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> int:
 
     monkeypatch.setattr(output, "open", open_on_full_disk, raising=False)
     return room
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_sessions() -> Iterator[None]:
+    """Start one ONNX Runtime session per graph, because this takes longer than most tests. Sessions have no state."""
+    from silkcodec.silk import graphs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "start_session", functools.lru_cache(maxsize=8)(graphs.start_session))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -33,20 +33,11 @@ class Graph:
     """
 
     def __init__(self, folder: Path, config: GraphConfig, output: str, threads: int, provider: str) -> None:
-        import onnxruntime  # Imported here because the import takes 0.2 s, which reading a config does not require.
-
         self._path = folder / config.file
         content = config.verified_bytes(folder)
         check_graph_file(content, str(self._path))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Spinning threads save little time per frame, but occupy a core between the frames of a live stream. On a busy
-        # machine, they make two threads slower than one.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # Log only errors, because the warnings are about skipped optimizations.
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
+            self._session = start_session(content, threads, provider)
         except onnxruntime_errors() as error:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"Cannot load '{self._path}' with ONNX Runtime: {reason.rstrip('.')}.") from error
@@ -83,6 +74,20 @@ class Graph:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"Cannot run '{self._path}' with ONNX Runtime: {reason.rstrip('.')}.") from error
         return outputs[0], outputs[1:]
+
+
+def start_session(content: bytes, threads: int, provider: str) -> Any:
+    """Return an ONNX Runtime session for a graph. ONNX Runtime raises its own errors; see `onnxruntime_errors`."""
+    import onnxruntime  # Imported here because the import takes 0.2 s, which reading a config does not require.
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads save little time per frame, but occupy a core between the frames of a live stream. On a busy
+    # machine, they make two threads slower than one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # Log only errors, because the warnings are about skipped optimizations.
+    return onnxruntime.InferenceSession(content, options, providers=[provider])
 
 
 def find_provider(provider: str) -> str:
