@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import subprocess
 import sys
@@ -37,6 +38,11 @@ def worker(*arguments: str | Path) -> Any:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@functools.cache
+def presets() -> Any:
+    return worker("presets")
 
 
 def side(times_real_time: float, duration_s: float = 30.0) -> dict[str, float]:
@@ -146,12 +152,12 @@ def test_every_preset_of_a_baseline_has_a_model() -> None:
     pytest.importorskip("transformers")
     import random_baselines
 
-    models = {codec_bench.model_of(name) for name in worker("presets")}
+    models = {codec_bench.model_of(name) for name in presets()}
     assert models - {None} == set(random_baselines.MODELS)
 
 
 def test_speed_is_measured_of_existing_presets() -> None:
-    assert set(codec_bench.SPEED_OF) <= set(worker("presets"))
+    assert set(codec_bench.SPEED_OF) <= set(presets())
 
 
 # --- tables
@@ -212,7 +218,7 @@ def test_changed_numbers_make_the_packaged_rates_stale(bench: Path) -> None:
 def test_every_built_in_preset_was_measured() -> None:
     found = findings.read_result(BENCH / "codecs.json", codec_tables.KIND)
     assert found is not None
-    assert set(found["codecs"]) == set(worker("presets")), "run: make bench-codecs"
+    assert set(found["codecs"]) == set(presets()), "run: make bench-codecs"
 
 
 def test_the_packaged_rates_match_the_measurement() -> None:

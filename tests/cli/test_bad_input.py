@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,25 @@ from silkcodec.cli import app
 from silkcodec.silk import Silk
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Silk, speech: np.ndarray) -> Path:
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, codec: Silk, speech: np.ndarray) -> Path:
     """Create a folder with valid and invalid files of every kind."""
+    folder = tmp_path_factory.mktemp("files")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_files(codec, speech)
+    return folder
+
+
+@pytest.fixture
+def place(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the files, which is also the current folder."""
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_files(codec: Silk, speech: np.ndarray) -> None:
     wave = speech[:30_000]
     audio.write("good.wav", wave)
     Path("empty.wav").write_bytes(b"")
@@ -47,7 +63,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Silk, speech: 
     container.write(replace(tokens, codec="silk@000000000000"), "other.silk")
     Path("taken.silk").write_bytes(b"precious")
     Path("taken.wav").write_bytes(b"precious")
-    return tmp_path
 
 
 ENCODE = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
@@ -66,9 +67,14 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(name: str, *, top_only: bool) -> set[str]:
     """Return absolute names that a module imports; `from a import b` gives a and a.b, which may be a module."""
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    tree = tree_of(MODULES[name])
     found: set[str] = set()
     is_package = MODULES[name].name == "__init__.py"
     here = ["silkcodec", *(name.split(".") if name else [])]
@@ -136,7 +142,7 @@ def test_only_the_command_line_imports_cli() -> None:
 
 def import_statements(path: Path) -> str:
     """Return the import statements of a module, wherever they are."""
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    nodes = ast.walk(tree_of(path))
     return "\n".join(ast.unparse(node) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)))
 
 

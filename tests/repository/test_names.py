@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,10 +19,15 @@ PATHS = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if not path.name.startswith("test_") and "node_modules" not in path.parts
 )
-TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in PATHS}
+NAMES = [str(path.relative_to(ROOT)) for path in PATHS]
 
 LIBRARIES = {"torch", "signal"}  # libraries with private names that we use because they have no public equivalent
 FORBIDDEN = {"pickle", "dill", "joblib", "shelve"}
+
+
+@functools.cache
+def source_trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in zip(NAMES, PATHS, strict=True)}
 
 
 def is_private(name: str) -> bool:
@@ -45,10 +51,11 @@ def private_names_of_others(tree: ast.AST) -> set[str]:
     return {name for name in read - own if is_private(name)}
 
 
-@pytest.mark.parametrize("path", TREES)
+@pytest.mark.parametrize("path", NAMES)
 def test_no_module_reads_private_names_of_another(path: str) -> None:
-    assert private_names_of_others(TREES[path]) == set()
-    imported = {alias.name for node in ast.walk(TREES[path]) if isinstance(node, ast.Import) for alias in node.names}
+    tree = source_trees()[path]
+    assert private_names_of_others(tree) == set()
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert not imported & FORBIDDEN
 
 
@@ -99,7 +106,7 @@ def private_names_of_bases(trees: dict[str, ast.Module]) -> list[str]:
 
 
 def test_no_class_uses_private_names_of_a_base_class_elsewhere() -> None:
-    assert private_names_of_bases(TREES) == []
+    assert private_names_of_bases(source_trees()) == []
 
 
 def test_private_names_of_base_classes_are_found() -> None:
@@ -139,9 +146,9 @@ def shared(names: Iterable[str]) -> set[str]:
 
 
 def test_modules_with_one_name_have_one_meaning() -> None:
-    paths = [Path(path) for path in TREES if path.startswith(FOLDERS[:3])]
+    paths = [Path(path) for path in NAMES if path.startswith(FOLDERS[:3])]
     assert shared(path.parent.name if path.stem == "__init__" else path.stem for path in paths) == set(SHARED_MODULES)
 
 
 def test_classes_with_one_name_have_one_meaning() -> None:
-    assert shared(definition.name for _, definition in classes(TREES)) == set(SHARED_CLASSES)
+    assert shared(definition.name for _, definition in classes(source_trees())) == set(SHARED_CLASSES)
