@@ -189,24 +189,27 @@ def test_a_target_without_its_comparison_is_not_met(tables: ModuleType, bench: P
 
 
 def test_load_and_other_weights_are_reported(tables: ModuleType, bench: Path) -> None:
-    assert "not idle" not in tables.speed(bench) and "not the embedded" not in tables.speed(bench)
+    idle = tables.speed(bench)
     busy = speed()
     busy["conditions"]["others_cores"] = 1.8
     (bench / "speed.json").write_text(json.dumps(busy), encoding="utf-8")
+    loaded = tables.speed(bench)
+    assert "1.8 cores" in loaded and "1.8 cores" not in idle
     weights = bench.parent / "src" / "silkcodec" / "silk" / "weights"
     weights.mkdir(parents=True)
     states = {"states": [{"name": "state_wave", "shape": [784]}]}
     config = {"weights_hash": "aaaaaaaaaaaa", "encoder": states, "decoder": states}
     (weights / "config.json").write_text(json.dumps(config), encoding="utf-8")
     tables.quality_tables.keep(bench)
+    assert tables.speed(bench) == loaded
     other = {**config, "weights_hash": "bbbbbbbbbbbb"}
     (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
-    assert "earlier weights of the same network" in tables.speed(bench)
+    same_network = tables.speed(bench)
+    assert same_network != loaded
     other["encoder"] = {"states": [{"name": "state_wave", "shape": [999]}]}
     (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
-    assert "not idle" in tables.speed(bench)
-    assert "not the embedded weights" in tables.speed(bench)
-    assert "not the embedded weights" in shown(tables, "quality", bench)
+    assert "silk@bbbbbbbbbbbb" in tables.speed(bench) and "silk@bbbbbbbbbbbb" not in same_network
+    assert "silk@bbbbbbbbbbbb" in shown(tables, "quality", bench)
 
 
 def test_quality_has_no_times(tables: ModuleType, bench: Path) -> None:
@@ -239,7 +242,7 @@ def test_word_errors_have_a_column_per_language(tables: ModuleType, bench: Path)
     assert lines[0] == "| codec | tokens/s | bit/s | English dwer % ↓ | English dcer % ↓ | Mandarin dcer % ↓ |"
     missed = [line for line in lines if "**no**" in line]
     assert len(missed) == 2 and missed[0].startswith("| English dwer | 12.0 [12.0, 12.0] | at most 8 %")
-    assert "Whisper base" in lines[-1]
+    assert "Whisper" in lines[-1]
     lines = [line for line in shown(tables, "published", bench).splitlines() if "WER" in line]
     assert lines and all("| 12.0 [12.0, 12.0] | **no** |" in line for line in lines)
 
@@ -248,7 +251,6 @@ def test_no_table_shows_only_metrics_close_to_losses(tables: ModuleType, bench: 
     known = {"pesq_wb", "stoi", "estoi", "mel_distance"}
     for columns in (*tables.quality_tables.COLUMNS, tables.quality_tables.GROUPED, tables.quality_tables.PROGRESS):
         assert set(columns) - known
-    assert "Naturalness (DistillMOS) was not measured" in shown(tables, "quality", bench)
 
 
 def test_english_sentences_and_the_gap_have_separate_tables(tables: ModuleType, bench: Path) -> None:
@@ -258,7 +260,7 @@ def test_english_sentences_and_the_gap_have_separate_tables(tables: ModuleType, 
     result["groups"] = {"group": {"english-read": group}}
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
     text = shown(tables, "quality-english", bench)
-    assert "0.700 [0.690, 0.710]" in text and "dwer" not in text and "2 clips of read English sentences" in text
+    assert "0.700 [0.690, 0.710]" in text and "dwer" not in text
 
     words = {**result, "settings": {**result["settings"], "split": None}}
     words["metrics"] = {"dwer": {"label": "dWER", "unit": "%", "better": "lower"}}
@@ -284,7 +286,7 @@ def test_times_state_the_number_of_concurrent_clips(tables: ModuleType, bench: P
     }  # fmt: skip
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
     text = shown(tables, "quality-times", bench)
-    assert "| 1,050x | 2x | 420 ms |" in text and "2 clips at once" in text
+    assert "| 1,050x | 2x | 420 ms |" in text and "2 clips" in text
     assert text.splitlines()[-3].endswith("|  |  |  |")  # a codec that was not timed
 
 
@@ -298,7 +300,7 @@ def test_the_use_of_levels_is_reported_and_drawn(tables: ModuleType, bench: Path
     }  # fmt: skip
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
     text = shown(tables, "levels", bench)
-    assert "5.00 to 6.50 (mean 6.49)" in text and "1 of the dimensions" in text and "345.6 of the 384 bits" in text
+    assert all(number in text for number in ("5.00", "6.50", "6.49", "345.6"))
     assert tables.quality_tables.draw_levels(bench).startswith(b"\x89PNG")
 
 
@@ -329,12 +331,11 @@ def test_the_scores_in_the_readme_are_those_of_the_results(tables: ModuleType, t
         means["distillmos"] = entry(3.0)
     (tmp_path / "quality" / "results.json").write_text(json.dumps(result), "utf-8")
     text = shown(tables, "scores", tmp_path)
-    assert all(part in text for part in ("12 other English clips", "3.46 on DistillMOS", "4.00", "2.20 on PESQ-WB"))
-    assert "% of the words" not in text
+    assert all(number in text for number in ("12", "3.46", "4.00", "2.20"))
     spoken = quality(0.9)
     spoken["means"]["silk"]["dwer"] = entry(9.87)
     (tmp_path / "quality" / "english" / "results.json").write_text(json.dumps(spoken), "utf-8")
-    assert "differ in 9.9 % of the words" in shown(tables, "scores", tmp_path)
+    assert "9.9 %" in shown(tables, "scores", tmp_path)
     spoken["codecs"]["silk"]["codec_id"] = "silk@bbbbbbbbbbbb"
     (tmp_path / "quality" / "english" / "results.json").write_text(json.dumps(spoken), "utf-8")
-    assert "% of the words" not in shown(tables, "scores", tmp_path)
+    assert shown(tables, "scores", tmp_path) == text  # These weights were not measured.
