@@ -308,16 +308,15 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
     written, figure = pages.write(result, tmp_path / "pages")
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
-    for words in (
+    for fact in (
         "| silk | 10 of 19 | 25.0 | 525 |",
         "| run:fsq | 64 of 128 | 160.0 | 480 |",
         "| best groups - first groups, 10 groups |",
         "| run:rvq - run:fsq, 480 bit/s |",
         "(bandwidth_audio/run-rvq-k8.flac)",
-        "trial run",
         "--run RUN --run RUN",
     ):
-        assert words in text, words
+        assert fact in text, fact
 
 
 def test_a_result_contains_no_paths_of_this_machine(result: dict[str, Any], clips: Path) -> None:

@@ -208,7 +208,6 @@ def test_the_page_contains_the_measurements(result: dict[str, Any], tmp_path: Pa
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     point = result["latents"]["mel"]["quantizers"]["fsq_pca"][-1]  # 8 bits: VQ's 256 entries were fitted too
     assert f"{100 * point['held_out']['mean']:.3g} %" in text and "| 256 | 8 |" in text
-    assert "own rounding" in text
 
 
 def test_invalid_arguments_are_errors(clips: Path, tmp_path: Path) -> None:
@@ -221,16 +220,16 @@ def test_invalid_arguments_are_errors(clips: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_writes_result_page_and_figure(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_writes_result_page_and_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["lab", "quantization-error", str(clips), "-o", "out", "--seeds", "1"])
+    for i in range(2):
+        audio.write(tmp_path / "speech" / f"{i}.wav", speechlike(1.0, seed=i), 24_000)
+    done = CliRunner().invoke(app, ["lab", "quantization-error", "speech", "-o", "out", "--seeds", "1"])
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in Path("out").iterdir()) == [
         "quantization-error.json",
         "quantization-error.md",
         "quantization-error.png",
     ]
-    done = CliRunner().invoke(app, ["lab", "quantization-error", str(clips), "-o", "out"])
+    done = CliRunner().invoke(app, ["lab", "quantization-error", "speech", "-o", "out"])
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1) and "already exists" in done.stderr

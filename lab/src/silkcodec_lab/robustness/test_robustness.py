@@ -237,8 +237,7 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
     stoi = {e["codec"]: e["metrics"]["stoi"]["mean"] for e in result["flips"] if e["rate"] == 0.1}
     (row,) = [line for line in text.splitlines() if line.startswith("| 0.1 |")]
     assert all(f" {mean:.3f} [" in row for mean in stoi.values())
-    for words in ("| bursts of 2 | 0.4 |", "| concealed - silence |", "### Recovery", "--run RUN", "trial run"):
-        assert words in text
+    assert all(fact in text for fact in ("| bursts of 2 | 0.4 |", "| concealed - silence |", "--run RUN"))
 
 
 def test_runs_are_compared_by_their_change_with_bit_errors(
