@@ -51,7 +51,7 @@ def limitations(result: Result) -> list[str]:
         "The groups come from different recording projects. They differ in microphones, rooms and texts as well as in "
         "language. The experiment cannot separate these effects.",
         "The intervals are too narrow for groups with few speakers. They do not include the variation between "
-        "recording projects or between fits.",
+        "recording projects.",
         encoder,
         "In a codec, the encoder adapts to the quantizer. The codebooks and grids in this experiment are fitted to "
         "fixed vectors.",

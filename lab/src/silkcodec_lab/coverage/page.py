@@ -47,11 +47,16 @@ def summary(result: Result) -> str:
     ]
     if groups:
         points = [f"{_percent(one['inside'], sign=True)} for {group_label(name)}" for name, one in groups.items()]
-        worse = [group_label(name) for name, one in groups.items() if _sign(one["inside_beyond_fsq"]) < 0]
+        excess = {group_label(name): one["inside_beyond_fsq"] for name, one in groups.items()}
+        worse = [
+            f"{_percent({'mean': -entry['mean'], 'low': -entry['high'], 'high': -entry['low']})} for {name}"
+            for name, entry in excess.items()
+            if _sign(entry) < 0
+        ]
         texts += [
             f"In percentage points, coverage differs from this value by {joined(points)}.",
-            f"For {joined(worse)}, the codebook loses significantly more coverage than a scalar grid with the same "
-            "number of bits."
+            "The codebook loses significantly more coverage than a scalar grid with the same number of bits, by "
+            f"{joined(worse)}."
             if worse
             else "In these groups, the codebook does not lose significantly more coverage than a scalar grid with the "
             "same number of bits.",
@@ -83,8 +88,8 @@ def method(result: Result) -> list[str]:
         f"radius is chosen so that {covered} % of the vectors of seen speakers are covered. These vectors are not used "
         "for fitting.",
         f"**Groups.** The training speech is divided into {folds} parts by {parts}. For each part, the quantizers are "
-        "fitted to the other parts. Speakers in the other parts are *seen*, and speakers in this part are *unseen*. "
-        "The other groups are measured with all fits.",
+        "fitted to the remaining training speech. Speakers in the part are *unseen*, and the remaining training "
+        "speakers are *seen*. The other groups are measured with all of these quantizers.",
         "**Intervals.** Values are means over speakers. Square brackets contain 95 % bootstrap intervals over "
         "speakers. A difference is significant if its interval excludes 0.",
         *sounds_method(result),
@@ -100,8 +105,8 @@ def findings(result: Result) -> list[str]:
             "### Differences from unseen speakers",
             "The table shows the coverage of each group minus the coverage of unseen speakers, in percentage points:",
             _differences(result),
-            "The next table covers all codebooks and both kinds of vectors. It shows the range of the last column and "
-            "counts its significant values:",
+            "The next table shows the range of the last column over all codebooks and both kinds of vectors. It also "
+            "counts the significant values:",
             _counts(result),
         ]
     return [*parts, *sounds_findings(result), *rebuilt_findings(result)]

@@ -32,9 +32,9 @@ def rebuilt_method(result: Result) -> list[str]:
         return []
     settings = result["rebuilt"]["settings"]
     return [
-        f"**Resynthesis.** Spectrograms of excerpts of {settings['seconds']:g} s, from up to {settings['speakers']} "
-        "speakers of each group, are quantized and converted to audio with the Griffin-Lim algorithm. This audio is "
-        "compared with audio from the same spectrograms without quantization. *F0 RMSE* is the error of the "
+        f"**Resynthesis.** One excerpt of {settings['seconds']:g} s is used from up to {settings['speakers']} speakers "
+        "per group. Its spectrogram is quantized and converted to audio with the Griffin-Lim algorithm. The audio is "
+        "compared with audio from the same spectrogram without quantization. *F0 RMSE* is the error of the "
         "fundamental frequency in cents (1/100 of a semitone). *Mel distance* is the mean absolute difference between "
         "log-mel spectrograms."
     ]

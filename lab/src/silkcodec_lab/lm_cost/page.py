@@ -25,7 +25,7 @@ CAPTION = (
 )
 
 LIMITATIONS = (
-    "The model is tiny and the training speech is short. Codecs with a large vocabulary need more speech, so the "
+    "The model is tiny, and it is trained on little speech. Codecs with a large vocabulary need more speech, so the "
     "ranking can change with larger models and more data.",
     "All codecs use the same model size. Another size might suit some codecs better.",
     "The digits of a Silk token are predicted independently of each other. With smaller tokens (`silk/4`, `silk/1`), "
@@ -64,7 +64,7 @@ def method(result: Result) -> list[str]:
     trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
     return [
         "**Steps.** With the pattern *flat*, the model needs one step per token. With *frame*, it needs one step per "
-        "frame, in which the tokens of the frame are predicted together or by a second, smaller model.",
+        "frame, and a second, smaller model can predict the tokens within the frame.",
         "**Output heads.** An output head predicts one token. If a codebook has more than 4,096 entries, its tokens "
         "are written in base 8, and a head with 8 outputs predicts each digit. A token of `silk` has 7 digits. In "
         "`silk/4` and `silk/1`, the same digits are regrouped into tokens of 4 digits or 1 digit.",
@@ -73,12 +73,12 @@ def method(result: Result) -> list[str]:
         f"[Moshi](https://arxiv.org/abs/2410.00037). The widths are {size['width']} and {size['depth_width']}. The "
         "sizes of the token embeddings and heads depend on the vocabulary.",
         f"**Training.** The training speech consists of {describe_speech(result['speech']['train'])}. Each model is "
-        f"trained on the same excerpts for {settings['n_steps']} steps (seed {settings['seed']}). A step uses "
-        f"{settings['batch']} windows of {settings['window_s']:.3g} s. All steps cover {trained_h:.2g} h.",
+        f"trained on the same excerpts for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
+        f"{settings['batch']} windows of {settings['window_s']:.3g} s, which adds up to {trained_h:.2g} h.",
         f"**Bits per second.** The held-out speech consists of {describe_speech(result['speech']['held_out'])}. The "
         "cross-entropy of all tokens is divided by the duration. Square brackets contain 95 % bootstrap intervals over "
-        "windows. They do not include the variation between training runs. *Frequencies* is the cross-entropy without "
-        "a model, from the frequencies of the codes.",
+        "windows. They do not include the variation between training runs. *Raw* is the bit rate of the codec. "
+        "*Frequencies* is the cross-entropy without a model, from the frequencies of the codes.",
     ]
 
 
@@ -103,8 +103,8 @@ def findings(result: Result) -> list[str]:
     if len(trained) < len(codecs):
         names = joined([f"`{name}`" for name in codecs if name not in trained])
         parts.append(
-            f"For {names}, bits are not measured, because their weights are random. Random weights affect neither the "
-            "number of tokens nor the times."
+            f"For {names}, bits are not measured, because these codecs have random weights. Random weights affect "
+            "neither the number of tokens nor the times."
         )
     return parts
 

@@ -60,7 +60,7 @@ def summary(result: Result) -> str:
             f"{_percent(last[of])} for {QUANTIZERS[of]}"
             for of in sorted(last, key=lambda of: last[of]["held_out"]["mean"])
         ]
-        texts.append(f"With {bits} bits ({2**bits:,} entries) on {WHAT[name]}, the error is {joined(errors)}.")
+        texts.append(f"For {WHAT[name]} with {bits} bits ({2**bits:,} entries), the error is {joined(errors)}.")
         if name == "silk":
             own = found["own_rounding"]
             texts.append(
