@@ -100,7 +100,7 @@ def method(result: Result) -> list[str]:
 def findings(result: Result) -> list[str]:
     """Return the headings, paragraphs and tables of the page's results section."""
     parts = ["### Groups", _groups(result)]
-    if result["views"]["level"]["control"] and result["views"]["level"]["quantizers"]:
+    if result["views"]["level"]["control"] and len(result["groups"]) > 1:
         parts += [
             "### Differences from unseen speakers",
             "The table shows the coverage of each group minus the coverage of unseen speakers, in percentage points:",

@@ -45,15 +45,18 @@ def sounds_findings(result: Result) -> list[str]:
     if not result.get("sounds"):
         return []
     rows, n = _significant(result["sounds"])
-    parts = [
-        "### Coverage by sound and pitch",
+    heading = "### Coverage by sound and pitch"
+    if not n:
+        return [heading, "There are too few speakers for a comparison."]
+    header = ["codebook", "kind", "class", "group", "codebook - grid"]
+    return [
+        heading,
         f"Of {n} comparisons with at least {FEW} speakers, the table lists the {len(rows)} significant ones, in "
         "percentage points. About one in twenty would be significant by chance. If a value is below 0, the codebook "
         "loses more coverage in this class than the grid. For F0 and F0 movement, the value for unseen speakers is "
         "subtracted.",
+        table(header, rows, numeric=[False, False, False, False, True]),
     ]
-    header = ["codebook", "kind", "class", "group", "codebook - grid"]
-    return [*parts, table(header, rows, numeric=[False, False, False, False, True])] if rows else parts
 
 
 def _significant(found: dict[str, Any]) -> tuple[list[list[str]], int]:
