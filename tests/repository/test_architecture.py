@@ -49,7 +49,7 @@ def test_every_link_leads_to_a_file() -> None:
 def test_the_package_stays_small() -> None:
     """With PyTorch, training and the experiments, the package had 30,016 lines."""
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "src").rglob("*.py"))
-    assert lines <= 22_600
+    assert lines <= 30_016 - 8_000
 
 
 def test_the_package_root_stays_small() -> None:

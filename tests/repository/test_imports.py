@@ -30,6 +30,7 @@ DOORS = {  # library -> the only modules that may import it
     "onnxruntime": {"silk.graphs", "evaluate.metrics"},
     "soundfile": {"audio"},
     "soxr": {"audio"},
+    "PIL": {"picture"},
     "constriction": {"container.payload"},
     "typer": {"cli"},
     "rich": {"cli.console", "progress", "evaluate"},
@@ -154,13 +155,13 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    heavy = {"numpy", "onnxruntime", "soundfile", "soxr", "typer", "rich", "torch", "scipy", "constriction"}
+    heavy = {"numpy", "onnxruntime", "soundfile", "soxr", "PIL", "typer", "rich", "torch", "scipy", "constriction"}
     assert not loaded_after("import silkcodec; silkcodec.__version__; dir(silkcodec)") & heavy
     assert not loaded_after("from silkcodec import load, Codec, Tokens, SilkError") & (heavy - {"numpy"})
 
 
 def test_help_loads_nothing_heavy() -> None:
-    heavy = {"numpy", "onnxruntime", "soundfile", "soxr", "rich", "torch", "scipy", "constriction"}
+    heavy = {"numpy", "onnxruntime", "soundfile", "soxr", "PIL", "rich", "torch", "scipy", "constriction"}
     for words in (["--help"], ["encode", "--help"], ["--version"]):
         code = f"""
 from silkcodec.cli import app

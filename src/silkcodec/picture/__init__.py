@@ -1,4 +1,4 @@
-"""Draw two spectrograms as a PNG file with NumPy and zlib, so that no optional package is required.
+"""Draw two spectrograms as a PNG file with Pillow.
 
 +------------------------------------------+
 | title 1                                  |   Both spectrograms have the same color scale,
@@ -11,24 +11,22 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import io
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from silkcodec.mel import N_MELS, SAMPLE_RATE, filterbank, hz_to_mel
-from silkcodec.picture import lettering
-
-Image = NDArray[np.uint8]  # [height, width, 3]
 
 PANEL_WIDTH = 1400  # pixels, and therefore the maximum number of spectrogram columns that can be shown
 PANEL_HEIGHT = 3 * N_MELS
 RANGE_DB = 80.0  # range of the color scale, from the loudest point down to black
 _LEFT, _RIGHT, _TITLE, _GAP, _BOTTOM = 96, 108, 50, 14, 62  # pixels around the panels
 _BAR = 20  # width of the color bar in pixels
-_INK, _FAINT = (38, 38, 46), (150, 150, 158)
+_TITLE_SIZE, _LABEL_SIZE = 24, 19  # font sizes in pixels
+_INK, _FAINT = (38, 38, 46), (120, 120, 128)
 _TICKS_HZ = (0, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12000)
 _DB_PER_NEPER = 20 / np.log(10)
 
@@ -57,13 +55,14 @@ def spectrograms(
         The content of a PNG file.
     """
     height = 2 * (_TITLE + PANEL_HEIGHT) + _GAP + _BOTTOM
-    image = np.full((height, _LEFT + PANEL_WIDTH + _RIGHT, 3), 255, dtype=np.uint8)
+    image = Image.new("RGB", (_LEFT + PANEL_WIDTH + _RIGHT, height), "white")
+    draw = ImageDraw.Draw(image)
     for i, (panel, title) in enumerate(zip(_loudness([original, decoded]), titles, strict=True)):
         top = _TITLE + i * (PANEL_HEIGHT + _TITLE + _GAP)
         _panel(image, top, panel)
-        _text(image, _LEFT, top - 22, title, align="left", dot=2.5)
-    _time_axis(image, 2 * (_TITLE + PANEL_HEIGHT) + _GAP, duration_s)
-    return png(image)
+        _text(draw, _LEFT, top - 22, title, "left", size=_TITLE_SIZE)
+    _time_axis(draw, 2 * (_TITLE + PANEL_HEIGHT) + _GAP, duration_s)
+    return _png(image)
 
 
 def bare_spectrograms(mels: Sequence[NDArray[np.float32]]) -> list[bytes]:
@@ -75,7 +74,7 @@ def bare_spectrograms(mels: Sequence[NDArray[np.float32]]) -> list[bytes]:
     Returns:
         The contents of one PNG file per spectrogram, C pixels wide and 128 pixels high, with the highest band on top.
     """
-    return [png(_colors(panel)) for panel in _loudness(mels)]
+    return [_png(_colored(panel)) for panel in _loudness(mels)]
 
 
 def band_height(hz: float) -> float:
@@ -95,52 +94,49 @@ def _loudness(mels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.floating]]
     return [(density.T[::-1] - top_db) / RANGE_DB + 1 for density in densities_db]
 
 
-def png(image: Image) -> bytes:
-    """Encode an RGB image, uint8 [height, width, 3], as a PNG file (https://www.w3.org/TR/png)."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    height, width, _ = image.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB
-    differences = image.copy()  # PNG filter type 1: each pixel minus the pixel to its left
-    differences[:, 1:] -= image[:, :-1]
-    rows = np.concatenate([np.ones((height, 1), np.uint8), differences.reshape(height, -1)], axis=1)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows.tobytes(), 6)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+def _png(image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
 
 
-def _panel(image: Image, top: int, loudness: NDArray[np.floating]) -> None:
+def _panel(image: Image.Image, top: int, loudness: NDArray[np.floating]) -> None:
     """Draw a spectrogram, its frequency axis and its color bar."""
-    panel = image[top : top + PANEL_HEIGHT, _LEFT : _LEFT + PANEL_WIDTH]
-    panel[:] = _colors(_stretch(_stretch(loudness, PANEL_WIDTH).T, PANEL_HEIGHT).T)
-    _frame(image, top, _LEFT, PANEL_WIDTH)
-
+    draw = ImageDraw.Draw(image)
+    stretched = Image.fromarray(loudness.astype(np.float32)).resize(
+        (PANEL_WIDTH, PANEL_HEIGHT), Image.Resampling.BILINEAR
+    )
+    _framed(image, _LEFT, top, np.asarray(stretched))
     for hz in _TICKS_HZ:
         y = top + round((PANEL_HEIGHT - 1) * (1 - band_height(hz)))
-        image[y, _LEFT - 8 : _LEFT - 1] = _INK
-        _text(image, _LEFT - 14, y, f"{hz / 1000:g}", align="right")
-    _text(image, 8, top - 22, "kHz", align="left", color=_FAINT)
+        draw.line((_LEFT - 8, y, _LEFT - 2, y), _INK)
+        _text(draw, _LEFT - 14, y, f"{hz / 1000:g}", "right")
+    _text(draw, 8, top - 22, "kHz", "left", color=_FAINT)
 
     left = _LEFT + PANEL_WIDTH + 22
-    bar = np.linspace(1, 0, PANEL_HEIGHT)
-    image[top : top + PANEL_HEIGHT, left : left + _BAR] = _colors(bar)[:, None]
-    _frame(image, top, left, _BAR)
+    _framed(image, left, top, np.repeat(np.linspace(1, 0, PANEL_HEIGHT)[:, None], _BAR, axis=1))
     for db in range(0, round(RANGE_DB) + 1, 20):
         y = top + round((PANEL_HEIGHT - 1) * db / RANGE_DB)
-        image[y, left + _BAR + 1 : left + _BAR + 7] = _INK
-        _text(image, left + _BAR + 12, y, f"-{db}" if db else "0", align="left")
-    _text(image, left, top - 22, "dB", align="left", color=_FAINT)
+        draw.line((left + _BAR + 1, y, left + _BAR + 6, y), _INK)
+        _text(draw, left + _BAR + 12, y, f"-{db}" if db else "0", "left")
+    _text(draw, left, top - 22, "dB", "left", color=_FAINT)
 
 
-def _time_axis(image: Image, top: int, duration_s: float) -> None:
+def _framed(image: Image.Image, left: int, top: int, values: NDArray[np.floating]) -> None:
+    """Draw an array of values from 0 to 1 with a frame."""
+    bottom, right = top + values.shape[0], left + values.shape[1]
+    ImageDraw.Draw(image).rectangle((left - 1, top - 1, right, bottom), outline=_INK)
+    image.paste(_colored(values), (left, top))
+
+
+def _time_axis(draw: ImageDraw.ImageDraw, top: int, duration_s: float) -> None:
     step = time_step_s(duration_s)
     for i in range(int(duration_s / step + 1e-9) + 1):
         x = _LEFT + round((PANEL_WIDTH - 1) * i * step / duration_s)
-        image[top + 1 : top + 8, x] = _INK
-        _text(image, x, top + 22, clock(i * step, step), align="center")
+        draw.line((x, top + 1, x, top + 7), _INK)
+        _text(draw, x, top + 22, clock(i * step, step), "center")
     unit = "minutes:seconds" if step * 10 > 60 else "seconds"
-    _text(image, _LEFT + PANEL_WIDTH, top + 46, unit, align="right", color=_FAINT)
+    _text(draw, _LEFT + PANEL_WIDTH, top + 46, unit, "right", color=_FAINT)
 
 
 def time_step_s(duration_s: float) -> float:
@@ -163,45 +159,27 @@ def clock(at_s: float, step_s: float) -> str:
     return f"{at_s:.{digits}f}"
 
 
-def _colors(values: NDArray[np.floating]) -> Image:
-    """Map an array [...] of values from 0 to 1 to RGB colors, uint8 [..., 3]."""
-    anchors = np.array([list(bytes.fromhex(color)) for color in _MAGMA.split()], dtype=np.float64)
+def _colored(values: NDArray[np.floating]) -> Image.Image:
+    """Return an image with a color palette for an array [height, width] of values from 0 to 1."""
+    anchors = np.array([list(bytes.fromhex(color)) for color in _MAGMA.split()])
     at = np.linspace(0, 1, len(anchors))
-    table = np.stack([np.interp(np.linspace(0, 1, 256), at, channel) for channel in anchors.T], axis=1)
-    index = np.rint(255 * np.clip(values, 0, 1)).astype(np.intp)
-    return np.rint(table).astype(np.uint8)[index]
-
-
-def _stretch(rows: NDArray[np.floating], width: int) -> NDArray[np.floating]:
-    """Resize an array from [N, C] to [N, width] by linear interpolation between the centers of the columns."""
-    n = rows.shape[1]
-    at = np.clip((np.arange(width) + 0.5) * n / width - 0.5, 0, n - 1)
-    left = np.minimum(at.astype(np.intp), max(0, n - 2))
-    right = np.minimum(left + 1, n - 1)
-    weight = at - left
-    return rows[:, left] * (1 - weight) + rows[:, right] * weight
-
-
-def _frame(image: Image, top: int, left: int, width: int) -> None:
-    bottom, right = top + PANEL_HEIGHT, left + width
-    image[[top - 1, bottom], left - 1 : right + 1] = _INK
-    image[top - 1 : bottom + 1, [left - 1, right]] = _INK
+    palette = np.stack([np.interp(np.linspace(0, 1, 256), at, channel) for channel in anchors.T], axis=1)
+    image = Image.fromarray(np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8))
+    image.putpalette(np.rint(palette).astype(np.uint8).tobytes())
+    return image
 
 
 def _text(
-    image: Image,
+    draw: ImageDraw.ImageDraw,
     x: int,
     y: int,
     text: str,
-    *,
     align: str,
+    *,
     color: tuple[int, int, int] = _INK,
-    dot: float = 2.0,
+    size: int = _LABEL_SIZE,
 ) -> None:
-    """Draw text at column x with capital letters centered on row y. `align` is "left", "center" or "right"."""
-    ink = lettering.line(text, dot)
-    left = x - {"left": 0, "center": round(ink.shape[1] - dot) // 2, "right": round(ink.shape[1] - dot)}[align]
-    left, top = max(0, left), y - round(3.6 * dot)
-    area = image[top : top + ink.shape[0], left : left + ink.shape[1]]
-    cover = ink[: area.shape[0], : area.shape[1], None]
-    area[:] = np.rint(area * (1 - cover) + np.array(color) * cover).astype(np.uint8)
+    """Draw a line of text that is vertically centered on y. `align` is "left", "center" or "right"."""
+    printable = "".join(character if character.isprintable() else "?" for character in text)
+    anchor = {"left": "lm", "center": "mm", "right": "rm"}[align]
+    draw.text((x, y), printable, color, ImageFont.load_default(size), anchor=anchor)
