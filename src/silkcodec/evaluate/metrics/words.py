@@ -163,7 +163,7 @@ def _whisper(model: str) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise WeightsError(
-            f"Cannot load the Whisper model '{model}': {reason}. Pass a size, e.g. base, or a folder in CTranslate2 format."
+            f"Cannot load the Whisper model '{model}': {reason}. Pass a size, e.g. base, or a CTranslate2 folder."
         ) from error
 
 
