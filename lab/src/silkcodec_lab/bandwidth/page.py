@@ -7,9 +7,9 @@ from typing import Any
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.bandwidth.figure import HOW, figure
 from silkcodec_lab.metric_tables import ABOUT_METRICS, TRIAL, joined, matching, metric_cells, metric_headers
-from silkcodec_lab.pages import Result, reproduction, weights
+from silkcodec_lab.pages import Description, Result, reproduction, weights
 
-__all__ = ["CAPTION", "LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce", "summary"]
+__all__ = ["describe", "figure", "findings", "method", "reproduce", "summary"]
 
 FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 
@@ -48,6 +48,11 @@ CUT = {
     "split RVQ": "The first codebooks are kept.",
     "bit stream": "These codecs always use all codes, so each mode has only one rate.",
 }
+
+
+def describe(result: Result) -> Description:
+    """Return the texts of the page that state what the experiment measures."""
+    return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
 def summary(result: Result) -> str:

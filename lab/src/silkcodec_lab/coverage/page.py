@@ -12,9 +12,7 @@ from silkcodec_lab.coverage.figure import figure as figure  # `pages.write` call
 from silkcodec_lab.coverage.intervals import FEW, UNSEEN
 from silkcodec_lab.coverage.sounds_page import rebuilt_findings, rebuilt_method, sounds_findings, sounds_method
 from silkcodec_lab.metric_tables import joined
-from silkcodec_lab.pages import Result, reproduction
-
-title, question, limitations = about.title, about.question, about.limitations
+from silkcodec_lab.pages import Description, Result, reproduction
 
 
 def caption(result: Result) -> str:
@@ -28,6 +26,11 @@ def caption(result: Result) -> str:
     if result.get("sounds") or result.get("rebuilt"):
         text += " The third row shows coverage by pitch and by sound, and the pitch error after resynthesis."
     return text
+
+
+def describe(result: Result) -> Description:
+    """Return the texts of the page that state what the experiment measures."""
+    return Description(about.title(result), about.question(result), caption(result), about.limitations(result))
 
 
 def summary(result: Result) -> str:

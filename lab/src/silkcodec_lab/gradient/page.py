@@ -8,9 +8,9 @@ from typing import Any
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.gradient.figure import LABELS, figure
 from silkcodec_lab.metric_tables import TRIAL, joined
-from silkcodec_lab.pages import Result, reproduction
+from silkcodec_lab.pages import Description, Result, reproduction
 
-__all__ = ["CAPTION", "LIMITATIONS", "QUESTION", "TITLE", "figure", "findings", "method", "reproduce", "summary"]
+__all__ = ["describe", "figure", "findings", "method", "reproduce", "summary"]
 
 FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 COMPARED = {
@@ -49,6 +49,11 @@ LIMITATIONS = (
     "Other ways to train a codebook, such as the rotation trick or random restarts of unused codes, were not measured.",
     "The loss does not include a discriminator. The loss from a discriminator is less smooth than a spectral loss.",
 )
+
+
+def describe(result: Result) -> Description:
+    """Return the texts of the page that state what the experiment measures."""
+    return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
 def summary(result: Result) -> str:

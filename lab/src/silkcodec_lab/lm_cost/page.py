@@ -7,7 +7,7 @@ from typing import Any
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.metric_tables import joined
-from silkcodec_lab.pages import Result, reproduction, weights
+from silkcodec_lab.pages import Description, Result, reproduction, weights
 from silkcodec_lab.selection import describe_speech
 
 NOTABLE_RISE = 0.005  # relative increase of held-out bits above their minimum that is reported as overfitting
@@ -33,6 +33,11 @@ LIMITATIONS = (
     "Times are measured on a CPU. The number of steps does not depend on the hardware.",
     "The experiment does not measure the quality of the decoded speech.",
 )
+
+
+def describe(result: Result) -> Description:
+    """Return the texts of the page that state what the experiment measures."""
+    return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
 def summary(result: Result) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.metric_tables import joined
-from silkcodec_lab.pages import Result, reproduction, weights
+from silkcodec_lab.pages import Description, Result, reproduction, weights
 from silkcodec_lab.selection import describe_speech
 
 QUANTIZERS = {
@@ -46,6 +46,11 @@ LIMITATIONS = (
     "Training speech and held-out speech can have the same speakers, rooms and languages. `silk lab coverage` measures "
     "the effect of language.",
 )
+
+
+def describe(result: Result) -> Description:
+    """Return the texts of the page that state what the experiment measures."""
+    return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
 def summary(result: Result) -> str:

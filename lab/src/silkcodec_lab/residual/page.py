@@ -6,7 +6,7 @@ import math
 
 from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.figures import new_figure, to_png
-from silkcodec_lab.pages import Result, reproduction
+from silkcodec_lab.pages import Description, Result, reproduction
 
 DB = 20 / math.log(10)  # converts a natural logarithm of a magnitude to dB
 TICKS_HZ = (100, 500, 1_000, 2_000, 4_000, 8_000)
@@ -32,6 +32,11 @@ LIMITATIONS = (
     "In a codec, the codebooks are trained together with an encoder and a decoder. Here, they are fitted to spectra.",
     "The nearest entry of each codebook is selected in turn. A beam search can find a better sum.",
 )
+
+
+def describe(result: Result) -> Description:
+    """Return the texts of the page that state what the experiment measures."""
+    return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
 def summary(result: Result) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.metric_tables import ABOUT_METRICS, TRIAL, joined, matching, significance_table
-from silkcodec_lab.pages import Result, reproduction, weights
+from silkcodec_lab.pages import Description, Result, reproduction, weights
 
 FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 SHOWN_BIT_ERROR_RATE, SHOWN_LOSS_RATE = 0.01, 0.1  # The answer shows the measured rates nearest to these.
@@ -37,6 +37,11 @@ LIMITATIONS = (
     "gap.",
     "The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
 )
+
+
+def describe(result: Result) -> Description:
+    """Return the texts of the page that state what the experiment measures."""
+    return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
 def summary(result: Result) -> str:
