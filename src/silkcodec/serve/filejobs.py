@@ -20,7 +20,6 @@ from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, SILK_FRAME_RATE, SILK_
 from silkcodec.tokens import Tokens, codebook_sizes
 
 UPLOAD = "the upload"
-WAVES = ("wav", "flac")
 TOKENS = ("silk", "json")
 
 
