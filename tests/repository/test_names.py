@@ -134,6 +134,7 @@ SHARED_MODULES = {
     "codec": "`silk.codec` implements the interface that `codec` defines.",
     "mel": "`mel` and `nn.mel` compute the same spectrogram with NumPy and PyTorch.",
     "model": "`silk.model` runs the network that `nn.model` defines.",
+    "metrics": "Both packages contain metrics for `silk compare`: silkcodec_torch those that need PyTorch.",
 }
 SHARED_CLASSES = {
     "Reader": "`audio.Reader` and `container.Reader` are public names, always written with their package.",
