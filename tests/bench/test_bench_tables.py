@@ -202,14 +202,15 @@ def test_load_and_other_weights_are_reported(tables: ModuleType, bench: Path) ->
     (weights / "config.json").write_text(json.dumps(config), encoding="utf-8")
     tables.quality_tables.keep(bench)
     assert tables.speed(bench) == loaded
+    quality_of_embedded = shown(tables, "quality", bench)
     other = {**config, "weights_hash": "bbbbbbbbbbbb"}
     (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
     same_network = tables.speed(bench)
     assert same_network != loaded
     other["encoder"] = {"states": [{"name": "state_wave", "shape": [999]}]}
     (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
-    assert "silk@bbbbbbbbbbbb" in tables.speed(bench) and "silk@bbbbbbbbbbbb" not in same_network
-    assert "silk@bbbbbbbbbbbb" in shown(tables, "quality", bench)
+    assert tables.speed(bench) not in (loaded, same_network)
+    assert shown(tables, "quality", bench) != quality_of_embedded
 
 
 def test_quality_has_no_times(tables: ModuleType, bench: Path) -> None:
