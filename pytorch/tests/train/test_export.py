@@ -27,7 +27,7 @@ from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train import export as module
-from silkcodec_torch.train.card import license_lines, start_lines, starting_data_lines
+from silkcodec_torch.train.card import data_lines, license_lines, start_lines, starting_data_lines
 from silkcodec_torch.train.config import dump_config, load_config
 from silkcodec_torch.train.export import (
     SMALL,
@@ -313,6 +313,19 @@ def test_the_card_describes_the_training(folder: Path) -> None:
     assert "Total: 3.0 hours, 1 languages" in card  # without the held-out hours
     assert "Not measured yet" in card
     assert "\n## License\n" in card and "copyleft" not in card
+
+
+def test_the_card_lists_synthetic_speech(tmp_path: Path) -> None:
+    (tmp_path / "INDEX.tsv").write_text(
+        "path\tsplit\tsource\tlicence\tlanguage\tduration_s\tsynthetic\n"
+        "a.wav\ttrain\tCorpus A\tCC0-1.0\ten\t10800\t\nb.wav\ttrain\tkokoro-82m\tApache-2.0\ten\t3600\tyes\n"
+    )
+    overrides = [f"data.folder={tmp_path}", "data.index=INDEX.tsv", "data.synthetic_share=0.2"]
+    lines = data_lines(load_config("tiny", overrides))
+    assert "| kokoro-82m (synthetic) | 1.00 | 1 | Apache-2.0 |" in lines[0]
+    assert lines[-1] == (
+        "3.0 hours are recordings; 1.0 hours are synthetic, from which at most 20 % of the crops were drawn."
+    )
 
 
 def test_the_card_names_copyleft_licenses() -> None:

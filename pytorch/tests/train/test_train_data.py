@@ -73,6 +73,26 @@ def test_files_below_the_bandwidth_are_skipped(folder: Path) -> None:
         split_files(config)
 
 
+def test_further_tables_add_files(folder: Path, tmp_path: Path) -> None:
+    (folder / "INDEX.tsv").write_text("path\tsplit\thz\nb/00.wav\ttrain\t12000\na/01.wav\tvalid\t4000\n")
+    (tmp_path / "made" / "voice").mkdir(parents=True)
+    for name in ("one", "two"):
+        audio.write(tmp_path / "made" / "voice" / f"{name}.flac", speechlike(0.5), SAMPLE_RATE)
+    rows = ["path\tsplit\thz\tsynthetic", "voice/one.flac\ttrain\t12000\tyes", "voice/two.flac\ttrain\t7000\tyes"]
+    (tmp_path / "made" / "INDEX.tsv").write_text("\n".join(rows) + "\n")
+    more = (str(tmp_path / "made" / "INDEX.tsv"),)
+    config = DataConfig(folder=str(folder), index="INDEX.tsv", more=more, bandwidth_column="hz", min_bandwidth_hz=1e4)
+    added = str(tmp_path / "made" / "voice" / "one.flac")
+    assert split_files(config) == {"train": ["b/00.wav", added], "valid": ["a/01.wav"]}
+    packed = pack(replace(config, synthetic_share=0.25), "train", tmp_path / "cache")
+    assert [clip.path for clip in packed.clips] == ["b/00.wav", added]
+    assert packed.shares.tolist() == [0.75, 0.25]
+    with pytest.raises(ArgumentError, match=r"data\.more requires data\.index"):
+        split_files(replace(config, index=""))
+    with pytest.raises(ArgumentError, match=r"Index not found: 'nosuch\.tsv'"):
+        split_files(replace(config, more=("nosuch.tsv",)))
+
+
 def test_training_excludes_held_out_clips(folder: Path, tmp_path: Path) -> None:
     rows = [
         "path\tsplit\tsource\tlanguage\tspeaker",
@@ -342,6 +362,15 @@ def test_longer_files_are_drawn_more_often() -> None:
     source = pack_of(np.full(90_000, 0.5, np.float32), np.full(10_000, -0.5, np.float32))
     batch = crops(source, DataConfig(crop_frames=1, **PLAIN), 300, seed=3, step=0).numpy()
     assert 0.83 < float((batch[:, 0] > 0).mean()) < 0.97
+
+
+def test_the_share_of_synthetic_crops_is_limited() -> None:
+    clips = pack_of(*(np.full(n, 0.1, np.float32) for n in (1000, 3000, 2000, 6000)))
+    made = frozenset({"2.wav", "3.wav"})
+    assert np.allclose(Pack(clips.samples, clips.clips, made, 0.3).shares, [0.175, 0.525, 0.075, 0.225])
+    for limit in (0.7, 1.0):  # The share by length is two thirds.
+        assert np.allclose(Pack(clips.samples, clips.clips, made, limit).shares, clips.lengths / 12_000)
+    assert np.allclose(Pack(clips.samples, clips.clips, made, 0.0).shares, [0.25, 0.75, 0, 0])
 
 
 @pytest.mark.parametrize("seed", range(5))

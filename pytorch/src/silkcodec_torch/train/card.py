@@ -13,7 +13,7 @@ from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import markdown, report
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import TrainConfig, load_config
-from silkcodec_torch.train.data import index_rows
+from silkcodec_torch.train.data import index_rows, is_synthetic
 
 COPYLEFT = {  # name -> regular expression for a license in the index
     "CC-BY-SA": r"CC[- ]BY[- ]SA",
@@ -174,9 +174,14 @@ def data_lines(config: TrainConfig) -> list[str]:
     hours: dict[str, float] = defaultdict(float)
     licences: dict[str, set[str]] = defaultdict(set)
     languages: dict[str, set[str]] = defaultdict(set)
+    synthetic_hours = 0.0
     for row in rows:
         source = row.get("source", "not stated")
-        hours[source] += float(row.get("duration_s", 0)) / 3600
+        duration_h = float(row.get("duration_s", 0)) / 3600
+        if is_synthetic(row):
+            source += " (synthetic)"
+            synthetic_hours += duration_h
+        hours[source] += duration_h
         licences[source].add(row.get("licence", "none"))
         languages[source].add(row.get("language", ""))
     cells = [
@@ -185,7 +190,15 @@ def data_lines(config: TrainConfig) -> list[str]:
     ]
     every = {language for names in languages.values() for language in names}
     shown = markdown.table(["source", "hours", "languages", "licenses as stated"], cells, numeric=False)
-    return [shown, "", f"Total: {sum(hours.values()):.1f} hours, {len(every)} languages and variants."]
+    total = sum(hours.values())
+    lines = [shown, "", f"Total: {total:.1f} hours, {len(every)} languages and variants."]
+    if synthetic_hours:
+        limit = config.data.synthetic_share
+        limited = f", from which at most {100 * limit:g} % of the crops were drawn" if limit < 1 else ""
+        lines.append(
+            f"{total - synthetic_hours:.1f} hours are recordings; {synthetic_hours:.1f} hours are synthetic{limited}."
+        )
+    return lines
 
 
 def starting_data_lines(config: TrainConfig) -> list[str]:

@@ -42,9 +42,11 @@ class DataConfig:
     index: str = ""  # optional table (.tsv, .csv) in `folder` with a column `path`
     split_column: str = "split"  # column of `index` that marks the validation files
     valid_value: str = "valid"  # value of this column for validation files; all other rows are for training
+    more: tuple[str, ...] = ()  # further tables of audio, with paths relative to their folders; needs `index`
     exclude: str = ""  # optional table of evaluation clips; its column `held_out` states what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
     min_bandwidth_hz: float = 0.0  # minimum for training files; lower values teach the decoder to omit high frequencies
+    synthetic_share: float = 1.0  # maximum share of crops from files with "yes" in the column `synthetic`
     valid_percent: float = 5.0  # percentage of files held out by a hash of their name, if there is no index
     cache: str = ""  # folder for decoded audio (24 kHz, int16, 173 MB per hour); default: <run>/../cache
     crop_frames: int = 10  # length of a crop in frames of 400 ms
@@ -330,7 +332,7 @@ def _check(config: TrainConfig) -> None:
     _must(model.width % (2 * model.heads) == 0, "model.width must be a multiple of 2 * model.heads", model.width)
     _must(model.quantizer in QUANTIZERS, f"model.quantizer must be one of {', '.join(QUANTIZERS)}", model.quantizer)
     _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
-    for name in ("bandwidth_share", "noise_share"):
+    for name in ("bandwidth_share", "noise_share", "synthetic_share"):
         _must(0 <= getattr(data, name) <= 1, f"data.{name} must be between 0 and 1", getattr(data, name))
     _must(0 < data.valid_percent < 100, "data.valid_percent must be between 0 and 100", data.valid_percent)
     _must(data.crop_frames >= 1, "data.crop_frames must be at least 1", data.crop_frames)

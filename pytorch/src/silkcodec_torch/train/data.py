@@ -48,17 +48,19 @@ class PackedClip:
 
 
 def split_files(config: DataConfig) -> dict[str, list[str]]:
-    """Return the relative paths of the training and validation files, keyed by "train" and "valid".
+    """Return the paths of the training and validation files, keyed by "train" and "valid".
 
-    The index determines which files are used for validation. Without an index, a hash of the path does.
+    The index determines which files are used for validation. Without an index, a hash of the path does. The paths are
+    relative to the data folder, except those from `more`, which are absolute.
 
     Raises:
-        ArgumentError: the folder does not exist or has no audio, the index or one of its columns is missing, or
-            `exclude` is set without an index.
+        ArgumentError: the folder does not exist or has no audio, an index or one of its columns is missing, or
+            `exclude` or `more` is set without an index.
     """
     folder = Path(config.folder)
-    if config.exclude and not config.index:
-        raise ArgumentError("data.exclude requires data.index. Set data.index, or remove data.exclude.")
+    for name, value in (("exclude", config.exclude), ("more", config.more)):
+        if value and not config.index:
+            raise ArgumentError(f"data.{name} requires data.index. Set data.index, or remove data.{name}.")
     if not config.folder or not folder.is_dir():
         raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
     splits: dict[str, list[str]] = {"train": [], "valid": []}
@@ -80,13 +82,17 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
 
 
 def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
-    """Read the index of audio files. Return its rows for training and validation, keyed by "train" and "valid".
+    """Read the index and the tables in `more`. Return their rows for training and validation.
+
+    The keys of the result are "train" and "valid".
 
     Raises:
-        ArgumentError: the index or one of its columns is missing, or a bandwidth is not a number.
+        ArgumentError: a table or one of its columns is missing, or a bandwidth is not a number.
     """
     columns = ("path", config.split_column, *([config.bandwidth_column] if config.min_bandwidth_hz else []))
     rows = read_index(Path(config.folder) / config.index, columns)
+    for table in map(Path, config.more):
+        rows += [{**row, "path": str(table.parent.resolve() / row["path"])} for row in read_index(table, columns)]
     splits: dict[str, list[dict[str, str]]] = {"train": [], "valid": []}
     for row in without_held_out(rows, config.exclude) if config.exclude else rows:
         if row.get(config.split_column) == config.valid_value:
@@ -145,7 +151,9 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         ArgumentError: the file or one of the columns does not exist.
     """
     if not file.is_file():
-        raise ArgumentError(f"Index not found: '{file}'. data.index must be the name of a table file in data.folder.")
+        raise ArgumentError(
+            f"Index not found: '{file}'. data.index must name a table in data.folder; data.more lists paths of tables."
+        )
     rows = manifest.read(file)
     missing = [name for name in columns if not any(name in row for row in rows)]
     if missing:
@@ -156,15 +164,32 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 class Pack:
     """Hold decoded audio.
 
-    Attributes:
+    Args:
         samples: memory-mapped samples of all clips, int16 [T].
         clips: position of each clip in `samples`.
+        limited: paths of the clips from which at most `limit` of the crops are drawn.
+        limit: share of crops, from 0 to 1.
+
+    Attributes:
         lengths: length of each clip in samples, int64 [N].
+        shares: probability of drawing a crop from each clip, float64 [N]. It is proportional to the clip's length,
+            unless `limit` applies.
     """
 
-    def __init__(self, samples: NDArray[np.int16], clips: list[PackedClip]):
+    def __init__(
+        self,
+        samples: NDArray[np.int16],
+        clips: list[PackedClip],
+        limited: frozenset[str] = frozenset(),
+        limit: float = 1.0,
+    ):
         self.samples, self.clips = samples, clips
         self.lengths = np.array([clip.n_samples for clip in clips], dtype=np.int64)
+        self.shares = self.lengths / self.lengths.sum()
+        chosen = np.array([clip.path in limited for clip in clips], dtype=bool)
+        share = self.shares[chosen].sum()
+        if limit < share < 1:
+            self.shares = self.shares * np.where(chosen, limit / share, (1 - limit) / (1 - share))
 
     @property
     def hours(self) -> float:
@@ -210,7 +235,19 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
         raise ArgumentError(
             f"The split '{split}' must contain readable audio; none of its {len(names)} files can be read."
         )
-    return Pack(np.memmap(data, dtype="<i2", mode="r"), clips)
+    return Pack(np.memmap(data, dtype="<i2", mode="r"), clips, synthetic_files(config, split), config.synthetic_share)
+
+
+def synthetic_files(config: DataConfig, split: str) -> frozenset[str]:
+    """Return the paths of the synthetic files of a split, or no paths if their share of crops is not limited."""
+    if not config.index or config.synthetic_share == 1:
+        return frozenset()
+    return frozenset(row["path"] for row in index_rows(config)[split] if is_synthetic(row))
+
+
+def is_synthetic(row: dict[str, str]) -> bool:
+    """Return whether a row of the index is marked as synthetic speech."""
+    return row.get("synthetic", "").lower() in ("yes", "true", "1")
 
 
 def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
@@ -284,13 +321,12 @@ def _place(folder: Path) -> str:
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
     """Return random, augmented crops for a training step, float32 [n_crops, crop_frames * 9600 + 480].
 
-    Long files are chosen more often, in proportion to their length. Files shorter than a crop are zero-padded.
+    `source.shares` contains the probability of choosing each file. Files shorter than a crop are zero-padded.
     """
     rng = np.random.default_rng((seed, step))
     n_samples = config.crop_frames * FRAME + LOOKAHEAD
-    share = source.lengths / source.lengths.sum()
     waves = []
-    for index in rng.choice(len(source.clips), n_crops, p=share):
+    for index in rng.choice(len(source.clips), n_crops, p=source.shares):
         clip = source.clips[index]
         offset = int(rng.integers(0, max(1, clip.n_samples - n_samples + 1)))
         waves.append(augment(source.wave(clip, offset, n_samples), config, rng))
