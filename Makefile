@@ -21,6 +21,7 @@ PACKAGES := $(VENV)/.packages
 METRIC_MODELS := $(VENV)/metric-models
 WHISPER := $(VENV)/models/whisper-base
 WHISPER_READY := $(VENV)/.whisper
+KOKORO := $(VENV)/models/kokoro
 SYSTEM_READY := $(VENV)/.system
 SITE := src/silkcodec/site/index.html
 # Debian packages that pip cannot install: the Opus and Speex libraries, and a browser for tests.
@@ -57,7 +58,7 @@ define light_tests
 endef
 LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 
-.PHONY: demo docs web wheel release test test-fast test-lowest test-newest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export lock setup clean
+.PHONY: demo docs web wheel release test test-fast test-lowest test-newest fuzz check bench bench-codecs bench-corpus bench-server quality lm-cost lab-models lab export kokoro lock setup clean
 
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
@@ -190,6 +191,13 @@ bench-server: $(FULL)
 export: $(FULL)
 	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights --results bench/quality/results.json
 	$(BIN)/python website/listening.py
+
+# Download the text-to-speech model that makes training data; see docs/train.md.
+kokoro: $(KOKORO)/model.onnx
+
+$(KOKORO)/model.onnx: $(PACKAGES) requirements/kokoro.txt pytorch/synthesis/fetch.py pytorch/synthesis/dequantize.py
+	rm -f $@
+	$(BIN)/python pytorch/synthesis/fetch.py $(KOKORO)
 
 # Write the hashes of the packages that the Dockerfile and `make docs` install. Run this after changing constraints.txt.
 lock: $(LIGHT)

@@ -51,6 +51,7 @@ NOT_RUN = {
     "hf download": "needs the network",
     "torchrun": "needs several GPUs",
     "python bench/": "measures for minutes to hours",
+    "python pytorch/synthesis/": "needs a downloaded model, and makes hours of speech",
     "npm --prefix web ci": "installs from the network",
     "npm pack": "writes into the checkout; tests/web/test_codec_package.py packs the package and uses it",
     "npm install": "installs from the network",

@@ -98,6 +98,7 @@ FOLDERS = (
     "src", "pytorch", "lab", "docs", "web", "website", "examples", "bench", "fuzz", "requirements", "deploy", "samples",
     "tests", ".github",
 )  # fmt: skip
+QUOTED = ROOT / "pytorch" / "synthesis" / "text"  # sentences from books
 BUILT = {"node_modules", "dist", "__pycache__", "build", "site", "data"}
 FILES = (
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "pyproject.toml", "conftest.py",
@@ -116,12 +117,13 @@ PATTERNS = [(words.split(), pattern(phrase), instead) for words, phrase, instead
 
 
 def shipped() -> Iterator[Path]:
-    """Yield all text files that users or contributors read, except this file, which lists the phrases."""
+    """Yield the text files that users or contributors read, except quoted texts and this file with the phrases."""
     yield from (ROOT / name for name in FILES)
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*")):
             is_built = bool(BUILT & set(file.relative_to(ROOT).parts))
-            if file.suffix in SUFFIXES and not is_built and file != Path(__file__).resolve():
+            is_own = file.parent != QUOTED and file != Path(__file__).resolve()
+            if file.suffix in SUFFIXES and not is_built and is_own:
                 yield file
 
 
