@@ -60,14 +60,11 @@ class Session {
   }
 
   /** Show a sample. */
-  async choose(name: string): Promise<void> {
-    const signal = this.#begin();
-    try {
+  choose(name: string): Promise<void> {
+    return this.#run(async (signal) => {
       const sample = await this.#sample(name);
       if (!signal.aborted) this.#put(sample);
-    } catch (error) {
-      if (!signal.aborted) this.#tell(error);
-    }
+    });
   }
 
   /** Load the samples that are missing. */
@@ -143,9 +140,8 @@ class Session {
   }
 
   /** Open an audio file or a .silk file. */
-  async open(file: File): Promise<void> {
-    const signal = this.#begin();
-    try {
+  open(file: File): Promise<void> {
+    return this.#run(async (signal) => {
       const start = new Uint8Array(await file.slice(0, 8).arrayBuffer());
       const name = file.name.replace(/\.[^.]*$/, "") || "recording";
       if (file.name.endsWith(".silk") || (start[0] === 0x89 && start[1] === 0x53)) {
@@ -154,23 +150,12 @@ class Session {
       }
       this.#report(signal, "Reading the file", 0);
       await this.#take(await openSound(file), name, file.name, "file", signal);
-    } catch (error) {
-      if (!signal.aborted) this.#tell(error);
-    } finally {
-      if (!signal.aborted) this.work = null;
-    }
+    });
   }
 
   /** Encode a recording of the microphone, when its samples are ready. */
-  async takeVoice(samples: Promise<Float32Array>): Promise<void> {
-    const signal = this.#begin();
-    try {
-      await this.#take(checked(await samples), "my-voice", "Your voice", "microphone", signal);
-    } catch (error) {
-      if (!signal.aborted) this.#tell(error);
-    } finally {
-      if (!signal.aborted) this.work = null;
-    }
+  takeVoice(samples: Promise<Float32Array>): Promise<void> {
+    return this.#run(async (signal) => this.#take(checked(await samples), "my-voice", "Your voice", "microphone", signal));
   }
 
   /** Encode and decode a recording, and show it. A file that is already open is only shown, with its edits. */
@@ -211,6 +196,18 @@ class Session {
   cancel(): void {
     this.#opening.abort();
     this.work = null;
+  }
+
+  /** Run a task that shows a recording, instead of the previous one. If it is not aborted, report its error and clear its progress. */
+  async #run(task: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const signal = this.#begin();
+    try {
+      await task(signal);
+    } catch (error) {
+      if (!signal.aborted) this.#tell(error);
+    } finally {
+      if (!signal.aborted) this.work = null;
+    }
   }
 
   /** Stop opening the previous recording. Return the signal that stops the next one. */
