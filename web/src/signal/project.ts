@@ -9,34 +9,43 @@ export interface Projection {
 export function principal(vectors: Float32Array, width: number): Projection {
   const n = vectors.length / width;
   const mean = new Float64Array(width);
-  vectors.forEach((value, i) => (mean[i % width] += value / n));
+  for (let at = 0; at < vectors.length; at += width) for (let d = 0; d < width; d++) mean[d] += vectors[at + d] / n;
   const covariance = new Float64Array(width * width);
-  for (let i = 0; i < n; i++) {
-    for (let a = 0; a < width; a++) {
-      const left = vectors[i * width + a] - mean[a];
-      for (let b = 0; b < width; b++) covariance[a * width + b] += (left * (vectors[i * width + b] - mean[b])) / n;
-    }
+  const centered = new Float64Array(width);
+  for (let at = 0; at < vectors.length; at += width) {
+    for (let d = 0; d < width; d++) centered[d] = vectors[at + d] - mean[d];
+    for (let a = 0; a < width; a++) for (let b = 0; b < width; b++) covariance[a * width + b] += (centered[a] * centered[b]) / n;
   }
   const first = strongest(covariance, width);
-  const value = quadratic(covariance, first);
+  const image = product(covariance, first);
+  let value = 0; // the variance in the first direction
+  for (let d = 0; d < width; d++) value += first[d] * image[d];
   const rest = covariance.map((one, i) => one - value * first[Math.floor(i / width)] * first[i % width]);
   return { mean, axes: [first, strongest(rest, width)] };
 }
 
 export function project({ mean, axes }: Projection, vector: ArrayLike<number>): [number, number] {
-  return axes.map((axis) => axis.reduce((sum, weight, d) => sum + weight * (vector[d] - mean[d]), 0)) as [number, number];
+  const at: [number, number] = [0, 0];
+  for (let axis = 0; axis < 2; axis++) for (let d = 0; d < mean.length; d++) at[axis] += axes[axis][d] * (vector[d] - mean[d]);
+  return at;
 }
 
 function strongest(matrix: Float64Array, width: number): Float64Array {
   let axis = Float64Array.from({ length: width }, (_, d) => 1 + d / width); // unlikely to be orthogonal to the result
   for (let step = 0; step < 200; step++) {
-    const next = Float64Array.from({ length: width }, (_, a) => axis.reduce((sum, one, b) => sum + matrix[a * width + b] * one, 0));
-    const length = Math.hypot(...next) || 1;
-    axis = next.map((one) => one / length);
+    const next = product(matrix, axis);
+    let squared = 0;
+    for (let d = 0; d < width; d++) squared += next[d] * next[d];
+    const length = Math.sqrt(squared) || 1;
+    for (let d = 0; d < width; d++) next[d] /= length;
+    axis = next;
   }
   return axis;
 }
 
-function quadratic(matrix: Float64Array, axis: Float64Array): number {
-  return axis.reduce((sum, one, a) => sum + one * axis.reduce((inner, other, b) => inner + matrix[a * axis.length + b] * other, 0), 0);
+function product(matrix: Float64Array, vector: Float64Array): Float64Array<ArrayBuffer> {
+  const width = vector.length;
+  const result = new Float64Array(width);
+  for (let a = 0; a < width; a++) for (let b = 0; b < width; b++) result[a] += matrix[a * width + b] * vector[b];
+  return result;
 }

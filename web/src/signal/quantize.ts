@@ -23,13 +23,27 @@ export function levelOf(bounded: number): number {
 
 /** Return the entry of a flat table [n * width] that is nearest to `vector`, and the squared distance. */
 export function nearest(table: Float32Array, width: number, vector: ArrayLike<number>): { entry: number; squared: number } {
-  let [entry, squared] = [0, Infinity];
-  for (let row = 0, at = 0; at < table.length; row++, at += width) {
-    let sum = 0;
-    for (let d = 0; d < width && sum < squared; d++) sum += (table[at + d] - vector[d]) ** 2;
-    if (sum < squared) [entry, squared] = [row, sum];
-  }
+  const entry = nearestAt(table, width, vector, 0);
+  let squared = 0;
+  for (let d = 0; d < width; d++) squared += (table[entry * width + d] - vector[d]) ** 2;
   return { entry, squared };
+}
+
+/** Return the entry that is nearest to the vector which starts at index `at` of `vectors`. It allocates nothing, for long loops. */
+export function nearestAt(table: Float32Array, width: number, vectors: ArrayLike<number>, at: number): number {
+  let [entry, squared] = [0, Infinity];
+  for (let row = 0, start = 0; start < table.length; row++, start += width) {
+    let sum = 0;
+    for (let d = 0; d < width && sum < squared; d++) {
+      const difference = table[start + d] - vectors[at + d];
+      sum += difference * difference;
+    }
+    if (sum < squared) {
+      entry = row;
+      squared = sum;
+    }
+  }
+  return entry;
 }
 
 export interface Stage {
@@ -61,24 +75,32 @@ export function rms(values: ArrayLike<number>): number {
 export function kmeans(points: Float32Array, width: number, k: number, seed = 1, steps = 25): Float32Array {
   const n = points.length / width;
   const random = generator(seed);
-  const point = (i: number) => points.subarray(i * width, (i + 1) * width);
   const entries = new Float32Array(k * width);
-  entries.set(point(Math.floor(random() * n)));
+  const put = (entry: number, i: number) => entries.set(points.subarray(i * width, (i + 1) * width), entry * width);
+  put(0, Math.floor(random() * n));
   const distance = new Float64Array(n).fill(Infinity);
   for (let e = 1; e < k; e++) {
-    const last = entries.subarray((e - 1) * width, e * width);
+    const last = (e - 1) * width;
     let total = 0;
-    for (let i = 0; i < n; i++) total += distance[i] = Math.min(distance[i], squaredDistance(point(i), last));
+    for (let i = 0; i < n; i++) {
+      let squared = 0;
+      for (let d = 0; d < width; d++) {
+        const difference = points[i * width + d] - entries[last + d];
+        squared += difference * difference;
+      }
+      if (squared < distance[i]) distance[i] = squared;
+      total += distance[i];
+    }
     let target = random() * total;
     let chosen = 0;
     while (chosen < n - 1 && (target -= distance[chosen]) > 0) chosen++;
-    entries.set(point(chosen), e * width);
+    put(e, chosen);
   }
   for (let step = 0; step < steps; step++) {
     const sums = new Float64Array(k * width);
     const counts = new Float64Array(k);
     for (let i = 0; i < n; i++) {
-      const { entry } = nearest(entries, width, point(i));
+      const entry = nearestAt(entries, width, points, i * width);
       counts[entry]++;
       for (let d = 0; d < width; d++) sums[entry * width + d] += points[i * width + d];
     }
@@ -93,12 +115,6 @@ export function kmeans(points: Float32Array, width: number, k: number, seed = 1,
     if (moved < 1e-4) break;
   }
   return entries;
-}
-
-function squaredDistance(a: Float32Array, b: Float32Array): number {
-  let sum = 0;
-  for (let d = 0; d < a.length; d++) sum += (a[d] - b[d]) ** 2;
-  return sum;
 }
 
 /** Return a generator of reproducible pseudorandom numbers in [0, 1) (mulberry32). */

@@ -1,4 +1,4 @@
-/** Color tables of the heat maps for the light and the dark theme, with 256 entries each. */
+/** Colors of canvases: the tables of the heat maps, with 256 entries for each theme, and the design tokens. */
 
 export type Scale = "energy" | "signed";
 
@@ -36,4 +36,22 @@ export function table(scale: Scale, dark: boolean): Uint32Array {
 export function css(scale: Scale, dark: boolean, share: number): string {
   const pixel = table(scale, dark)[Math.round(255 * Math.min(1, Math.max(0, share)))];
   return `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`;
+}
+
+const tokens = new Map<string, string>();
+
+/** Return the color of a design token for canvases, which do not accept its own value, `light-dark(…)`. */
+export function token(name: string, dark: boolean): string {
+  const key = `${name}${dark}`;
+  let found = tokens.get(key);
+  if (found === undefined) {
+    const probe = document.createElement("i");
+    probe.style.color = `var(${name})`;
+    probe.style.colorScheme = dark ? "dark" : "light";
+    document.body.append(probe);
+    found = getComputedStyle(probe).color;
+    probe.remove();
+    tokens.set(key, found);
+  }
+  return found;
 }
