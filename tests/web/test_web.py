@@ -963,6 +963,8 @@ def test_the_opening_figure_shows_all_parts_during_playback(live: Any) -> None:
     after = [one.evaluate("one => one.toDataURL()") for one in pictures.all()]
     button.click()
     assert len(before) == 5 and all(one != other for one, other in zip(before, after, strict=True))
+    split = figure.locator(".split p").all_inner_texts()
+    assert "Up to here, discrete and continuous codecs are alike" in split[0] and "From here, they differ" in split[1]
 
 
 def test_every_section_shows_where_it_is_in_the_codec(live: Any) -> None:
@@ -1152,7 +1154,8 @@ def test_activations_appear_during_playback(live: Any) -> None:
 
 def test_activations_are_shown_only_for_samples(live: Any) -> None:
     record_voice(live)
-    assert section(live, "decoder").get_by_text("for the samples only").count() == 3
+    for name in ("encoder", "decoder"):
+        assert section(live, name).get_by_text("for the samples only").count() == 1
 
 
 def test_the_window_moves_along_the_waveform(live: Any) -> None:
