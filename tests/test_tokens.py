@@ -177,7 +177,7 @@ def test_inconsistent_values_are_refused(changes: dict[str, Any], message: str) 
 
 @pytest.mark.parametrize("n_samples", [1, 19_200, 28_801])
 def test_silk_frames_must_fit_the_samples(n_samples: int) -> None:
-    with pytest.raises(TokensError, match=r"require \d Silk frames for every codebook; got 3"):
+    with pytest.raises(TokensError, match=r"require \d Silk frames in every codebook; got 3"):
         silk(3, n_samples)
 
 

@@ -146,7 +146,7 @@ def test_invalid_tokens_are_rejected(codec: Silk, speech: np.ndarray, make: Any,
 
 def test_lengths_and_layouts_are_not_inferred(codec: Silk, speech: np.ndarray) -> None:
     tokens = codec.encode(speech, 24_000)
-    with pytest.raises(TokensError, match="require 11 Silk frames for every codebook; got 10"):
+    with pytest.raises(TokensError, match="require 11 Silk frames in every codebook; got 10"):
         codec.decode(np.stack(tokens.codes)[:, :10], n_samples=len(speech))
     for options in ({"n_samples": 9600}, {"n_codebooks": 19}):
         with pytest.raises(ArgumentError, match="only to bare codes"):

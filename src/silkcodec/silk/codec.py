@@ -204,7 +204,7 @@ class Silk(FrameModel):
         lengths = {len(codes) for codes in tokens.codes}
         if lengths != {n_frames(tokens.n_samples)}:
             wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))
-            raise TokensError(f"{tokens.n_samples} samples require {wanted} Silk frames for every codebook; got {got}.")
+            raise TokensError(f"{tokens.n_samples} samples require {wanted} Silk frames in every codebook; got {got}.")
 
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:
