@@ -26,8 +26,10 @@ def uv_options(configuration: str) -> list[str]:
     Args:
         configuration: output of `pip config list`.
 
-    >>> uv_options("global.extra-index-url='https://a https://b'\\n:env:.no-index='1'\\nglobal.timeout='9'")
-    ['--extra-index-url', 'https://a', '--extra-index-url', 'https://b', '--no-index']
+    >>> uv_options("global.extra-index-url='https://a https://b'\\nglobal.index-url='https://c'\\nglobal.timeout='9'")
+    ['--extra-index-url', 'https://c', '--extra-index-url', 'https://a', '--extra-index-url', 'https://b']
+    >>> uv_options(":env:.no-index='1'\\n:env:.find-links='wheels'")
+    ['--find-links', 'wheels', '--no-index']
     """
     found: dict[str, str] = {}
     for section in ("global", "install", ":env:"):  # later sections have priority
@@ -35,6 +37,11 @@ def uv_options(configuration: str) -> list[str]:
             key, _, value = line.partition("=")
             if key.startswith(f"{section}."):
                 found[key.removeprefix(f"{section}.")] = ast.literal_eval(value)
+    if "extra-index-url" in found:
+        # If several indexes have the same version, pip chooses the best wheel of all, and uv chooses the first index. An
+        # extra index may have only a wheel without compiled code, so the main index comes first.
+        main = found.pop("index-url", "https://pypi.org/simple")
+        found["extra-index-url"] = f"{main} {found['extra-index-url']}"
     options = []
     for name in PASSED_ON:
         option = f"--{OTHER_NAMES.get(name, name)}"
