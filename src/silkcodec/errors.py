@@ -24,7 +24,7 @@ from typing import Any
 
 
 class SilkError(Exception):
-    """Base class for errors that users can cause. The command line prints the message and exits with code 2."""
+    """Base class for errors that users can cause. The command-line tool prints the message and exits with code 2."""
 
 
 class ArgumentError(SilkError):

@@ -86,7 +86,7 @@ class Chain:
         if len(shapes) > 1:
             listed = ", ".join(f"{rate} Hz x {channels}" for rate, channels in sorted(shapes))
             raise AudioError(
-                f"The recordings in {name} must have equal sample rates and numbers of channels; got {listed}."
+                f"All recordings in {name} must have the same sample rate and number of channels; got {listed}."
                 " Split the file."
             )
         self.n_frames = sum(self._n_frames)

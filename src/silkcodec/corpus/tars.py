@@ -124,7 +124,7 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
                     return
                 tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.
                 if member.offset_data <= end or member.size < 0:
-                    raise tarfile.ReadError("a member starts before the previous one")
+                    raise tarfile.ReadError("a member overlaps the previous one or comes before it")
                 plain = member.isreg() and not member.issparse()
                 if plain and member.offset_data + member.size > n_bytes:
                     raise tarfile.ReadError(f"'{member.name}' is truncated")

@@ -99,7 +99,7 @@ class Layout:
                 grouping.
 
         Raises:
-            TokensError: frame rates are not multiples of the slowest one, or codebook sizes are invalid; see `heads`.
+            TokensError: the frame rates are not multiples of the lowest one, or the codebook sizes are invalid; see `heads`.
             ArgumentError: `dims_per_token` is out of range, or is set for a codec other than Silk.
         """
         sizes, rates = tuple(codec.codebook_sizes), tuple(codec.frame_rates)

@@ -49,13 +49,13 @@ class Flat:
         size: total number of ids, including the ids before the offset.
 
     Raises:
-        ArgumentError: `offset` is not a whole number of at least 0.
+        ArgumentError: `offset` is not a non-negative integer.
         TokensError: the vocabulary would have more than 2^63 - 1 ids.
     """
 
     def __init__(self, layout: Layout, *, offset: int = 0, shared: bool = False) -> None:
         if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)) or offset < 0:
-            raise ArgumentError(f"offset must be a whole number of at least 0; got {offset!r}.")
+            raise ArgumentError(f"offset must be a non-negative integer; got {offset!r}.")
         sizes = layout.codebook_sizes
         self.layout, self.offset, self.shared = layout, int(offset), shared
         self.bos, self.eos, self.pad = (self.offset + i for i in range(len(SPECIALS)))
@@ -183,7 +183,7 @@ class Heads:
         head_size: vocabulary size of the largest head, including the special codes.
 
     Raises:
-        ArgumentError: `delays` does not have one whole number of at least 0 per token.
+        ArgumentError: `delays` does not have one non-negative integer per token.
     """
 
     def __init__(self, layout: Layout, *, delays: Sequence[int] | None = None, digits: bool = False) -> None:
@@ -248,7 +248,7 @@ def delay(rows: ArrayLike, delays: Sequence[int] | None = None, *, before: int, 
         The delayed array, int64 [S + max(delays), C, ...].
 
     Raises:
-        ArgumentError: `delays` does not have one whole number of at least 0 per column.
+        ArgumentError: `delays` does not have one non-negative integer per column.
     """
     array = np.asarray(rows)
     late = _delays(range(array.shape[1]) if delays is None else delays, array.shape[1])

@@ -8,7 +8,7 @@
     {"type": "end"}                                 ->
                                                     <-      {"type": "tokens", ...} {"type": "ended", ...}, close 1000
 
-Large messages are split into frames, so that they do not block the worker.
+Large messages are split into Silk frames, so that they do not block the worker.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Limits:
         duration_s: maximum duration of the audio or the tokens in an upload.
         files: maximum number of uploads that are in progress or waiting, for all clients together.
         sessions, client_sessions: maximum number of open streams for all clients together, and for one address.
-        per_minute: maximum number of requests and streams per minute and address. A tenth of them can arrive at once.
+        per_minute: maximum number of requests and streams per minute from each address. A tenth of them can arrive at once.
         upload_s: time limit for receiving an upload.
         job_s: time limit for processing an upload.
         header_s: time limit for receiving the head of a request.

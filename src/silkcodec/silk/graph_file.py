@@ -76,9 +76,9 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             if at > len(message):
                 raise ValueError("it is truncated")
         else:
-            raise ValueError(f"a field has the invalid type {wire_type}")
+            raise ValueError(f"invalid field type {wire_type}")
         if not 1 <= number < 1 << 29:
-            raise ValueError(f"a field has the invalid number {number}")
+            raise ValueError(f"invalid field number {number}")
         yield number, value
 
 

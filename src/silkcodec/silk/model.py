@@ -157,7 +157,7 @@ class FrameModel:
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
-        """Convert integer codes [F, K] to levels, uint8 [F, 128]. Missing codebooks are set to the middle level.
+        """Convert integer codes [F, K] to levels, uint8 [F, 128]. All levels of missing codebooks are set to 4.
 
         Raises:
             TokensError: the codes are out of range or have an unsupported shape.

@@ -68,8 +68,8 @@ def summary(result: Result) -> str:
     if len(shares) > 1:
         texts.append(
             f"Among the recording projects in the training language, coverage ranges from {min(shares):.1f} to "
-            f"{max(shares):.1f} %. Smaller differences between groups can be due to the recordings instead of the "
-            "language."
+            f"{max(shares):.1f} %. Differences between groups that are smaller than this range may be due to the "
+            "recordings rather than the language."
         )
     return " ".join([*warnings, *texts])
 
@@ -166,7 +166,7 @@ def _differences(result: Result) -> str:
 
 
 def _counts(result: Result) -> str:
-    """Return a table with the range and the number of significant differences between codebooks and grids."""
+    """Return a table of the significant differences between codebooks and grids: their number and their range."""
     found = [result["views"][view]["quantizers"].values() for view in VIEWS]
     codebooks = [one["against_unseen"] for view in found for one in view if one["kind"] != "fsq"]
     rows = []

@@ -1,4 +1,4 @@
-"""Compare audio resynthesized from quantized mel columns with audio from the same columns without quantization.
+"""Compare audio resynthesized from a quantized mel spectrogram with audio from the same spectrogram without quantization.
 
     excerpt -> log-mel columns (10 ms) -> dB relative to the loud level -> Griffin-Lim -> audio
                          |-> columns of speech -> quantizer -----------> Griffin-Lim -> audio
@@ -40,7 +40,7 @@ SHORTEST_S = 1.0  # minimum duration of an excerpt
 
 @dataclass(frozen=True)
 class ResynthesisSettings:
-    """Hold the settings for resynthesizing speech from mel columns.
+    """Hold the settings for resynthesizing speech from mel spectrograms.
 
     Attributes:
         speakers: Maximum number of speakers per group.
@@ -63,7 +63,7 @@ class ResynthesisSettings:
 
 @dataclass(frozen=True)
 class Voice:
-    """Hold an excerpt of a speaker's speech, and mel columns of the rest for fitting quantizers."""
+    """Hold an excerpt of a speaker's speech, and mel-spectrogram frames of the rest for fitting quantizers."""
 
     name: str
     key: str

@@ -51,7 +51,7 @@ def summary(result: Result) -> str:
         seconds = sorted(codecs[name]["train_s_per_hour"] for name in others)
         own = codecs[fewest]["train_s_per_hour"]
         texts += [
-            f"The other codecs need {minutes[others[0]]:,} to {minutes[others[-1]]:,} steps.",
+            f"The other codecs and groupings need {minutes[others[0]]:,} to {minutes[others[-1]]:,} steps.",
             f"With a tiny model, one pass over an hour of training speech takes {own:.3g} s for `{fewest}` and "
             f"{seconds[0]:.3g} to {seconds[-1]:.3g} s for the others.",
         ]
@@ -71,8 +71,9 @@ def method(result: Result) -> list[str]:
         "**Steps.** With the pattern *flat*, the model needs one step per token. With *frame*, it needs one step per "
         "frame, and a second, smaller model can predict the tokens within the frame.",
         "**Output heads.** An output head predicts one token. If a codebook has more than 4,096 entries, its tokens "
-        "are written in base 8, and a head with 8 outputs predicts each digit. A token of `silk` has 7 digits. In "
-        "`silk/4` and `silk/1`, the same digits are regrouped into tokens of 4 digits or 1 digit.",
+        "are written in base 8, and a head with 8 outputs predicts each digit. Of the 19 tokens in a frame "
+        "of `silk`, 18 have 7 digits and the last has 2. In `silk/4` and `silk/1`, the same digits are regrouped into "
+        "tokens of 4 digits or 1 digit.",
         f"**Model.** A transformer over frames ({parts['body']}) is followed by a smaller transformer over the tokens "
         f"of a frame ({parts['depth']}), as in the [RQ-Transformer](https://arxiv.org/abs/2203.01941) and "
         f"[Moshi](https://arxiv.org/abs/2410.00037). The widths are {size['width']} and {size['depth_width']}. The "
@@ -108,7 +109,7 @@ def findings(result: Result) -> list[str]:
     if len(trained) < len(codecs):
         names = joined([f"`{name}`" for name in codecs if name not in trained])
         parts.append(
-            f"For {names}, bits are not measured, because these codecs have random weights. Random weights affect "
+            f"For {names}, bits are not measured, because these codecs were run with random weights. Random weights affect "
             "neither the number of tokens nor the times."
         )
     return parts
@@ -154,7 +155,7 @@ def _overfitted(trained: dict[str, Any]) -> list[str]:
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
                 f"The model **overfits** on `{name}`. Its cross-entropy is lowest after {lowest['speech_s'] / 60:.0f} "
-                f"min of training speech ({_percent(_share(lowest, found))} of the raw bit rate)."
+                f"min of training speech, including repetitions ({_percent(_share(lowest, found))} of the raw bit rate)."
             )
     return sentences
 
@@ -222,7 +223,7 @@ def _share(point: dict[str, Any], found: dict[str, Any]) -> float:
 
 
 def _bits(entry: dict[str, Any]) -> str:
-    """Format the mean bits per second, with their interval if there is more than one window."""
+    """Format the mean bits per second, with a confidence interval if there is more than one window."""
     return interval(entry, 0) if entry["n"] > 1 else number(entry["mean"], 0)
 
 

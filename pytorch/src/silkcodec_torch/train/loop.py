@@ -302,7 +302,7 @@ class Trainer:
         self.save()
 
     def _done(self, stage: StageConfig) -> float:
-        """Return the completed share of a stage, 0..1."""
+        """Return the completed fraction of a stage, 0..1."""
         if stage.unit == "steps":
             return self.steps_in_stage / stage.length
         seconds = torch.tensor(self.seconds_in_stage, dtype=torch.float64)
@@ -344,7 +344,7 @@ class Trainer:
         return batch.pin_memory() if self.device.type == "cuda" else batch
 
     def _step(self, stage: StageConfig, done: float, network: Any, spectral: Any) -> dict[str, float]:
-        """Train on one batch, and return the values to log. `done` is the completed share of the stage."""
+        """Train on one batch, and return the values to log. `done` is the completed fraction of the stage."""
         config = self.config
         batch = self.batches.take(self.step).to(self.device, non_blocking=True)
         target = batch[:, : config.data.crop_frames * FRAME]
@@ -509,7 +509,7 @@ def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int,
         warmup_steps: number of steps of the warm-up.
         stage: current stage, which scales the learning rate and sets the length of the decay.
         step: step of the stage, counted from 0.
-        done: completed share of the stage, 0..1.
+        done: completed fraction of the stage, 0..1.
     """
     warm = min(1.0, (step + 1) / max(1, warmup_steps))
     cool = min(1.0, (1 - done) / stage.decay_share) if stage.decay_share else 1.0
