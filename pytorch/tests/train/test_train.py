@@ -337,6 +337,16 @@ def test_a_stage_of_discriminators_changes_only_them(speech: Path, tmp_path: Pat
     assert [name for name, value in trainer.discriminators.state_dict().items() if not torch.equal(value, theirs[name])]
 
 
+def test_an_encoder_stage_keeps_the_decoder(speech: Path, tmp_path: Path) -> None:
+    overrides = [*short(speech, 1)[:-1], 'stage=[{name="encoder", steps=3, losses={mel=1.0}, train_decoder=false}]']
+    trainer = Trainer(load_config("tiny", overrides), tmp_path / "run")
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.run()
+    after = trainer.ema.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(after[name], before[name])}
+    assert changed == {"encoder"}
+
+
 def test_an_invalid_init_gives_one_sentence(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
     for source, more, message in (
         (tmp_path / "nowhere", "seed=1", "init must be a folder"),

@@ -118,6 +118,11 @@ class StageConfig:
     train_decoder: bool = True  # if both are false, only the discriminators are trained
 
     @property
+    def trains_codec(self) -> bool:
+        """Return whether the stage trains the encoder or the decoder."""
+        return self.train_encoder or self.train_decoder
+
+    @property
     def unit(self) -> str:
         """Return the unit of `length`, "steps" or "minutes"."""
         return "steps" if self.steps else "minutes"
@@ -376,9 +381,9 @@ def _check(config: TrainConfig) -> None:
         unknown = [name for name in stage.losses if name not in LOSSES]
         _must(not unknown, f"stage.{i}.losses can contain only {', '.join(LOSSES)}", unknown)
         _must(any(stage.losses.values()), f"stage.{i}.losses must have at least one weight other than 0", stage.losses)
-        rule = f"stage.{i} with train_decoder = false must set train_encoder = false and use adversarial or features"
+        rule = f"stage.{i} must train the encoder or the decoder, or use adversarial or features"
         adversarial = bool(stage.losses.get("adversarial") or stage.losses.get("features"))
-        _must(stage.train_decoder or (adversarial and not stage.train_encoder), rule, stage.train_encoder)
+        _must(stage.trains_codec or adversarial, rule, stage.losses)
 
 
 def _must(held: bool, rule: str, got: Any) -> None:

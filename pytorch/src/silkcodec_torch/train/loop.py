@@ -254,6 +254,8 @@ class Trainer:
         for part in (self.model.encoder, self.model.quantizer):
             part.requires_grad_(stage.train_encoder)
         self.model.decoder.requires_grad_(stage.train_decoder)
+        if not stage.train_decoder and self.steps_in_stage == 0:
+            self.model.decoder.load_state_dict(self.ema.decoder.state_dict())  # for the same reason as below
         if not stage.train_encoder and self.steps_in_stage == 0:
             # Freeze the averaged encoder, which is exported. The decoder is then trained on the tokens that it decodes
             # after the export.
@@ -356,8 +358,8 @@ class Trainer:
         if discriminators is not None:
             loss, learned = self._compare(target, wave[: len(target)])
             values["discriminator"] = float(loss.detach())
-            gradients = self._discriminator_gradients(loss, keep=stage.train_decoder)
-            if not stage.train_decoder:
+            gradients = self._discriminator_gradients(loss, keep=stage.trains_codec)
+            if not stage.trains_codec:
                 self._update_discriminators(stage, done, gradients)
                 return values
         terms = dict(spectral(wave, target))
