@@ -38,8 +38,8 @@ def uv_options(configuration: str) -> list[str]:
             if key.startswith(f"{section}."):
                 found[key.removeprefix(f"{section}.")] = ast.literal_eval(value)
     if "extra-index-url" in found:
-        # If several indexes have the same version, pip chooses the best wheel of all, and uv chooses the first index. An
-        # extra index may have only a wheel without compiled code, so the main index comes first.
+        # If several indexes have the same version, pip chooses the best wheel of all, and uv chooses the first index.
+        # An extra index may have only a wheel without compiled code, so the main index comes first.
         main = found.pop("index-url", "https://pypi.org/simple")
         found["extra-index-url"] = f"{main} {found['extra-index-url']}"
     options = []

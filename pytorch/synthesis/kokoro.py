@@ -87,6 +87,6 @@ class Kokoro:
             except OSError as error:
                 raise ArgumentError(f"Cannot read the voice '{file}': {error.strerror}.") from error
             if values.size != MAX_TOKENS * STYLE:
-                raise ArgumentError(f"'{file}' must have {MAX_TOKENS * STYLE * 4} bytes; got {values.size * 4}.")
+                raise ArgumentError(f"'{file}' must be {MAX_TOKENS * STYLE * 4} bytes long; got {values.size * 4}.")
             self._styles[voice] = values.reshape(MAX_TOKENS, STYLE)
         return self._styles[voice]

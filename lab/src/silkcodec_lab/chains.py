@@ -60,7 +60,7 @@ class ResidualChain:
 
 
 class ScalarGrid:
-    """Quantize each dimension of vectors to uniform levels around its mean.
+    """Quantize each dimension of vectors to uniformly spaced levels around its mean.
 
     Each bit is assigned to the dimension whose error it reduces most.
 
@@ -115,7 +115,7 @@ def split_bits(bits: int, codebooks: int) -> list[int]:
 
 
 def bits_of(sizes: Sequence[int]) -> float:
-    """Return the number of bits of a vector that is quantized with codebooks of the given sizes."""
+    """Return the number of bits per vector for codebooks of the given sizes."""
     return math.log2(math.prod(sizes))
 
 

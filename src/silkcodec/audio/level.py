@@ -66,7 +66,7 @@ class Level:
 
     @property
     def is_offset(self) -> bool:
-        """Return whether the DC offset is high enough to reduce quality."""
+        """Return whether the DC offset is large enough to reduce quality."""
         return abs(self.offset) > HIGH_OFFSET
 
     @property

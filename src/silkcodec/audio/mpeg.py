@@ -90,7 +90,7 @@ def _frame_bytes(second: int, third: int) -> int:
 def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int | None, int | None]]:
     """Yield the start, the end, the declared frame count and the offset of the preceding ID3 tag for each frame.
 
-    The last two values are None if the frame does not declare a frame count or does not follow a tag.
+    The frame count is None if the frame does not declare one, and the offset is None if no tag precedes the frame.
     """
     tagged, kind = None, b""
     block, base = b"", at

@@ -118,7 +118,7 @@ class PacketCodec:
         raise NotImplementedError
 
     def _n_packets(self, n_samples: int) -> int:
-        """Return the number of packets that cover `n_samples` samples and the delay."""
+        """Return the number of packets needed to cover `n_samples` samples plus the delay."""
         return -(-(n_samples + self.delay_samples) // self.packet_samples)
 
     def _check_tokens(self, tokens: Tokens) -> None:

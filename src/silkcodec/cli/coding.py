@@ -180,9 +180,9 @@ def roundtrip(
 
 
 def info(inputs: Silks, as_json: Json = False) -> None:
-    """Verify .silk files and show their contents.
+    """Verify .silk files and show information about them.
 
-    Verifies all checksums but does not decode the files.
+    This verifies all checksums but does not decode the files.
     """
     from silkcodec import container
     from silkcodec.cli import console, paths

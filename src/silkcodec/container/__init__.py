@@ -116,9 +116,9 @@ def write(
     Args:
         tokens: tokens in Silk's layout, with any number of FSQ dimensions per token.
         file: a path or a binary file object. A file is created at the path only if writing succeeds.
-        entropy: compress the file with a range coder. This requires the extra `entropy` for writing and reading.
-        chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`. Damage makes a whole
-            chunk unreadable.
+        entropy: compress the file with a range coder. Both writing and reading then require the extra `entropy`.
+        chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`. Damage anywhere
+            in a chunk makes the whole chunk unreadable.
         overwrite: replace the file if it exists.
 
     Returns:

@@ -215,7 +215,7 @@ def _opened(item: Item, job: ShardJob, files: ExitStack) -> audio.Reader:
 
 
 def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[tuple[float, Tokens]]:
-    """Yield the start in seconds and the tokens for each row of a recording."""
+    """Yield the start in seconds and the tokens of each row that a recording is split into."""
     rate = settings.facts.sample_rate
     limit = settings.max_hours * 3600
     declared_s = reader.duration_s - item.start_s if item.duration_s is None else item.duration_s

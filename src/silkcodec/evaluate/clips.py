@@ -92,8 +92,8 @@ def find_clips(
     if len(unique) < len(clips):
         twice = next(clip.name for clip in clips if unique[clip.name] is not clip)
         raise ArgumentError(
-            f"Clips must have different paths relative to their inputs; '{twice}' occurs twice. "
-            "Pass the common parent folder instead."
+            f"Two clips have the same path relative to their folders: '{twice}'."
+            " Pass a folder that contains both folders."
         )
     chosen = sorted(unique.values(), key=lambda clip: clip.name)
     if limit is not None and limit < len(chosen):

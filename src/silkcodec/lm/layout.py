@@ -99,7 +99,8 @@ class Layout:
                 grouping.
 
         Raises:
-            TokensError: the frame rates are not multiples of the lowest one, or the codebook sizes are invalid; see `heads`.
+            TokensError: the frame rates are not multiples of the lowest one, or the codebook sizes are invalid; see
+                `heads`.
             ArgumentError: `dims_per_token` is out of range, or is set for a codec other than Silk.
         """
         sizes, rates = tuple(codec.codebook_sizes), tuple(codec.frame_rates)
@@ -290,7 +291,7 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def _ratios(frame_rates: Sequence[float]) -> list[int] | None:
-    """Return each frame rate as a multiple of the slowest one, or None if a multiple is not a whole number."""
+    """Return the ratio of each frame rate to the lowest one, or None if a ratio is not an integer."""
     slowest = min(frame_rates)
     ratios = [round(rate / slowest) for rate in frame_rates]
     pairs = zip(ratios, frame_rates, strict=True)

@@ -62,7 +62,8 @@ class Flat:
         self.size = self.offset + len(SPECIALS) + (max(sizes) if shared else sum(sizes))
         if self.size > np.iinfo(np.int64).max:
             raise TokensError(
-                f"A vocabulary must have at most 2^63 - 1 ids; got {self.size}. Regroup the tokens into smaller ones."
+                f"A vocabulary must have at most 2^63 - 1 ids; got {self.size}."
+                " Regroup the tokens so that they have fewer possible values."
             )
         before = [0 if shared else sum(sizes[:k]) for k in layout.codebook_of]
         self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # first ids, [P]

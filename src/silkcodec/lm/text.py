@@ -55,7 +55,8 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
         The tokens.
 
     Raises:
-        TokensError: the text contains anything but one recording's tokens, or a frame is incomplete and `cut` is False.
+        TokensError: the text contains something other than one recording's tokens, or a frame is incomplete and `cut`
+            is False.
     """
     found = segments(text, layout, cut=cut)
     parts = [part for part in found if isinstance(part, Tokens) or part.strip()]

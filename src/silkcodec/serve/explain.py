@@ -78,7 +78,9 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
     try:
         return _Server(("127.0.0.1", port), partial(_Page, site=site, weights=folder))
     except OSError as error:
-        raise SilkError(f"Cannot listen on port {port}: {error.strerror or error}. Choose another --port.") from error
+        raise SilkError(
+            f"Cannot listen on port {port}: {error.strerror or error}. Choose another port with --port."
+        ) from error
 
 
 def export(folder: Path, *, weights: Path | None = None, site: Path | None = None) -> None:

@@ -197,4 +197,4 @@ def as_codes(frames: Any, k: int) -> np.ndarray:
     try:
         return np.array(frames, dtype=np.int64)
     except OverflowError as error:
-        raise TokensError("Codes must be 64-bit integers; got a larger number.") from error
+        raise TokensError("Codes must fit in 64-bit integers; got a number that does not.") from error

@@ -48,7 +48,7 @@ class _NoFalseAlarm(logging.Filter):
 
 
 def configure() -> None:
-    """Write the logs of the server and of uvicorn to standard error."""
+    """Configure logging so that the server and uvicorn log to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("silkcodec.serve", "uvicorn", "uvicorn.error"):

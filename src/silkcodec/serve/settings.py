@@ -17,6 +17,7 @@ from silkcodec.spec import SILK_FRAME_RATE
 TOKEN_VARIABLE = "SILK_TOKEN"
 JSON_FRAME_BYTES = 2048  # An indented frame of 128 codes takes about 1,300 bytes.
 MIN_TOKEN = 16  # characters; `openssl rand -hex 32` makes 64
+CREATE_TOKEN = "Create a token with: openssl rand -hex 32"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Limits:
         duration_s: maximum duration of the audio or the tokens in an upload.
         files: maximum number of uploads that are in progress or waiting, for all clients together.
         sessions, client_sessions: maximum number of open streams for all clients together, and for one address.
-        per_minute: maximum number of requests and streams per minute from each address. A tenth of them can arrive at once.
+        per_minute: maximum number of requests and streams per minute from each address. A tenth of them can arrive at
+            once.
         upload_s: time limit for receiving an upload.
         job_s: time limit for processing an upload.
         header_s: time limit for receiving the head of a request.
@@ -161,10 +163,11 @@ def read_token(file: Path | None) -> str | None:
             raise ArgumentError(f"The token file {source} is readable by all users. Run: chmod 600 {file}")
     token = text.strip()
     # These characters are valid in a header and in the list of WebSocket subprotocols.
-    if len(token) < MIN_TOKEN or not all(c.isascii() and (c.isalnum() or c in "-._~") for c in token):
+    if not all(c.isascii() and (c.isalnum() or c in "-._~") for c in token):
+        raise ArgumentError(f"The token in {source} may contain only A-Z a-z 0-9 - . _ ~. {CREATE_TOKEN}")
+    if len(token) < MIN_TOKEN:
         raise ArgumentError(
-            f"The token in {source} must have at least {MIN_TOKEN} characters and use only A-Z a-z 0-9 - . _ ~; got"
-            f" {len(token)} characters. Create a token with: openssl rand -hex 32"
+            f"The token in {source} must have at least {MIN_TOKEN} characters; got {len(token)}. {CREATE_TOKEN}"
         )
     return token
 

@@ -139,7 +139,10 @@ async def _disconnected(request: Request) -> None:
 
 
 def open_result(path: Path) -> tuple[int, Callable[[], AsyncIterator[bytes]]]:
-    """Open a file, and return its size and a function that yields its content. The file can be deleted as soon as this function returns."""
+    """Open a file, and return its size and a function that yields its content.
+
+    The file can be deleted as soon as this function returns.
+    """
     file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed after the last piece, or by the garbage collector
     n_bytes = os.fstat(file.fileno()).st_size
 

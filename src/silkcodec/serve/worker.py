@@ -192,7 +192,7 @@ def refusal(name: str, error: Exception) -> wire.Head:
 
 
 def run_file_jobs(connection: socket.socket, inbox: Inbox, codec: Silk) -> None:
-    """Run file jobs one after the other until the server process closes the socket, then raise EOFError."""
+    """Run file jobs one at a time until the server process closes the socket, then raise EOFError."""
     cancelled: set[str] = set()
     waiting: list[wire.Head] = []
 

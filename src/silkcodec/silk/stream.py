@@ -250,10 +250,10 @@ class StreamDecoder:
             The samples, float32 [n_frames * 9600]. They are silent if no frame has been received yet.
 
         Raises:
-            ArgumentError: n_frames is not an integer of at least 0.
+            ArgumentError: n_frames is not a non-negative integer.
         """
         if isinstance(n_frames, bool) or not isinstance(n_frames, (int, np.integer)) or n_frames < 0:
-            raise ArgumentError(f"n_frames must be an integer of at least 0; got {n_frames!r}.")
+            raise ArgumentError(f"n_frames must be a non-negative integer; got {n_frames!r}.")
         wave = np.zeros(n_frames * FRAME_SAMPLES, dtype=np.float32)
         n_audible = min(max(FADE_FRAMES - self._n_lost, 0), int(n_frames))
         if n_audible:

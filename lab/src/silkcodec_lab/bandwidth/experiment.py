@@ -249,9 +249,9 @@ class _Points:
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
         """Return paired differences in each metric between:
 
-        - random or best selections of Silk's groups and its first groups
-        - each other training run and the first one, at the same bit rate
-        - Silk and each other codec, all with all codebooks
+        - a random or the best selection of Silk's groups, and the same number of its first groups
+        - every other training run and the first one, at the same bit rate
+        - Silk and every other codec, each with all of its codebooks
         """
         pairs: list[tuple[Key, Key]] = []
         for how in (RANDOM, BEST):

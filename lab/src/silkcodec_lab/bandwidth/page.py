@@ -82,7 +82,7 @@ def summary(result: Result) -> str:
 
 
 def method(result: Result) -> list[str]:
-    """Return the texts of the page's method section."""
+    """Return the paragraphs of the page's method section."""
     settings, speech, order = result["settings"], result["speech"], result["order"]
     kinds: dict[str, list[str]] = {}
     for name, codec in result["codecs"].items():

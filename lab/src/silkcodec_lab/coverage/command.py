@@ -18,7 +18,7 @@ def coverage(
     tests: Annotated[list[str], typer.Option("--test", metavar="NAME=PATH[:FILTER]", help="Test group. Repeatable.")],
     output: Output,
     hold_out: Annotated[
-        str, typer.Option("--hold-out", help="Hold out each speaker or source for the control group.")
+        str, typer.Option("--hold-out", help="Form the control group by holding out speakers or sources.")
     ] = "speaker",
     folds: Annotated[int, typer.Option("--folds", help="Number of folds of the training speech.")] = 4,
     limit_hz: Annotated[float, typer.Option("--limit-hz", help="Highest frequency to use, in Hz.")] = 7_000.0,
@@ -28,7 +28,7 @@ def coverage(
         str, typer.Option("--vectors", help="mel: log-mel patches; latents: output of Silk's encoder.")
     ] = "mel",
     sounds: Annotated[
-        bool, typer.Option("--sounds/--no-sounds", help="Measure coverage by tone, Arabic sound and pitch.")
+        bool, typer.Option("--sounds/--no-sounds", help="Also measure coverage by tone, Arabic sound and pitch.")
     ] = True,
     rebuild: Annotated[int, typer.Option("--rebuild", min=0, help="Number of speakers per group to resynthesize.")] = 8,
     codecs: Codecs = "silk",

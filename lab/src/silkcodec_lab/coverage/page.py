@@ -29,7 +29,7 @@ def caption(result: Result) -> str:
 
 
 def describe(result: Result) -> Description:
-    """Return the texts of the page that state what the experiment measures."""
+    """Return the text of the page that states what the experiment measures."""
     return Description(about.title(result), about.question(result), caption(result), about.limitations(result))
 
 
@@ -57,7 +57,7 @@ def summary(result: Result) -> str:
             if _sign(entry) < 0
         ]
         texts += [
-            f"In percentage points, coverage differs from this value by {joined(points)}.",
+            f"The change from this value, in percentage points, is {joined(points)}.",
             "The codebook loses significantly more coverage than a scalar grid with the same number of bits, by "
             f"{joined(worse)}."
             if worse
@@ -75,7 +75,7 @@ def summary(result: Result) -> str:
 
 
 def method(result: Result) -> list[str]:
-    """Return the texts of the page's method section."""
+    """Return the paragraphs of the page's method section."""
     settings = result["settings"]
     covered, folds = round(100 * settings["covered"]), result["views"]["level"]["n_folds"]
     found = result["views"]["level"]
@@ -84,9 +84,10 @@ def method(result: Result) -> list[str]:
     return [
         about.vectors(result),
         f"**Quantizers.** *{label(vq)}* is a single codebook with {_entries(vq)} entries. *{label(rvq)}* is a chain of "
-        f"{rvq.split()[1].split('x')[0]} codebooks with {settings['rvq_entries']} entries. Each codebook in the chain "
-        "quantizes the error left by the previous ones. Every codebook or chain is compared with a scalar grid (FSQ) "
-        "that has the same number of bits. The grid rounds the principal components of a vector to uniform levels.",
+        f"{rvq.split()[1].split('x')[0]} codebooks with {settings['rvq_entries']} entries each. Each codebook in the "
+        "chain quantizes the error left by the previous ones. Every codebook or chain is compared with a scalar grid "
+        "(FSQ) that has the same number of bits. The grid rounds the principal components of a vector to uniformly "
+        "spaced levels.",
         "**Coverage.** A vector is covered if its quantization error is at most the *radius* of the quantizer. The "
         f"radius is chosen so that {covered} % of the vectors of seen speakers are covered. These vectors are not used "
         "for fitting.",
@@ -108,8 +109,8 @@ def findings(result: Result) -> list[str]:
             "### Differences from unseen speakers",
             "The table shows the coverage of each group minus the coverage of unseen speakers, in percentage points:",
             _differences(result),
-            "The next table shows the range of the last column over all codebooks and both kinds of vectors. It also "
-            "counts the significant values:",
+            "The next table shows the range of the last column over all codebooks and chains, and both kinds of "
+            "vectors. It also counts the significant values:",
             _counts(result),
         ]
     return [*parts, *sounds_findings(result), *rebuilt_findings(result)]

@@ -1,4 +1,4 @@
-"""Compare audio resynthesized from a quantized mel spectrogram with audio from the same spectrogram without quantization.
+"""Compare audio resynthesized from a mel spectrogram with and without quantization.
 
     excerpt -> log-mel columns (10 ms) -> dB relative to the loud level -> Griffin-Lim -> audio
                          |-> columns of speech -> quantizer -----------> Griffin-Lim -> audio

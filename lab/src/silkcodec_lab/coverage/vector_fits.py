@@ -47,7 +47,7 @@ def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
 
 
 class NestedChain:
-    """Quantize vectors with residual codebooks, for several numbers of codebooks.
+    """Quantize vectors with chains of residual codebooks of several lengths.
 
     Each codebook is fitted by k-means to the residual of the previous ones. A chain of one codebook is VQ.
     """

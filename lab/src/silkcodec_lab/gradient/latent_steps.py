@@ -54,14 +54,14 @@ Records = dict[tuple[str, float], list[Sums]]  # (kind of step, step size in cel
 
 @dataclass(frozen=True)
 class GradientPlan:
-    """Hold the settings of the gradient experiment. A step is a change of the latent of one frame.
+    """Hold the settings of the gradient experiment. A step is a change to the latent of one frame.
 
     Attributes:
-        steps: Step sizes, as the RMS change of a value in quantization cells.
+        steps: Step sizes, as the RMS change per value in units of quantization cells.
         directions: Number of random steps for each clip and step size.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
         smoothed_directions: Number of random steps for estimating this gradient.
-        singles: Number of steps that change only one value, and of steps that change only one vector.
+        singles: Number of steps of each of two kinds: those that change one value, and those that change one vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration of each clip in seconds.
         usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.

@@ -52,7 +52,7 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the texts of the page that state what the experiment measures."""
+    """Return the text of the page that states what the experiment measures."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
@@ -88,7 +88,7 @@ def summary(result: Result) -> str:
 
 
 def method(result: Result) -> list[str]:
-    """Return the texts of the page's method section."""
+    """Return the paragraphs of the page's method section."""
     settings, speech, models = result["settings"], result["speech"], result["models"]
     if settings["runs"]:
         seeds = ", ".join(sorted({str(found["seed"]) for found in models.values()}))

@@ -27,7 +27,7 @@ CAPTION = (
 LIMITATIONS = (
     "The model is tiny, and it is trained on little speech. Codecs with a large vocabulary need more speech, so the "
     "ranking can change with larger models and more data.",
-    "All codecs use the same model size. Another size might suit some codecs better.",
+    "The language models of all codecs have the same size. Another size might suit some codecs better.",
     "The digits of a Silk token are predicted independently of each other. With smaller tokens (`silk/4`, `silk/1`), "
     "fewer digits are predicted independently, but the model needs more steps.",
     "Times are measured on a CPU. The number of steps does not depend on the hardware.",
@@ -36,7 +36,7 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the texts of the page that state what the experiment measures."""
+    """Return the text of the page that states what the experiment measures."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
@@ -63,7 +63,7 @@ def summary(result: Result) -> str:
 
 
 def method(result: Result) -> list[str]:
-    """Return the texts of the page's method section."""
+    """Return the paragraphs of the page's method section."""
     settings, size = result["settings"], result["settings"]["size"]
     parts = _parameters(result)
     trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
@@ -73,18 +73,19 @@ def method(result: Result) -> list[str]:
         "**Output heads.** An output head predicts one token. If a codebook has more than 4,096 entries, its tokens "
         "are written in base 8, and a head with 8 outputs predicts each digit. Of the 19 tokens in a frame "
         "of `silk`, 18 have 7 digits and the last has 2. In `silk/4` and `silk/1`, the same digits are regrouped into "
-        "tokens of 4 digits or 1 digit.",
+        "tokens of 4 digits and of 1 digit.",
         f"**Model.** A transformer over frames ({parts['body']}) is followed by a smaller transformer over the tokens "
         f"of a frame ({parts['depth']}), as in the [RQ-Transformer](https://arxiv.org/abs/2203.01941) and "
         f"[Moshi](https://arxiv.org/abs/2410.00037). The widths are {size['width']} and {size['depth_width']}. The "
         "sizes of the token embeddings and heads depend on the vocabulary.",
         f"**Training.** The training speech consists of {describe_speech(result['speech']['train'])}. Each model is "
         f"trained on the same excerpts for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
-        f"{settings['batch']} windows of {settings['window_s']:.3g} s, which adds up to {trained_h:.2g} h.",
+        f"{settings['batch']} windows of {settings['window_s']:.3g} s, so the training covers {trained_h:.2g} h of "
+        "speech.",
         f"**Bits per second.** The held-out speech consists of {describe_speech(result['speech']['held_out'])}. The "
         "cross-entropy of all tokens is divided by the duration. Square brackets contain 95 % bootstrap intervals over "
         "windows. They do not include the variation between training runs. *Raw* is the bit rate of the codec. "
-        "*Frequencies* is the cross-entropy without a model, from the frequencies of the codes.",
+        "*Frequencies* is the cross-entropy of predicting each code from its frequency alone.",
     ]
 
 
@@ -109,8 +110,8 @@ def findings(result: Result) -> list[str]:
     if len(trained) < len(codecs):
         names = joined([f"`{name}`" for name in codecs if name not in trained])
         parts.append(
-            f"For {names}, bits are not measured, because these codecs were run with random weights. Random weights affect "
-            "neither the number of tokens nor the times."
+            f"For {names}, bits are not measured, because these codecs were run with random weights. Random weights "
+            "affect neither the number of tokens nor the times."
         )
     return parts
 
@@ -155,7 +156,7 @@ def _overfitted(trained: dict[str, Any]) -> list[str]:
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
                 f"The model **overfits** on `{name}`. Its cross-entropy is lowest after {lowest['speech_s'] / 60:.0f} "
-                f"min of training speech, including repetitions ({_percent(_share(lowest, found))} of the raw bit rate)."
+                f"min of training speech, with repetitions ({_percent(_share(lowest, found))} of the raw bit rate)."
             )
     return sentences
 
@@ -181,7 +182,7 @@ def reproduce(result: Result) -> str:
     command += [f"--minutes {settings['train_minutes']:g} --held-out-minutes {settings['held_out_minutes']:g}"]
     command += [f"--passes {settings['passes']:g} --seed {settings['seed']} -o FOLDER"]
     threads = settings["threads"] or result["machine"]["threads"]
-    note = f"Training used {threads} threads. Sampling used one thread and one sequence. "
+    note = f"Training used {threads} threads. Sampling used one thread and generated one sequence at a time. "
     ids = (found["codec_id"] for name, found in codecs.items() if not found["cost_only"])
     return reproduction(result, command, times=True, note=note + weights(ids))
 

@@ -40,7 +40,8 @@ CAPTION = (
 LIMITATIONS = (
     "The quantizers are fitted to fixed vectors. In a codec, the encoder adapts to its quantizer. Silk's encoder was "
     "trained with FSQ, which favors FSQ on Silk's latents.",
-    "Longer vectors contain more correlated numbers, but need larger codebooks. For the 21 bits of one Silk token, a "
+    "With longer vectors, VQ could use correlations between more numbers, but it would need larger codebooks. For "
+    "the 21 bits of one Silk token, a "
     "codebook would need 2,097,152 entries.",
     "The squared error gives more weight to components with a large variance. These are not necessarily more audible.",
     "Training speech and held-out speech can have the same speakers, rooms and languages. `silk lab coverage` measures "
@@ -49,13 +50,13 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the texts of the page that state what the experiment measures."""
+    """Return the text of the page that states what the experiment measures."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
 def summary(result: Result) -> str:
     """Answer the question of the experiment in a few sentences, with numbers from a result."""
-    texts = ["Errors are shares of the variance of the vectors."]
+    texts = ["Errors are given as a percentage of the variance of the vectors."]
     for name, found in result["latents"].items():
         largest = max(_bits(found))
         common = [bits for bits in _bits(found) if all(_at(found, of, bits) for of in QUANTIZERS)]
@@ -76,7 +77,7 @@ def summary(result: Result) -> str:
 
 
 def method(result: Result) -> list[str]:
-    """Return the texts of the page's method section."""
+    """Return the paragraphs of the page's method section."""
     settings, speech = result["settings"], result["speech"]
     mel, silk = (result["latents"][name] for name in ("mel", "silk"))
     return [
@@ -90,8 +91,8 @@ def method(result: Result) -> list[str]:
         f"{settings['fewest_per_entry']} training vectors per entry.",
         "**RVQ** is a chain of two or four codebooks that share the bits evenly. Each codebook quantizes the error "
         "left by the previous ones.",
-        "**FSQ** rounds each number to uniform levels, which are fitted to the training speech. With fewer bits than "
-        "numbers, some numbers are replaced with their mean.",
+        "**FSQ** rounds each number to uniformly spaced levels, which are fitted to the training speech. With "
+        "fewer bits than numbers, some numbers are replaced with their mean.",
         "**Rotated FSQ** rounds principal components instead of the numbers themselves. In a codec, the linear layer "
         "before FSQ can learn this rotation.",
         f"**Error.** The error is measured on {describe_speech(speech['held_out'])}. It is the squared quantization "

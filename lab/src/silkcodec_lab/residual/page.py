@@ -35,7 +35,7 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the texts of the page that state what the experiment measures."""
+    """Return the text of the page that states what the experiment measures."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
@@ -63,7 +63,7 @@ def summary(result: Result) -> str:
 
 
 def method(result: Result) -> list[str]:
-    """Return the texts of the page's method section."""
+    """Return the paragraphs of the page's method section."""
     settings, speech = result["settings"], result["speech"]
     clips = f"{speech['n_clips']:,} clips" if speech["n_clips"] > 1 else "one clip"
     if settings["fitted_to"] == "speech":

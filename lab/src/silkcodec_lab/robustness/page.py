@@ -40,7 +40,7 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the texts of the page that state what the experiment measures."""
+    """Return the text of the page that states what the experiment measures."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
@@ -90,7 +90,7 @@ def _recovered(result: Result, disturbance: str) -> str:
 
 
 def method(result: Result) -> list[str]:
-    """Return the texts of the page's method section."""
+    """Return the paragraphs of the page's method section."""
     settings, speech = result["settings"], result["speech"]
     bits = joined([f"`{name}` ({found['bits_per_second']:.0f} bit/s)" for name, found in result["codecs"].items()])
     parts = [

@@ -113,7 +113,7 @@ class Snac(neural.NeuralCodec):
         return torch.cat(waves)
 
     def _synthesize(self, values: torch.Tensor, start: int) -> torch.Tensor:
-        """Decode a latent [1, D, F] into a waveform [1, 1, T]. `start` is the index of the first frame in the clip."""
+        """Decode a latent [1, D, F] into a waveform [1, 1, T]. `start` is its position in the clip, in frames."""
         from snac.layers import DecoderBlock, NoiseBlock
 
         n_noises = 0

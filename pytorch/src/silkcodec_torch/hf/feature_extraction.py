@@ -51,7 +51,7 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
             padding, truncation, max_length, pad_to_multiple_of: as for any feature extractor, with lengths in samples
                 at 24 kHz. By default, all recordings are padded to the length of the longest.
             return_tensors: "pt" or "np". By default, the batch contains lists of arrays.
-            sampling_rate: sample rate of `raw_audio` in Hz. None means 24 kHz and logs a warning.
+            sampling_rate: sample rate of `raw_audio` in Hz. If None, 24 kHz is assumed and a warning is logged.
 
         Raises:
             AudioError: the input is not audio, is empty, or contains NaN or infinity.

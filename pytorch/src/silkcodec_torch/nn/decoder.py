@@ -145,7 +145,10 @@ class Decoder(nn.Module):
         return wave, next_states
 
     def columns(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the features of 10 ms columns, [B, F * 40, C], for a latent, [B, F, 128], and the next states."""
+        """Return the features of the 10 ms columns of a latent, and the next states.
+
+        The latent is [B, F, 128], and the features are [B, F * 40, C].
+        """
         n_layers = len(self.transformer.layers)
         x = self.unfold(latent).unflatten(-1, (STEPS, -1))  # [B, F, 10, D]
         x, next_states = self.transformer(x, states[:n_layers])

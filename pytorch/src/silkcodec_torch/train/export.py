@@ -407,7 +407,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """Return the smallest distance between a latent value and a rounding boundary, in levels (0 to 0.5)."""
+    """Return the smallest distance between a value and a rounding boundary, where levels have a distance of 1."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]

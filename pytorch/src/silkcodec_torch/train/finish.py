@@ -54,7 +54,9 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
         if name.startswith("decoder.head.noise.") and name not in other:
             continue
         if name not in other or other[name].shape != parameter.shape:
-            raise WeightsError(f"The weights in finish.blend must have the sizes in [model]; '{name}' differs.")
+            raise WeightsError(
+                f"The weights in finish.blend must have the sizes set in [model]; the size of '{name}' differs."
+            )
         parameter.lerp_(other[name].to(parameter), share)
     noise = model.decoder.head.noise
     if noise is not None and "decoder.head.noise.bias" not in other:

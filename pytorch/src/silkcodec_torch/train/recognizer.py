@@ -1,9 +1,9 @@
 """Compare the hidden features of a speech recognizer for decoded audio and for its original.
 
-Unlike spectral losses, these features measure intelligibility. Prior art:
+Unlike spectral losses, a loss on these features reflects intelligibility. Prior art:
 
 - L1 distance between hidden layers of WavLM (Parker et al., Stable Codec, 2024, https://arxiv.org/abs/2411.19842).
-- Reconstructed self-supervised representations as the main loss of a streaming codec (Lee et al., JHCodec, 2026,
+- Reconstruction of self-supervised representations as the main loss of a streaming codec (Lee et al., JHCodec, 2026,
   https://arxiv.org/abs/2603.05887).
 - Whisper as an evaluator of the spoken content (2026, https://arxiv.org/abs/2602.06213).
 """
