@@ -152,6 +152,9 @@ def coverage() -> dict[str, Any]:
             quantizer: {
                 "groups": {group: values["inside"] for group, values in one["groups"].items()},
                 "against_unseen": {group: values["inside"] for group, values in one["against_unseen"].items()},
+                "beyond_grid": None
+                if quantizer.startswith("fsq")
+                else {group: values["inside_beyond_fsq"] for group, values in one["against_unseen"].items()},
                 "sources": {group: values["by_source"] for group, values in one["groups"].items()},
             }
             for quantizer, one in found["quantizers"].items()
@@ -161,7 +164,8 @@ def coverage() -> dict[str, Any]:
         name: {"speakers": group["n_speakers"], "sources": len(group["sources"])}
         for name, group in result["groups"].items()
     }
-    return {"created": result["created"], "covered": result["settings"]["covered"], "groups": groups, "views": views}
+    settings = {key: result["settings"][key] for key in ("covered", "folds", "width")}
+    return {"created": result["created"], **settings, "groups": groups, "views": views}
 
 
 def fixtures() -> dict[str, Any]:

@@ -20,12 +20,15 @@ export interface Interval {
 export interface Covered {
   groups: Record<string, Interval>;
   against_unseen: Record<string, Interval>;
+  beyond_grid: Record<string, Interval> | null; // the change from unseen speakers minus that of a grid of the same bits; null for grids
   sources: Record<string, Record<string, { n: number; inside: number; error_db: number }>>;
 }
 
 export interface Coverage {
   created: string;
   covered: number;
+  folds: number;
+  width: number; // numbers in a vector
   groups: Record<string, { speakers: number; sources: number }>;
   views: Record<string, Record<string, Covered>>;
 }
