@@ -11,7 +11,7 @@ export const CONTENTS = [
   { id: "listen", title: "Hear the codecs", short: "Listening" },
   { id: "gradient", title: "FSQ and the gradient", short: "Gradient" },
   { id: "decoder", title: "The decoder", short: "Decoder" },
-  { id: "bandwidth", title: "Bandwidth against quality", short: "Bandwidth" },
+  { id: "bandwidth", title: "Bit rate and quality", short: "Bit rate" },
   { id: "voice", title: "Your voice as tokens", short: "Your voice" },
   { id: "quiz", title: "Quiz and glossary", short: "Quiz, glossary" },
 ];

@@ -11,7 +11,7 @@ export const QUIZ: Question[] = [
     question: "Two codecs have the same bit rate. Which one costs a language model less?",
     choices: ["The one with more samples per second", "The one with fewer tokens per second", "Both cost the same"],
     answer: 1,
-    why: "A language model does the same amount of work for every token. The number of bits in a token matters much less.",
+    why: "A language model does about the same amount of work for every token. The number of bits in a token matters much less.",
   },
   {
     question: "What happens to a sound that is far from all entries of a codebook?",
