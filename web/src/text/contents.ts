@@ -6,7 +6,7 @@ export const CONTENTS = [
   { id: "codebook", title: "What a codebook is", short: "Codebook" },
   { id: "quantize", title: "See quantization happen", short: "Quantization" },
   { id: "residual", title: "Residual vector quantization", short: "Residuals" },
-  { id: "coverage", title: "Sounds that are not in the training set", short: "Coverage" },
+  { id: "coverage", title: "Speech that is not in the training set", short: "Coverage" },
   { id: "landscape", title: "The codec landscape", short: "Landscape" },
   { id: "listen", title: "Hear the codecs", short: "Listening" },
   { id: "gradient", title: "FSQ and the gradient", short: "Gradient" },

@@ -13,6 +13,4 @@ export const hertz = (hz: number): string => {
 /** Return an exponent as Unicode superscripts, which, unlike HTML, survive copying. */
 export const superscript = (exponent: number): string => String(exponent).replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]);
 export const signed = (value: number, digits = 1): string => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
-/** Return a digit as a superscript character, which remains a superscript when it is copied. */
-export const superscript = (digit: number): string => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit];
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
