@@ -13,7 +13,7 @@ export const GLOSSARY = {
   latent: "The numbers that the encoder returns, before they are rounded. Silk has 128 of them per frame.",
   quantization: "Replacing numbers with the nearest members of a fixed set. Only their positions in the set have to be sent.",
   codebook: "A fixed list of vectors. The codec sends the index in the list instead of the vector.",
-  entry: "One vector of a codebook.",
+  entry: "One vector of a codebook, or one point of a grid.",
   vector: "A list of numbers that belong together.",
   VQ: "Vector quantization: each vector is replaced by the nearest entry of a learned codebook.",
   RVQ: "Residual vector quantization: each codebook quantizes the residual of the codebooks before it.",
@@ -34,5 +34,5 @@ export const GLOSSARY = {
   "95 % interval": "A range around a measured mean. If a measurement is repeated many times, about 95 % of these ranges contain the true mean.",
   significant: "A difference is significant if its 95 % interval does not contain zero, so that chance alone is an unlikely explanation.",
   group: "Numbers of the latent that form one token. In Silk, 7 numbers with 8 levels each give 8⁷ = 2,097,152 possible tokens.",
-  control: "A comparison group that matches the studied group in everything except the property being studied.",
+  control: "A comparison group that should match the studied group in everything except the property being studied.",
 } as const;
