@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from silkcodec_torch.baselines.weights import require
 
 SEED = 0
-SNAC_GAIN = 1.2  # compensates the strong attenuation of SNAC's layers after default initialization
+SNAC_GAIN = 1.2  # compensates for the strong attenuation of SNAC's layers after default initialization
 
 
 def encodec_24khz(small: bool) -> Any:

@@ -135,7 +135,7 @@ def simulate(durations: Sequence[float], n_workers: int, start_s: float, assumed
 
 
 def on_paper(hours: float, shard_hours: float, n_workers: int, measured: ShardTimes, assumed: Assumptions) -> Figures:
-    """Estimate with formulas the quantities that `simulate` returns.
+    """Use formulas to estimate the quantities that `simulate` returns.
 
     Workers are lost at the rate r, and a replacement starts after the delay d. A shard that takes the time t without
     losses then takes (1/r + d) (e^(r t) - 1) on average.

@@ -2,13 +2,13 @@
 
 The published graph of Kokoro rounds the weights and, for each sentence, the activations to 8 bits. The rounded
 activations add noise between the harmonics of the voice. This module keeps the rounded weights, but computes with
-float32 activations. The result is speech with less noise, which is also made in less time.
+float32 activations. The resulting speech contains less noise, and is also generated faster.
 
-ONNX Runtime's `quantize_dynamic` replaces a convolution or a matrix product by these nodes:
+ONNX Runtime's `quantize_dynamic` replaces a convolution or a matrix product with these nodes:
 
     x -> DynamicQuantizeLinear -> ConvInteger (weights) -> Add (rounded bias) -> Cast -> Mul (scales) -> y
 
-This module replaces them by a single node:
+This module replaces them with a single node:
 
     x -> Conv (weights, bias) -> y
 """
@@ -24,7 +24,7 @@ from onnx import helper, numpy_helper
 
 
 def dequantize(model: onnx.ModelProto) -> None:
-    """Replace the quantized convolutions, matrix products and LSTMs of a model by floating-point nodes, in place."""
+    """Replace the quantized convolutions, matrix products and LSTMs of a model with floating-point nodes, in place."""
     graph = _Graph(model.graph)
     replaced = {}  # index of a node -> the node that replaces it
     for node in model.graph.node:

@@ -1,12 +1,12 @@
-"""Make read sentences for training with the voices of Kokoro-82M.
+"""Generate read sentences for training, in the voices of Kokoro-82M.
 
     python pytorch/synthesis/fetch.py .venv/models/kokoro                  # once: downloads the model and the voices
     python pytorch/synthesis/synthesize.py speech/kokoro --model .venv/models/kokoro --hours 15
 
 The program writes FLAC files at 24 kHz and their manifest, INDEX.tsv, until the folder contains the given number of
-hours. Every run with the same options makes the same clips in the same order. An interrupted run resumes with the same
-command, and a run with more hours extends the folder. One process uses one core, so run one process per core, each with
-its own folder and seed.
+hours. Every run with the same options makes the same clips in the same order. To resume an interrupted run, run the
+same command again. To extend the folder, run it with more hours. One process uses one core, so run one process per
+core, each with its own folder and seed.
 
 The text lists in text/ contain 480 English sentences and 300 Chinese couplets. Each voice reads each sentence once
 before a sentence repeats with the same voice at another speed. For more variety, pass your own text with --text.
@@ -62,7 +62,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Clip:
-    """Hold what one audio file says, who says it and how fast."""
+    """Hold the path, the sentence, the voice and the speed of one audio file."""
 
     path: str
     sentence: Sentence
@@ -91,7 +91,7 @@ def read_sentences(language: str, file: Path, letters: str, convert: Phonemizer,
     """Return the sentences of a text file, one per line. Empty lines and lines that start with # are ignored.
 
     Raises:
-        ArgumentError: the file is not UTF-8 text, has no sentence, or a sentence has no or too many phonemes.
+        ArgumentError: the file is not UTF-8 text, has no sentence, or a sentence has no phonemes or too many.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -144,9 +144,9 @@ def choose_voices(languages: Sequence[str], available: list[str], chosen: str) -
 def plan(
     sentences: list[Sentence], voices: dict[str, list[str]], seed: int, speeds: tuple[float, float]
 ) -> Iterator[Clip]:
-    """Yield clips without end. They depend on the arguments only.
+    """Yield an endless sequence of clips, which depends only on the arguments.
 
-    In each round, every sentence occurs once, in random order and with another voice than in the rounds before, until
+    In each round, every sentence occurs once, in random order and with a different voice than in earlier rounds, until
     all voices have read it.
     """
     first = np.random.default_rng(seed).integers(0, 1000, len(sentences))

@@ -22,7 +22,7 @@ export interface Graphs {
   release(): Promise<void>;
 }
 
-/** Return `runtime`, or import it, and set it to one thread. More threads would require special HTTP headers. */
+/** Return `runtime`, or import it if it is not given. Set it to one thread: more would require special HTTP headers. */
 export async function openRuntime(runtime?: Runtime, wasmPaths?: WasmPaths): Promise<Runtime> {
   const ort = runtime ?? (await import("onnxruntime-web/wasm"));
   ort.env.wasm.numThreads = 1;

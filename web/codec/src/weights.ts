@@ -50,7 +50,7 @@ export async function folderUrl(folder: string | URL): Promise<string> {
 }
 
 /**
- * Start to download all files. The promise resolves when all responses have started.
+ * Start downloading all files. The promise resolves when all responses have started.
  *
  * @param folder URL of the weights folder, from `folderUrl`.
  * @param wasm URL of ONNX Runtime's WebAssembly, or null if ONNX Runtime downloads it.

@@ -6,7 +6,7 @@ import { Pauses } from "../signal/pauses";
 
 const MARGIN = "300px"; // so that a figure is drawn before it is scrolled into view
 const watched = new Map<Element, (visible: boolean) => void>();
-const coming = new Set<Element>(); // elements that came into view but are not drawn yet
+const coming = new Set<Element>(); // elements that have come into view but are not drawn yet
 let drawing = false;
 
 const observer = new IntersectionObserver((entries) => {

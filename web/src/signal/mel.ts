@@ -15,7 +15,7 @@ const HISTORY = 304; // samples before the start of a column that it covers
 const COLUMNS_PER_FRAME = 40;
 export const FLOOR = 1e-5;
 
-/** Slaney's mel scale: 3 mel per 200 Hz below 1 kHz, then 27 mel per factor 6.4. */
+/** Slaney's mel scale: 3 mel per 200 Hz below 1 kHz, then 27 mel per factor of 6.4. */
 export function hzToMel(hz: number): number {
   return hz < 1000 ? (hz * 3) / 200 : 15 + (27 / Math.log(6.4)) * Math.log(hz / 1000);
 }

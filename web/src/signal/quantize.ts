@@ -29,7 +29,7 @@ export function nearest(table: Float32Array, width: number, vector: ArrayLike<nu
   return { entry, squared };
 }
 
-/** Return the entry that is nearest to the vector which starts at index `at` of `vectors`. It allocates nothing, for long loops. */
+/** Return the entry that is nearest to the vector which starts at index `at` of `vectors`. It allocates nothing, so it suits long loops. */
 export function nearestAt(table: Float32Array, width: number, vectors: ArrayLike<number>, at: number): number {
   let [entry, squared] = [0, Infinity];
   for (let row = 0, start = 0; start < table.length; row++, start += width) {

@@ -11,7 +11,7 @@ export interface Recorder {
   stop(): Promise<Float32Array>; // the recorded samples, at 24 kHz
 }
 
-/** Start to record. `heard` is called with the loudness (0..1) and the seconds so far, `full` at the maximum duration. */
+/** Start recording. `heard` is called with the loudness (0..1) and the seconds so far, `full` at the maximum duration. */
 export async function listen(heard: (level: number, seconds: number) => void, full: () => void): Promise<Recorder> {
   if (!navigator.mediaDevices) throw new SilkError("Browsers allow the microphone only on pages from https or localhost.");
   // Processing for phone calls is off, because it changes the voice before it is encoded.

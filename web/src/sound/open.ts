@@ -19,7 +19,7 @@ export async function openSound(file: File): Promise<Opened> {
   const bytes = await file.arrayBuffer();
   let decoded: AudioBuffer;
   try {
-    decoded = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(bytes); // resamples, too
+    decoded = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(bytes); // also resamples
   } catch {
     throw new SilkError(`“${file.name}” is not an audio file that this browser can read. WAV, FLAC, MP3, Ogg and M4A usually work.`);
   }

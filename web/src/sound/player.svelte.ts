@@ -1,4 +1,4 @@
-/** Plays one sound at a time: starting a sound stops the one before. */
+/** Plays one sound at a time: starting a sound stops the previous one. */
 
 import { pausePlaying } from "report-player";
 import { SAMPLE_RATE } from "silkcodec";
@@ -63,7 +63,7 @@ class Player {
   }
 }
 
-/** Fade 5 ms in and out, so that a part of a recording starts and ends without a click. */
+/** Fade in and out over 5 ms, so that a part of a recording starts and ends without a click. */
 function soften(part: Float32Array): void {
   const n = Math.min(120, part.length >> 1);
   for (let i = 0; i < n; i++) {

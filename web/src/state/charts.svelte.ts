@@ -20,7 +20,7 @@ export interface Interval {
 export interface Covered {
   groups: Record<string, Interval>;
   against_unseen: Record<string, Interval>;
-  beyond_grid: Record<string, Interval> | null; // the change from unseen speakers minus that of a grid of the same bits; null for grids
+  beyond_grid: Record<string, Interval> | null; // the difference from unseen speakers minus that of a grid with the same number of bits; null for grids
   sources: Record<string, Record<string, { n: number; inside: number; error_db: number }>>;
 }
 

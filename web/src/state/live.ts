@@ -30,7 +30,7 @@ export class Cancelled extends Error {}
 export class Model {
   #codec: Promise<Codec>;
 
-  /** Start to load the model. `report` is called with its progress, and when it is ready or has failed. */
+  /** Start loading the model. `report` is called with its progress, and when it is ready or has failed. */
   constructor(folder: string, report: (state: LoadingState) => void) {
     const began = performance.now();
     const worker = new Worker(new URL("./codec.worker.ts", import.meta.url), { type: "module" });

@@ -49,7 +49,7 @@ async function keep(cache: Cache, key: string, response: Response): Promise<void
   }
 }
 
-/** Add the known length of the content, because a compressed response states another length. */
+/** Add the known length of the content, because a compressed response reports a different length. */
 function sized(response: Response, bytes: number | undefined): Response {
   if (!bytes || !response.ok || !response.headers.get("Content-Encoding")) return response;
   const headers = new Headers(response.headers);

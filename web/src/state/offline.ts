@@ -1,6 +1,6 @@
 /** Offline use of the page, and browsers that save data. */
 
-/** Return whether the browser requests to save data. */
+/** Return whether the data-saving mode of the browser is on. */
 export const savesData = (): boolean => (navigator as { connection?: { saveData?: boolean } }).connection?.saveData === true;
 
 /** Store the page on the device. Call this after the model has loaded, so that it does not slow down the downloads. */

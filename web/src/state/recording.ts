@@ -42,8 +42,8 @@ export interface Network {
   encoder_layers: number;
   decoder_layers: number;
   past_frames: number;
-  noise: boolean; // whether the decoder adds noise of a predicted spectrum
-  past_columns: number; // that a convolution reads before its own
+  noise: boolean; // whether the decoder adds noise with a predicted spectrum
+  past_columns: number; // number of columns that a convolution reads before the current one
 }
 
 export const SAMPLES = [

@@ -22,7 +22,7 @@ export const MOST_OWN = 5; // recordings of the reader that the session keeps
 class Session {
   recording = $state.raw<Recording | null>(null);
   samples = $state.raw<Record<string, Recording>>({});
-  /** What the page knows about the recorded stages of the samples. */
+  /** Description of the recorded stages of the samples. */
   stages = $state.raw<RecordedStages | null>(null);
   /** Whether a sample is missing because its download failed. */
   samplesFailed = $state(false);
@@ -30,7 +30,7 @@ class Session {
   own = $state.raw<Recording[]>([]);
   /** Changed levels of recordings that were edited. */
   #edits = new SvelteMap<Recording, Uint8Array>();
-  /** The moment that all figures look at, seconds. */
+  /** The moment that all figures show, seconds. */
   moment_s = $state(0);
   model = $state.raw<ModelState>({ phase: "loading", bytes: 0, totalBytes: null });
   /** The running task that the reader can cancel, and its progress (0..1). */
@@ -153,7 +153,7 @@ class Session {
     });
   }
 
-  /** Encode a recording of the microphone, when its samples are ready. */
+  /** Encode a recording from the microphone when its samples are ready. */
   takeVoice(samples: Promise<Float32Array>): Promise<void> {
     return this.#run(async (signal) => this.#take(checked(await samples), "my-voice", "Your voice", "microphone", signal));
   }
@@ -198,7 +198,7 @@ class Session {
     this.work = null;
   }
 
-  /** Run a task that shows a recording, instead of the previous one. If it is not aborted, report its error and clear its progress. */
+  /** Cancel the previous task, and run one that shows a recording. Unless it is aborted, report its error and clear its progress. */
   async #run(task: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const signal = this.#begin();
     try {
@@ -298,7 +298,7 @@ class Session {
   }
 }
 
-/** An absolute address, because relative addresses in the worker start at the worker's own address. */
+/** An absolute address, because the worker resolves relative addresses against its own address. */
 const weightsFolder = (): string => new URL("weights/", document.baseURI).href;
 
 function said(error: unknown): string {

@@ -38,7 +38,7 @@ VIEWS = ("level", "channel")  # "level" removes the level, and "channel" also re
 COVERED = 0.95  # share of the held-out vectors of seen speakers that is within the radius
 TAIL = 0.2  # share of a training speaker's vectors, at the end, that is not used for fitting
 PER_ENTRY = 4  # minimum number of vectors per entry; codebooks are halved until they meet it
-BINS = np.linspace(0, 3, 31)  # bins of the histogram of errors in radii; the last bin includes larger errors
+BINS = np.linspace(0, 3, 31)  # histogram bins of errors in units of the radius; the last bin includes larger errors
 
 Progress = Callable[[int, int, str], None]  # fits done, total fits, current view
 Groups = Mapping[str, Sequence[Speaker]]

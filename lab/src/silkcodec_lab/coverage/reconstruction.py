@@ -4,8 +4,8 @@
                          |-> columns of speech -> quantizer -----------> Griffin-Lim -> audio
 
 Both versions are created with Griffin-Lim, so only the quantizer causes differences. A second version without
-quantization but with other initial phases (`again`) shows the differences that Griffin-Lim causes. `speech.py` defines
-the loud level. The output of complete codecs is compared with the excerpt itself.
+quantization but with different initial phases (`again`) shows the differences that Griffin-Lim causes. `speech.py`
+defines the loud level. The output of complete codecs is compared with the excerpt itself.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     kind      classes                                              vectors
     tone      tones 1 to 4                                         Mandarin syllables
     sound     emphatic, pharyngeal, neither                        whole Arabic words and names of letters
-    height    F0 below 120 Hz, to 180 Hz, to 260 Hz, above         voiced vectors
+    height    F0 below 120, 120 to 180, 180 to 260, above 260 Hz   voiced vectors
     movement  F0 falls fast, falls, is level, rises, rises fast    voiced vectors
 
 The tone or sound is determined from the file name (`labels.py`), and F0 by the DIO algorithm.

@@ -32,7 +32,7 @@ COMPARED = {  # comparison of FSQ with another quantizer -> statistic, kind of s
     "without quantization": ("correlation", "frame, control", "frame, control"),
     "quantizer alone": ("correlation", "quantizer", "quantizer"),
     "number": ("correlation", "number", "number"),
-    "unit": ("correlation", "number", "vector"),  # the values that each quantizes together
+    "unit": ("correlation", "number", "vector"),  # the values that each quantizer processes together
     "descent": ("kept", "descent", "descent"),
 }
 

@@ -33,7 +33,7 @@ BINS = WINDOW // 2 + 1
 BINS_PER_KNOT = 6  # the log of the noise magnitude is interpolated linearly between knots 200 Hz apart
 N_KNOTS = (BINS - 1) // BINS_PER_KNOT + 1
 QUIET = -4.0  # natural log of the initial noise magnitude: about -60 dBFS
-MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 exceeds 360, the magnitude of a full-scale sine with this window
+MAX_LOG_MAGNITUDE = 6.0  # e^6 = 403 exceeds 360, the largest magnitude of audio in -1..1 with this window
 
 
 class InverseSTFTHead(nn.Module):

@@ -64,7 +64,7 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     try:
         with safe_open(file, framework="pt") as handle:
             progress = json.loads((handle.metadata() or {})["progress"])
-            for key in handle.keys():  # noqa: SIM118 (safe_open is no mapping)
+            for key in handle.keys():  # noqa: SIM118 (safe_open is not a mapping)
                 group, _, name = key.partition("/")
                 groups.setdefault(group, {})[name] = handle.get_tensor(key)
     except (SafetensorError, OSError, KeyError, ValueError) as error:

@@ -111,8 +111,8 @@ class StageConfig:
     name: str
     losses: dict[str, float]  # name, one of `LOSSES` -> weight
     steps: int = 0
-    minutes: float = 0.0  # time in training steps, including compilation; useful on rented machines
-    learning_rate_scale: float = 1.0  # factor of optim.learning_rate
+    minutes: float = 0.0  # time spent in training steps, including compilation; useful on rented machines
+    learning_rate_scale: float = 1.0  # multiplies optim.learning_rate
     decay_share: float = 0.25  # share of the stage in which the learning rate falls linearly to zero
     train_encoder: bool = True  # if false, the encoder is frozen, so the tokens do not change
     train_decoder: bool = True  # if both are false, only the discriminators are trained
@@ -207,7 +207,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML has all escapes of JSON.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML supports all JSON escapes.
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return repr(value)

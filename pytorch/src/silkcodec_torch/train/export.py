@@ -6,8 +6,8 @@
     golden.npz    test data: a synthetic waveform, its levels and the decoded waveform
     README.md     the model card
 
-Weights are stored in float16 and converted to float32 when the graph is loaded. The Fourier bases and the mel filters
-are not stored, but computed when the graph is loaded.
+Large weights are stored in float16 and converted to float32 when the graph is loaded. The Fourier bases and the mel
+filters are not stored, but computed when the graph is loaded.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def sizes(config: ModelConfig) -> dict[str, int | float]:
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
-    """Load a training run. Return its config, its model with averaged weights rounded to float16, and its progress.
+    """Load a training run. Return its config, its averaged model with large weights rounded to float16, and progress.
 
     Raises:
         WeightsError: the checkpoint does not exist or is damaged.
@@ -219,7 +219,7 @@ def inverse_weights() -> np.ndarray:
 
 
 def to_onnx(graph: EncoderGraph | DecoderGraph) -> bytes:
-    """Convert a graph to an ONNX file with float16 weights, and return its bytes.
+    """Convert a graph to an ONNX file with large weights in float16, and return its bytes.
 
     The batch size and the number of frames are dynamic.
     """

@@ -96,11 +96,11 @@ class Trainer:
         self.discriminators = self._discriminators()
         self.optimizers = self._optimizers()
         self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
-        self.seconds, self.seconds_in_stage = 0.0, 0.0  # time in training steps, including earlier processes
+        self.seconds, self.seconds_in_stage = 0.0, 0.0  # time spent in training steps, also by earlier processes
         self.validated_step = -1  # step of the last validation
         self.stable_stage = -1  # stage of the weights in stable.safetensors
         self.skipped, self.skipped_in_row = 0, 0  # number of steps without a finite gradient
-        self.finished = False  # whether the averaged weights are adjusted already
+        self.finished = False  # whether the averaged weights have already been adjusted
         if (file := run / "checkpoint.safetensors").exists():
             self._resume(file)
         elif config.init:
@@ -476,7 +476,7 @@ class Trainer:
             decay = min(decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.model.parameters()), 1 - decay)
         for mine, theirs in zip(self.ema.buffers(), self.model.buffers(), strict=True):
-            mine.copy_(theirs)  # Learned codebooks are running means already, and other buffers are constant.
+            mine.copy_(theirs)  # Learned codebooks are already running means, and other buffers are constant.
 
     def _validate(self) -> None:
         scores = validate(self.ema, self.valid_waves, self.folder / "audio" / f"step_{self.step:07d}")

@@ -155,7 +155,7 @@ def _read_transformers(folder: Path) -> tuple[dict[str, Tensor], int]:
     try:
         heads = int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["encoder_attention_heads"])
         with safe_open(folder / "model.safetensors", framework="pt") as handle:
-            for key in handle.keys():  # noqa: SIM118 (safe_open is no mapping)
+            for key in handle.keys():  # noqa: SIM118 (safe_open is not a mapping)
                 _, encoder, name = key.rpartition("encoder.")
                 if encoder:
                     found[_renamed(name, _TRANSFORMERS)] = handle.get_tensor(key).float()
@@ -195,7 +195,7 @@ _CTRANSLATE2 = (
     (r"/", "."),
 )
 _TYPES = ("<f4", "i1", "<i2", "<i4", "<f2", "<u2")  # the last is bfloat16, which NumPy does not have
-_VERSIONS = range(4, 7)  # versions of the file format; types have numbers since version 4
+_VERSIONS = range(4, 7)  # versions of the file format; since version 4, types are stored as numbers
 
 
 def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
