@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from silkcodec.audio.resampling import Wave
 
 _SILENCE = 1e-10  # mean square; -100 dB
-_CANCELLED = 0.2  # energy of the mean below which channels count as canceling; uncorrelated channels have 1
+# Channels cancel each other if the energy of their sum is below this fraction of the sum of their energies. For
+# uncorrelated channels, both are equal.
+_CANCELLED = 0.2
 
 
 class Downmix:

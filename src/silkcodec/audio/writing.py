@@ -216,7 +216,7 @@ class _Sound:
 
     def write(self, block: Wave) -> None:
         samples: NDArray[Any] = block
-        if self._width:  # libsndfile would round floats down, so that silence becomes -1.
+        if self._width:  # libsndfile would round floats down, e.g. near-silence to -1.
             samples = _integers(block, self._width)
             samples = samples.astype(np.int16) if self._width == 2 else samples << 8
         try:

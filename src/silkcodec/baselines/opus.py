@@ -16,7 +16,7 @@ from silkcodec.errors import TokensError, import_extra
 
 SAMPLE_RATE = 24_000  # Hz: one of the five rates that libopus supports
 PACKET = 480  # samples: 20 ms
-PRESETS = ("6k", "8k", "12k", "16k", "20k", "24k", "32k", "48k", "64k")  # bit/s; all have whole bytes per packet
+PRESETS = ("6k", "8k", "12k", "16k", "20k", "24k", "32k", "48k", "64k")  # bit/s; all give whole bytes per packet
 DEFAULT_PRESET = "6k"
 INSTALL_LIBRARY = "apt-get install libopus0 (Debian), dnf install opus (Fedora) or brew install opus (macOS)"
 

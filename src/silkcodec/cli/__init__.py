@@ -12,7 +12,7 @@
     console.py     prints results
     stdio.py       replaces closed standard streams
 
-If a command raises a SilkError, `silk` prints one line on standard error and exits with code 2. After Ctrl-C, the exit
+If a command raises a SilkError, `silk` prints one line to standard error and exits with code 2. After Ctrl-C, the exit
 code is 130. Slow modules are imported only when a command runs, so that `silk --help` is fast. The rest of silkcodec
 does not import this package.
 """

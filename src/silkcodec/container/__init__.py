@@ -7,7 +7,8 @@
     info("talk.silk")                            verify a file and describe it without decoding
     Writer, Reader                               write or read files and pipes frame by frame
 
-Files have a bit rate of 960 bit/s plus 1-2 % overhead. Checksums detect damage.
+Without entropy coding, files have a bit rate of 960 bit/s plus 1-2 % overhead, or more if they are short. Checksums
+detect damage.
 """
 
 from __future__ import annotations
@@ -157,8 +158,8 @@ def write(
 def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s: float | None = None) -> Tokens:
     """Read tokens from a .silk file or from a part of it.
 
-    Decoding a part differs slightly from decoding the whole recording, because the decoder is stateful. To avoid the
-    difference, read one additional second before the part and discard it after decoding.
+    Decoding a part differs slightly from decoding the whole recording, because the decoder is stateful. To reduce
+    the difference, read a few additional seconds before the part and discard them after decoding.
 
     Args:
         file: a path or a binary file object, which does not need to be seekable.

@@ -19,7 +19,7 @@ from silkcodec.errors import ArgumentError, ContainerError, capitalized
 from silkcodec.spec import DIMS_PER_TOKEN, FRAME_SAMPLES, SILK_SAMPLE_RATE
 from silkcodec.tokens import MAX_DIMS_PER_TOKEN, codebook_sizes, n_frames
 
-# As in PNG, the first byte does not occur in text files, and a transfer in text mode changes CR LF or Ctrl-Z.
+# As in PNG, the first byte is not ASCII, and a transfer in text mode changes CR LF or Ctrl-Z.
 MAGIC = b"\x89SILK\r\n\x1a"
 VERSION = 2  # Files are written in the oldest version that supports their features.
 """Newest format version that this package can read."""

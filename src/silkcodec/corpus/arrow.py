@@ -36,7 +36,7 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
     Args:
         folder: folder of the dataset.
         label: prefix for the paths of the recordings, "" or "name/".
-        root: index of the input that the data set belongs to.
+        root: index of the input that the dataset belongs to.
         allow_outside: allow audio files outside the folder.
 
     Raises:

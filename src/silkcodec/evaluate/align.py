@@ -3,7 +3,7 @@
 1. Find the delay that maximizes the correlation of the energy envelopes in 20 bands, with a resolution of 1 ms.
 2. If the correlation of the waveforms is at least 0.5 within 3 ms of that delay, use the delay at which it is highest.
    Its resolution is one sample.
-3. Otherwise, use the delay from step 1, or 0 if this lowers the correlation of the envelopes by less than 0.003.
+3. Otherwise, use the delay from step 1, or 0 if using 0 lowers the correlation of the envelopes by less than 0.003.
 
 Correlating only the waveforms is not reliable, because vocoders and neural codecs do not preserve phase: the estimated
 delay can be wrong by one pitch period. The threshold of 0.003 is based on measurements of Silk and Codec2.
@@ -110,7 +110,7 @@ def _band_envelopes(wave: Wave, sample_rate: int) -> NDArray[np.float32]:
     last_bin = bins_per_band * (ENVELOPE_BANDS + 1)
     taper = np.hanning(window).astype(np.float32)
     bands = []
-    for start in range(0, len(frames), 4000):  # 4 s at a time, because one hour would need 60 GB
+    for start in range(0, len(frames), 4000):  # 4 s at a time, because one hour at once would need 60 GB
         magnitude = np.abs(np.fft.rfft(frames[start : start + 4000] * taper, axis=1))
         in_bands = magnitude[:, bins_per_band:last_bin].reshape(len(magnitude), -1, bins_per_band)
         bands.append(in_bands.sum(axis=2, dtype=np.float32))

@@ -65,7 +65,7 @@ def only(row: Row, names: Sequence[str]) -> Row:
 
 
 def joined(old: Row | None, new: Row) -> Row:
-    """Merge two rows with the same key. Metrics come from the newer row, and times from the older row."""
+    """Merge two rows with the same key. New metric values replace old ones. Times come from the older row."""
     if old is None or old["status"] != "ok":
         return new
     if new["status"] != "ok":

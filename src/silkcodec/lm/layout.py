@@ -7,8 +7,8 @@ Example for SNAC, whose rates are 1 : 2 : 4:
     codebook 1   b0          b1          ->
     codebook 2   c0    c1    c2    c3
 
-If a codebook has more than 4,096 codes, each code is split into base-8 digits, least significant digit first, with one
-*head* (a softmax) per digit. For Silk, these digits are the FSQ levels. Otherwise, a token has a single head.
+If any codebook has more than 4,096 codes, all codes are split into base-8 digits, least significant digit first, with
+one *head* (a softmax) per digit. For Silk, these digits are the FSQ levels. Otherwise, a token has a single head.
 
 Letters in shapes: F frames, P tokens in a frame, H heads of a token. Unused heads have one code, 0.
 """
@@ -31,7 +31,7 @@ from silkcodec.tokens import Tokens, codebook_sizes
 if TYPE_CHECKING:
     from silkcodec.codec import Codec
 
-MAX_HEAD = 4_096  # maximum number of codes in one softmax; the largest codebook among the baseline codecs
+MAX_HEAD = 4_096  # maximum number of codes in one softmax; among the baselines, only encodec:stereo-* exceeds it
 DIGIT = 8  # codes per head of a factorized token
 
 Frames = NDArray[np.int64]
@@ -75,7 +75,7 @@ class Layout:
             tokens: tokens from any codec.
 
         Raises:
-            TokensError: the frame rates are not multiples of the slowest rate, the codes do not fill whole frames, or
+            TokensError: the frame rates are not multiples of the lowest one, the codes do not fill whole frames, or
                 the codebook sizes are invalid; see `heads`.
         """
         ratios = _ratios(tokens.frame_rates)

@@ -32,7 +32,7 @@ class RateLimiter:
     """Limit the request rate of each client address with a token bucket.
 
     Args:
-        per_minute: average number of requests per minute. A tenth of this number can arrive at once.
+        per_minute: maximum average number of requests per minute. A tenth of this number can arrive at once.
         clock: function that returns a monotonic time in seconds.
     """
 

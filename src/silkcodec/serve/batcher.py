@@ -10,8 +10,8 @@
 batch sizes. `exact_sizes` tests at startup which sizes give bit-identical results, and only these sizes are used.
 
 **Fairness.** Frames with the earliest due time are processed first. A frame is due when it arrives, but not earlier
-than one frame duration after the previous frame of its stream. Clients that send data faster than real time cannot
-delay live streams.
+than one frame duration after the due time of the previous frame of its stream. Clients that send data faster than real
+time cannot delay live streams.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Limit the time and the data rate of each connection, so that no client can slow down other clients.
 
-HTTP clients must send the head of a request within a time limit. The server stops reading from a WebSocket that sends
-too many messages or bytes per second.
+HTTP clients must send the head of a request within a time limit. The server pauses reading from a WebSocket that
+sends too many messages or bytes per second.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Budget:
 
 
 def http_class(limits: Limits) -> type[H11Protocol]:
-    """Return a subclass of uvicorn's HTTP protocol that closes idle connections."""
+    """Return a subclass of uvicorn's HTTP protocol that enforces the limits of HTTP connections."""
     waiting = Waiting(limits)
 
     class Http(H11Protocol):

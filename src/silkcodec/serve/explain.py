@@ -23,7 +23,7 @@ PACKAGE = Path(__file__).parent.parent
 SITE = PACKAGE / "site"
 WEIGHTS = PACKAGE / "silk" / "weights"
 SERVED = ("config.json", "encoder.onnx", "decoder.onnx")  # files of the weights that the page requests
-ENCODINGS = (("br", ".br"), ("gzip", ".gz"))  # HTTP content encodings and file suffixes, the smallest first
+ENCODINGS = (("br", ".br"), ("gzip", ".gz"))  # HTTP content encodings and file suffixes, best compression first
 SMALLEST_GAIN = 0.05  # minimum reduction of a file's size, as a fraction
 TYPES = {  # Operating systems often have wrong types for .wasm and .js.
     ".bin": "application/octet-stream",

@@ -108,7 +108,7 @@ def _decode(codec: Silk, job: FileJob, advance: files.Advance) -> None:
         source = _between(job)
         container.write(tokens, source)
     with _opened(source) as file:
-        contents = container.info(file)  # from the chunk headers, because an entropy-coded frame can have one byte
+        contents = container.info(file)  # The file size says little, because an entropy-coded frame can take one byte.
         _check_length(contents.n_frames / SILK_FRAME_RATE, job.max_s + 1 / SILK_FRAME_RATE)
         file.seek(0)
         files.decode_file(codec, file, job.target, advance=advance)

@@ -1,7 +1,7 @@
 """Manage the worker processes: start, watch and replace them, assign streams to them, and queue file jobs.
 
 A worker that crashes or does not respond for a minute is replaced. Its streams receive a `Lost` event, and its file job
-is repeated once.
+is retried once.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ LATENCY_S = 0.42
 """Maximum time in seconds from a sample to the tokens of its frame, not counting computation: 400 ms + 20 ms."""
 
 FADE_FRAMES = 3
-"""Number of frames in which a concealed loss fades to silence (1.2 s)."""
+"""Number of frames over which a concealed loss fades to silence (1.2 s)."""
 
 RISE_SAMPLES = 480
-"""Number of samples in which the frame after a loss fades in (20 ms)."""
+"""Number of samples over which the frame after a loss fades in (20 ms)."""
 
 
 class StreamEncoder:

@@ -88,7 +88,8 @@ class WeightsConfig:
         encoder, decoder: descriptions of the two graphs.
         decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights with an identical encoder. Tokens with these
             codec ids can be decoded as well.
-        network: dimensions of the network, keyed by field of `nn.sizes.ModelConfig`. It can be empty.
+        network: dimensions of the network, keyed by field of `silkcodec_torch.nn.sizes.ModelConfig`. It can be
+            empty.
     """
 
     name: str
