@@ -121,8 +121,8 @@ def _rate_notes(result: Figures) -> str:
     notes = [
         "**tokens/s** and **bit/s** are nominal rates: the tokens or bits in a frame, divided by the duration of the "
         "frame.",
-        "**counted tokens/s** is the number of tokens in real speech, divided by the duration in the column *length of "
-        "speech*. It includes padding at the end of the speech.",
+        "**counted tokens/s** is the number of tokens counted for real speech, divided by the duration in the column "
+        "*length of speech*. The count includes tokens for the padding at the end of the speech.",
     ]
     if "dac:44k" in measured:
         dac = measured["dac:44k"]
@@ -165,7 +165,8 @@ def _ratio_table(result: Figures, targets: Figures) -> str:
         times = [_times(found[key], "faster", "slower") for key in ("encode", "decode", "both")]
         targeted = ["", ""]
         if codec["parameters"] is not None:
-            targeted = findings.target_cells(min(found["encode"], found["decode"]), targets["times_faster"], "x faster")
+            bound, met = findings.target_cells(min(found["encode"], found["decode"]), targets["times_faster"], "")
+            targeted = [f"{bound}x faster", met]
         rows.append([name, *times, _times(found["memory"], "less", "more"), *targeted])
     return table([f"{ours} compared with", "encode", "decode", "both", "peak memory", "target", "target met"], rows)
 
@@ -185,11 +186,11 @@ def factor(value: float) -> str:
 def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
     found, sizes = result["conditions"], result["sizes"]
     sentences = [
-        f"Speeds are multiples of real time: medians of at least {sizes['runs']} runs on {sizes['speed_s']:g} s of "
-        "speech at the codec's own sample rate. Peak memory is the resident memory of a new process that encodes and "
-        "decodes this speech. The load time includes imports. The neural baselines run in PyTorch with float32 and "
-        "with **random weights in their published architectures**. The values of the weights affect neither speed nor "
-        f"memory. {ours.capitalize()} runs on ONNX Runtime.",
+        f"Speeds are multiples of real time, and are medians of at least {sizes['runs']} runs on "
+        f"{sizes['speed_s']:g} s of speech at the codec's own sample rate. Peak memory is the peak resident memory of a "
+        "new process that encodes and decodes this speech. The load time includes imports. The neural baselines run in "
+        "PyTorch with float32 and with **random weights in their published architectures**. The values of the weights "
+        f"affect neither speed nor memory. {ours.capitalize()} runs on ONNX Runtime.",
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
         f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.",
         *findings.warnings(result),

@@ -28,8 +28,8 @@ def speech_lm(bench: Path) -> str:
     tokenization_min, train_min = (number(result[name] / 60, 1) for name in ("tokenise_s", "train_s"))
     sentences = [
         f"The model has {number(result['parameters'] / 1e6, 1)} M parameters. It was trained on {trained_h} h of speech"
-        f" for {settings['steps']} steps with {settings['batch']} windows of {number(settings['window'], 0)} s each. It"
-        f" was evaluated on {held_out_h} h of held-out speech.",
+        f" for {settings['steps']} steps. Each step used {settings['batch']} windows of"
+        f" {number(settings['window'], 0)} s. It was evaluated on {held_out_h} h of held-out speech.",
         f"Tokenization took {tokenization_min} min, and training took {train_min} min.",
     ]
     if "sampling" in result:
@@ -40,7 +40,7 @@ def speech_lm(bench: Path) -> str:
         )
     codec = f"Conditions: {result['codec']}{findings.not_embedded(bench, result['codec'])}"
     sentences.append(f"{codec}; {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.")
-    body = table(["model", "bits per frame of held-out speech", "share of the bits without a model"], rows)
+    body = table(["model", "bits per frame of held-out speech", "share of the bits needed without a model"], rows)
     return "\n\n".join([body, " ".join([*sentences, *findings.warnings(result)])])
 
 

@@ -140,7 +140,8 @@ def words(bench: Path) -> str:
             table(["codec", "tokens/s", "bit/s", *headers], rows),
             table(["metric", "silk", "target", "target met"], targeted),
             "\n".join(notes),
-            f"The recognizer is Whisper {_whisper(first)}, or Moonshine tiny in the columns that name it.",
+            f"The recognizer is Moonshine tiny in the columns that name Moonshine, and Whisper {_whisper(first)} in "
+            "the others.",
         ]
     )
 
@@ -193,9 +194,7 @@ def times(bench: Path) -> str:
         latency = codecs[name].get("latency_ms")
         rows.append([name, *_rates(result, name), *cells, "" if latency is None else f"{latency:.0f} ms"])
     jobs = max(codecs[name].get("timed_with_jobs") or 1 for name in result["settings"]["codecs"])
-    note = (
-        f"Speeds are multiples of real time{f', measured while processing {jobs} clips at once' if jobs > 1 else ''}."
-    )
+    note = f"Speeds are multiples of real time{f', measured with {jobs} clips in parallel' if jobs > 1 else ''}."
     return table(["codec", "tokens/s", "bit/s", "encode", "decode", "latency"], rows) + "\n\n" + note
 
 
@@ -208,7 +207,7 @@ def levels(bench: Path) -> str:
     perplexity, n_levels = found["perplexity"], found["n_levels"]
     unused = sum(used < n_levels for used in found["n_used"])
     bits = sum(found["entropy_bits"])
-    use = f"{unused} of the dimensions did not use every level." if unused else "All dimensions used every level."
+    use = f"{unused} of the dimensions did not use all levels." if unused else "Every dimension used all levels."
     return (
         f"Over {found['n_frames']:,} frames, the {len(perplexity)} dimensions have a perplexity of "
         f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}). The maximum "

@@ -92,7 +92,7 @@ def stacking(bench: Path) -> str:
     frames = result["stacking"][0]["frames"]
     return (
         f"{table(header, rows)}\n\nThe processor time was measured with {frames} frames of speech and 1 thread, and"
-        " includes the stacking of inputs. *Differing values* is the number of values in the output or the state that"
+        " includes the stacking of inputs. *Differing values* is the number of values in the outputs and states that"
         " differ from those of single calls."
     )
 
@@ -156,9 +156,9 @@ def _conditions(bench: Path, result: Figures) -> str:
         f"Each load ran for {held_s:g} s with messages of {server['chunk_ms']:g} ms. Every frame was compared with the",
         "result of `codec.encode` or `codec.decode` for the same speech. *Largest number* is the largest number of",
         "streams or voice agents without a late frame. A frame is late if its response arrives more than 400 ms after",
-        f"its last sample. *MB per stream* was measured with {_streams(result, 0)} and with {_streams(result, 1)}",
-        f"streams. Conditions: {server['workers']} workers and the load "
-        f"generator on the same {found['cores']} cores, {found['cpu']};",
+        f"the last sample of the frame. *MB per stream* is the increase in memory from {_streams(result, 0)} to",
+        f"{_streams(result, 1)} streams, divided by the number of added streams. Conditions:",
+        f"{server['workers']} workers and the load generator on the same {found['cores']} cores, {found['cpu']};",
         f"{server['codec']}{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",
         *findings.warnings(result),
     ]

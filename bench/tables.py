@@ -64,9 +64,9 @@ SPEED_ROWS = (  # label, key in speed.json, digits, unit
     ("start `silk encode` and encode 10 s", "start.encode_10_s.median_s", 2, "s"),
     ("`import silkcodec`", "start.import.median_s", 4, "s"),
     ("import, then load the encoder and the decoder", "start.load.median_s", 2, "s"),
-    ("token rate", "library.tokens_per_second", 1, "per second"),
-    ("bit rate", "library.bits_per_second", 0, "per second"),
-    ("reduction of the file size by `--entropy`", "size.entropy_gain_percent", 1, "%"),
+    ("token rate", "library.tokens_per_second", 1, "tokens/s"),
+    ("bit rate", "library.bits_per_second", 0, "bit/s"),
+    ("reduction in file size with `--entropy`", "size.entropy_gain_percent", 1, "%"),
 )
 
 

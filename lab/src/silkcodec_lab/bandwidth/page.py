@@ -16,9 +16,8 @@ FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 TITLE = "Quality and token rate"
 
 QUESTION = (
-    "A codec can encode speech with only some of its codebooks, which decreases the number of tokens and bits per "
-    "second. How does quality depend on these rates for different quantizers? Does it matter which of Silk's codebooks "
-    "are kept?"
+    "A codec can use only some of its codebooks, which decreases the number of tokens and bits per second. How does "
+    "quality depend on these rates for different quantizers? Does it matter which of Silk's codebooks are kept?"
 )
 
 CAPTION = (
@@ -29,7 +28,7 @@ CAPTION = (
 LIMITATIONS = (
     "Only RVQ was trained with missing codebooks. Such training might improve the other models at low rates.",
     "Missing codes are replaced with fixed values. Other replacements might give better results.",
-    "The models `run:*` are small and had short training. Compare them with each other, not with other codecs.",
+    "The models `run:*` are small and were trained only briefly. Compare them with each other, not with other codecs.",
     "The search for the best groups does not try all orders, and it minimizes the mel distance. Another order might be "
     "better for intelligibility.",
     "The metrics compare the output with the original. They do not measure naturalness.",
@@ -104,9 +103,9 @@ def method(result: Result) -> list[str]:
         parts.append(
             "**Selection of Silk's codebooks.** Each codebook of Silk is a group of 7 dimensions of the latent. *First "
             "groups* are groups 1 to k. *Random groups* are k random groups "
-            f"({settings['n_draws']} draws per clip). *Best groups* are the k most important groups on "
-            f"{order['n_clips']} other clips. Their order is found by repeatedly removing the group whose removal "
-            "increases the mel distance least."
+            f"({settings['n_draws']} draws per clip). *Best groups* are the k most important groups. Their order of "
+            f"importance is determined on {order['n_clips']} other clips, by repeatedly removing the group whose "
+            "removal increases the mel distance least."
         )
     return parts
 

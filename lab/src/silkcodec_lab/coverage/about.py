@@ -28,7 +28,7 @@ def question(result: Result) -> str:
         vectors, others = f"feature vectors of speech from one recording project (`{project}`)", "from other projects"
         same = "from its training project"
     else:
-        of = "vectors from Silk's encoder, for" if kind_of(result) == "latents" else "feature vectors of"
+        of = "vectors that Silk's encoder computes from" if kind_of(result) == "latents" else "feature vectors of"
         vectors, others, same = f"{of} speech in one language", "in other languages", "of its training language"
     return (
         f"A codebook is fitted to {vectors}. It *covers* a vector if the quantization error is small. Does it cover "

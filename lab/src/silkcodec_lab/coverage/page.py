@@ -52,7 +52,7 @@ def summary(result: Result) -> str:
         points = [f"{_percent(one['inside'], sign=True)} for {group_label(name)}" for name, one in groups.items()]
         excess = {group_label(name): one["inside_beyond_fsq"] for name, one in groups.items()}
         worse = [
-            f"{_percent({'mean': -entry['mean'], 'low': -entry['high'], 'high': -entry['low']})} for {name}"
+            f"{_percent({'mean': -entry['mean'], 'low': -entry['high'], 'high': -entry['low']})} points for {name}"
             for name, entry in excess.items()
             if _sign(entry) < 0
         ]

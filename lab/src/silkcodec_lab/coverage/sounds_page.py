@@ -21,8 +21,8 @@ def sounds_method(result: Result) -> list[str]:
         "**Sounds.** Coverage of the original vectors is also measured for classes of sounds. The classes are Mandarin "
         "tones, Arabic words with emphatic or pharyngeal consonants or with neither, ranges of the fundamental "
         "frequency (F0), and F0 movements. *Falls fast* and *rises fast* mean more than 30 semitones per second, and "
-        "*level* means less than 10. From the coverage of each class, the coverage of the same speaker's other vectors "
-        "is subtracted. The result for the grid is then subtracted from the result for the codebook."
+        "*level* means less than 10. The coverage of the same speaker's other vectors is subtracted from the coverage "
+        "of each class. The result for the grid is then subtracted from the result for the codebook."
     ]
 
 
@@ -32,8 +32,8 @@ def rebuilt_method(result: Result) -> list[str]:
         return []
     settings = result["rebuilt"]["settings"]
     return [
-        f"**Resynthesis.** One excerpt of {settings['seconds']:g} s is used from up to {settings['speakers']} speakers "
-        "per group. Its spectrogram is quantized and converted to audio with the Griffin-Lim algorithm. The audio is "
+        f"**Resynthesis.** For up to {settings['speakers']} speakers per group, the spectrogram of an excerpt of "
+        f"{settings['seconds']:g} s is quantized and converted to audio with the Griffin-Lim algorithm. The audio is "
         "compared with audio from the same spectrogram without quantization. *F0 RMSE* is the error of the "
         "fundamental frequency in cents (1/100 of a semitone). *Mel distance* is the mean absolute difference between "
         "log-mel spectrograms."
@@ -51,10 +51,10 @@ def sounds_findings(result: Result) -> list[str]:
     header = ["codebook", "kind", "class", "group", "codebook - grid"]
     return [
         heading,
-        f"Of {n} comparisons with at least {FEW} speakers, the table lists the {len(rows)} significant ones, in "
-        "percentage points. About one in twenty would be significant by chance. If a value is below 0, the codebook "
-        "loses more coverage in this class than the grid. For F0 and F0 movement, the value for unseen speakers is "
-        "subtracted.",
+        f"The table lists the {len(rows)} significant differences among {n} comparisons with at least {FEW} speakers, "
+        "in percentage points. About one in twenty comparisons would be significant by chance. If a value is below 0, "
+        "the codebook loses more coverage in this class than the grid. For F0 and F0 movement, the value for unseen "
+        "speakers is subtracted.",
         table(header, rows, numeric=[False, False, False, False, True]),
     ]
 

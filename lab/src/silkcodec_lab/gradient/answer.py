@@ -24,11 +24,13 @@ def answer(result: Result) -> str:
         for name, found in result["differences"].items()
         if not any(entry["mean"] is not None and entry["low"] > 0 for entry in found["frame"])
     ]
-    frame = f"not significantly better than {' or '.join(not_better)}" if not_better else "better than the others"
+    others = " or ".join(not_better)
+    frame = f"not significantly better than for {others}" if not_better else "better than for the others"
     losses = sorted(models, key=lambda name: models[name]["loss"]["mean"])
     return (
         "Correlation between predicted and actual changes in the loss when one number of the latent moves by one "
-        f"quantization cell: {correlations}. When all numbers of a frame change at once, FSQ is {frame}. Loss after "
+        f"quantization cell: {correlations}. When all numbers of a frame change at once, the prediction for "
+        f"FSQ is {frame}. Loss after "
         f"{models['fsq']['steps']:,} training steps: "
         + ", ".join(f"{LABELS[name]} {number(models[name]['loss']['mean'], 2)}" for name in losses)
         + "."

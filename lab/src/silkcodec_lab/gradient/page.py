@@ -47,7 +47,7 @@ LIMITATIONS = (
     "Step sizes are relative to the quantization error of each quantizer. Absolute step sizes were not compared.",
     "Each quantizer has one short training run with one seed. The intervals do not include the variation between runs.",
     "Other ways to train a codebook, such as the rotation trick or random restarts of unused codes, were not measured.",
-    "The loss does not include a discriminator. The loss from a discriminator is less smooth than a spectral loss.",
+    "The loss does not include a discriminator. A discriminator loss is less smooth than a spectral loss.",
 )
 
 
@@ -70,8 +70,8 @@ def summary(result: Result) -> str:
         frames |= {name: max(known, key=lambda entry: entry["mean"])} if known else {}
     texts.append(
         "Accuracy is measured by the correlation between predicted and actual changes in the loss. If one number of "
-        f"the latent changes by {number_steps[at]['step']:g} cell (for FSQ, the distance between two levels), the "
-        f"correlation is {_ranked(ones)}."
+        f"the latent changes by {number_steps[at]['step']:g} cell (for FSQ, about the distance between two adjacent "
+        f"levels), the correlation is {_ranked(ones)}."
     )
     if frames:
         texts.append(
@@ -81,8 +81,8 @@ def summary(result: Result) -> str:
     if differences:
         losses = [f"{_signed(found['loss'], 3)} for {LABELS[other]}" for other, found in differences.items()]
         texts.append(
-            f"After {models['fsq']['steps']:,} training steps, the loss of FSQ minus that of another quantizer is "
-            f"{joined(losses)}."
+            f"After {models['fsq']['steps']:,} training steps, the loss of FSQ at the changed frames, minus that of "
+            f"another quantizer, is {joined(losses)}."
         )
     return " ".join(texts)
 
@@ -114,7 +114,8 @@ def method(result: Result) -> list[str]:
         f"{settings['span']} frames, starting at the changed frame ({weights}).",
         "**Steps.** A random step changes a whole frame, one number, or one vector, i.e. the numbers that a codebook "
         "quantizes together. The step size is the RMS change of these numbers, in *cells*. A cell is the RMS "
-        "quantization error times the square root of 12. For FSQ, it is the distance between two levels.",
+        "quantization error times the square root of 12. For FSQ, it is about the distance between two adjacent "
+        "levels.",
         "**Without quantization.** The same steps start at the quantized latent and are decoded without quantization. "
         "In this case, only the curvature of the decoder decreases the correlation. For very small steps and without "
         f"the loudness loss, the correlation is at least {math.floor(1e4 * lowest) / 1e4:.4f} for all models.",
@@ -129,7 +130,7 @@ def findings(result: Result) -> list[str]:
         n = sum(len(found[kind]) for found in result["differences"].values() for kind in COMPARED)
         parts += [
             "### FSQ and other quantizers",
-            "The table lists the step sizes, in cells, with significant differences in correlation. About one in "
+            "The table lists the step sizes, in cells, at which the correlations differ significantly. About one in "
             f"twenty of the {n} comparisons would be significant by chance. Differences without quantization are "
             "caused by the decoder, not by the straight-through gradient.",
             _significant(result),
@@ -137,8 +138,9 @@ def findings(result: Result) -> list[str]:
     return [
         *parts,
         "### Training",
-        "The training loss, PESQ-WB (perceived quality, 1 to 4.64) and STOI (intelligibility, at most 1) come from the "
-        "last validation of each run. *Used bits* is the sum of the entropies of the codes.",
+        "PESQ-WB (perceived quality, 1 to 4.64) and STOI (intelligibility, at most 1) come from the last validation of "
+        "each run. The training loss is the mean since the validation before it. *Used bits* is the sum of the "
+        "entropies of the codes.",
         _models(result, several),
     ]
 

@@ -17,6 +17,7 @@ def answer(result: Result) -> str:
         if "share_of_raw_bits" in one
     )
     return (
-        f"With Silk, a language model needs {number(found['silk']['tokens_per_second'], 1)} steps per second of "
-        f"speech. Cross-entropy of a small model as a share of the raw bit rate: {shares}."
+        "With one step per token, a language model for Silk needs "
+        f"{number(found['silk']['tokens_per_second'], 1)} steps per second of speech. Cross-entropy of a small model "
+        f"as a share of the raw bit rate: {shares}."
     )

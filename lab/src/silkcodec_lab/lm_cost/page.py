@@ -27,7 +27,7 @@ CAPTION = (
 LIMITATIONS = (
     "The model is tiny, and it is trained on little speech. Codecs with a large vocabulary need more speech, so the "
     "ranking can change with larger models and more data.",
-    "The language models of all codecs have the same size. Another size might suit some codecs better.",
+    "The transformers for all codecs have the same size. Another size might suit some codecs better.",
     "The digits of a Silk token are predicted independently of each other. With smaller tokens (`silk/4`, `silk/1`), "
     "fewer digits are predicted independently, but the model needs more steps.",
     "Times are measured on a CPU. The number of steps does not depend on the hardware.",
@@ -73,19 +73,19 @@ def method(result: Result) -> list[str]:
         "**Output heads.** An output head predicts one token. If a codebook has more than 4,096 entries, its tokens "
         "are written in base 8, and a head with 8 outputs predicts each digit. Of the 19 tokens in a frame "
         "of `silk`, 18 have 7 digits and the last has 2. In `silk/4` and `silk/1`, the same digits are regrouped into "
-        "tokens of 4 digits and of 1 digit.",
+        "tokens of 4 digits and of 1 digit, respectively.",
         f"**Model.** A transformer over frames ({parts['body']}) is followed by a smaller transformer over the tokens "
         f"of a frame ({parts['depth']}), as in the [RQ-Transformer](https://arxiv.org/abs/2203.01941) and "
         f"[Moshi](https://arxiv.org/abs/2410.00037). The widths are {size['width']} and {size['depth_width']}. The "
         "sizes of the token embeddings and heads depend on the vocabulary.",
         f"**Training.** The training speech consists of {describe_speech(result['speech']['train'])}. Each model is "
         f"trained on the same excerpts for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
-        f"{settings['batch']} windows of {settings['window_s']:.3g} s, so the training covers {trained_h:.2g} h of "
-        "speech.",
+        f"{settings['batch']} windows of {settings['window_s']:.3g} s, so the training processes {trained_h:.2g} h "
+        "of speech, including repetitions.",
         f"**Bits per second.** The held-out speech consists of {describe_speech(result['speech']['held_out'])}. The "
         "cross-entropy of all tokens is divided by the duration. Square brackets contain 95 % bootstrap intervals over "
         "windows. They do not include the variation between training runs. *Raw* is the bit rate of the codec. "
-        "*Frequencies* is the cross-entropy of predicting each code from its frequency alone.",
+        "*Frequencies* is the cross-entropy if each code is predicted from its frequency alone.",
     ]
 
 
@@ -96,7 +96,7 @@ def findings(result: Result) -> list[str]:
     width = next(iter(codecs.values()))["model_width"]
     parts = [
         "### Sequence lengths and vocabulary",
-        f"The last column counts the parameters of the output heads for a model of width {width:,}.",
+        f"The last column shows the number of parameters in the output heads of a model of width {width:,}.",
         _counted(codecs),
     ]
     if trained:
@@ -155,8 +155,9 @@ def _overfitted(trained: dict[str, Any]) -> list[str]:
         last = found["curve"][-1]["bits_per_second"]
         if last > (1 + NOTABLE_RISE) * lowest["bits_per_second"]:
             sentences.append(
-                f"The model **overfits** on `{name}`. Its cross-entropy is lowest after {lowest['speech_s'] / 60:.0f} "
-                f"min of training speech, with repetitions ({_percent(_share(lowest, found))} of the raw bit rate)."
+                f"The model **overfits** on `{name}`. Its cross-entropy is lowest ({_percent(_share(lowest, found))} "
+                f"of the raw bit rate) after {lowest['speech_s'] / 60:.0f} min of training speech, including "
+                "repetitions."
             )
     return sentences
 

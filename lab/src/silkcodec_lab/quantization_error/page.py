@@ -41,10 +41,9 @@ LIMITATIONS = (
     "The quantizers are fitted to fixed vectors. In a codec, the encoder adapts to its quantizer. Silk's encoder was "
     "trained with FSQ, which favors FSQ on Silk's latents.",
     "With longer vectors, VQ could use correlations between more numbers, but it would need larger codebooks. For "
-    "the 21 bits of one Silk token, a "
-    "codebook would need 2,097,152 entries.",
+    "the 21 bits of one Silk token, a codebook would need 2,097,152 entries.",
     "The squared error gives more weight to components with a large variance. These are not necessarily more audible.",
-    "Training speech and held-out speech can have the same speakers, rooms and languages. `silk lab coverage` measures "
+    "Training speech and held-out speech can share speakers, rooms and languages. `silk lab coverage` measures "
     "the effect of language.",
 )
 
@@ -66,7 +65,9 @@ def summary(result: Result) -> str:
             f"{_percent(last[of])} for {QUANTIZERS[of]}"
             for of in sorted(last, key=lambda of: last[of]["held_out"]["mean"])
         ]
-        texts.append(f"For {WHAT[name]} with {bits} bits ({2**bits:,} entries), the error is {joined(errors)}.")
+        texts.append(
+            f"For {WHAT[name]} with {bits} bits ({2**bits:,} entries or points), the error is {joined(errors)}."
+        )
         if name == "silk":
             own = found["own_rounding"]
             texts.append(
@@ -86,7 +87,7 @@ def method(result: Result) -> list[str]:
         "**Silk's latents.** Silk's encoder computes 128 numbers per frame. Before rounding, they are split into "
         f"vectors of {silk['dim']}.",
         f"**Training speech.** The quantizers are fitted to {mel['n_train']:,} mel patches and {silk['n_train']:,} "
-        f"vectors of latents from {describe_speech(speech['train'])}.",
+        f"latent vectors from {describe_speech(speech['train'])}.",
         "**VQ** is one codebook, which is fitted by k-means. A codebook is not measured if it has fewer than "
         f"{settings['fewest_per_entry']} training vectors per entry.",
         "**RVQ** is a chain of two or four codebooks that share the bits evenly. Each codebook quantizes the error "

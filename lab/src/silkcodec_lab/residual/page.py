@@ -52,7 +52,7 @@ def summary(result: Result) -> str:
         f"{len(stages)} codebooks.",
     ]
     if half:
-        texts.append(f"It takes {half} codebooks to halve the error that the first codebook leaves.")
+        texts.append(f"It takes {half} codebooks in total to halve the error that the first one leaves.")
     texts.append(
         f"With all codebooks, the error is {recording[-1]:.2f} dB for the whole recording and {trained[-1]:.2f} dB for "
         "the training speech" + (", so the quantizer **overfits**." if trained[-1] < ZERO_ERROR_DB else ".")

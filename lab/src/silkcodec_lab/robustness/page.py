@@ -53,9 +53,7 @@ def summary(result: Result) -> str:
     if flips:
         clean = {entry["codec"]: entry["metrics"]["stoi"]["mean"] for entry in result["clean"]}
         lost = [f"{clean[e['codec']] - e['metrics']['stoi']['mean']:.3f} for `{e['codec']}`" for e in flips]
-        texts.append(
-            f"With a bit error rate of {rate:g}, STOI (estimated intelligibility) decreases by {joined(lost)}."
-        )
+        texts.append(f"At a bit error rate of {rate:g}, STOI (estimated intelligibility) decreases by {joined(lost)}.")
     for entry in flips:
         for other, change in entry.get("against", {}).items():
             more = {"mean": -change["stoi"]["mean"], "low": -change["stoi"]["high"], "high": -change["stoi"]["low"]}
