@@ -187,10 +187,10 @@ def _speed_notes(bench: Path, result: Figures, ours: str) -> str:
     found, sizes = result["conditions"], result["sizes"]
     sentences = [
         f"Speeds are multiples of real time, and are medians of at least {sizes['runs']} runs on "
-        f"{sizes['speed_s']:g} s of speech at the codec's own sample rate. Peak memory is the peak resident memory of a "
-        "new process that encodes and decodes this speech. The load time includes imports. The neural baselines run in "
-        "PyTorch with float32 and with **random weights in their published architectures**. The values of the weights "
-        f"affect neither speed nor memory. {ours.capitalize()} runs on ONNX Runtime.",
+        f"{sizes['speed_s']:g} s of speech at the codec's own sample rate. Peak memory is the peak resident memory of "
+        "a new process that encodes and decodes this speech. The load time includes imports. The neural baselines run "
+        "in PyTorch with float32 and with **random weights in their published architectures**. The values of the "
+        f"weights affect neither speed nor memory. {ours.capitalize()} runs on ONNX Runtime.",
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
         f"threads, {found['cores']} cores, {found['cpu']}, {found['system']}; {result['created'][:10]}.",
         *findings.warnings(result),

@@ -29,7 +29,7 @@ def speech_lm(bench: Path) -> str:
     sentences = [
         f"The model has {number(result['parameters'] / 1e6, 1)} M parameters. It was trained on {trained_h} h of speech"
         f" for {settings['steps']} steps. Each step used {settings['batch']} windows of"
-        f" {number(settings['window'], 0)} s. It was evaluated on {held_out_h} h of held-out speech.",
+        f" {number(settings['window'], 0)} s. The evaluation used {held_out_h} h of held-out speech.",
         f"Tokenization took {tokenization_min} min, and training took {train_min} min.",
     ]
     if "sampling" in result:
