@@ -131,9 +131,9 @@ def test_another_plan_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: py
     tokenize([folder], out, PEAKS)
     before = shards(out)
     for options, says in (
-        (Options("peaks", shard_items=3), "started with the shard items 2; got 3"),
-        (Options("silk", shard_items=2), "started with the codec peaks@"),
-        (Options("peaks", "webdataset", shard_items=2), "started with the file format parquet"),
+        (Options("peaks", shard_items=3), "started with shard_items = 2; got 3"),
+        (Options("silk", shard_items=2), "started with codec = peaks@"),
+        (Options("peaks", "webdataset", shard_items=2), "started with file_format = parquet"),
     ):
         with pytest.raises(OutputError, match=says):
             tokenize([folder], out, options)
@@ -247,7 +247,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     result = silk("tokenize", "in", "-o", "out", "--codec", "peaks", "--workers", "1")
     assert result.stdout.startswith("out: 0.00 h, 3 rows in 1 shards") and "x real time with 1 workers" in result.stdout
-    assert "silk: 1 of 4 recordings were quarantined (1 unreadable); see 'out/quarantine.jsonl'." in result.stderr
+    assert "silk: quarantined 1 of 4 recordings (1 unreadable); see 'out/quarantine.jsonl'." in result.stderr
     assert "nothing to do" in silk("tokenize", "in", "-o", "out", "--codec", "peaks").stdout
     assert json.loads(silk("tokenize", "in", "-o", "out", "--codec", "peaks", "--json").stdout)["rows"] == 3
     by = ("--codec", "peaks")

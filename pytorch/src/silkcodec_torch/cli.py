@@ -39,7 +39,8 @@ def run_export(
         Path | None, typer.Option("--results", help="Results of silk compare for the model card.")
     ] = None,
     same_encoder: Annotated[
-        Path | None, typer.Option("--same-encoder", help="Weights with the run's encoder. Their tokens stay decodable.")
+        Path | None,
+        typer.Option("--same-encoder", help="Weights with the same encoder. The export can decode their tokens."),
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help="Output format: onnx or transformers.")] = "onnx",
 ) -> None:

@@ -265,7 +265,7 @@ def test_wrong_tensors_are_refused(model: Any) -> None:
     for codes in (torch.zeros(1, 18, 2, dtype=torch.int64), torch.zeros(1, 19, 2), torch.full((1, 19, 2), 64)):
         with pytest.raises(TokensError, match="audio_codes must be"):
             model.decode(codes)
-    with pytest.raises(ArgumentError, match=r"1\.\.9600"):
+    with pytest.raises(ArgumentError, match="between 1 and 9600"):
         model.decode(torch.zeros(1, 19, 1, dtype=torch.int64), n_samples=9_601)
     with pytest.raises(ArgumentError, match="float32"):
         SilkModel(SilkConfig(conv_width=16, width=20, heads=2)).half().encode(one)

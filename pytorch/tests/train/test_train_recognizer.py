@@ -287,7 +287,7 @@ def test_layers_are_selected(folder: Path, speech: torch.Tensor) -> None:
     )
     assert both == pytest.approx((first + last) / 2) and first != last
     for wrong in ((0,), (4,), (-1,)):
-        with pytest.raises(ArgumentError, match=r"recognizer.layers must be in 1..3 for these weights"):
+        with pytest.raises(ArgumentError, match=r"recognizer.layers must be between 1 and 3 for these weights"):
             load_recognizer(RecognizerConfig(str(folder), wrong), torch.float32)
 
 

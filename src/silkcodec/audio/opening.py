@@ -84,7 +84,7 @@ class Chain:
                 self.samplerate, self.channels, self.format = sound.samplerate, sound.channels, sound.format
                 self.is_estimate = sound.is_estimate
         if len(shapes) > 1:
-            listed = ", ".join(f"{rate} Hz x {channels}" for rate, channels in sorted(shapes))
+            listed = ", ".join(f"{rate} Hz ({n} channel{'s' * (n != 1)})" for rate, n in sorted(shapes))
             raise AudioError(
                 f"All recordings in {name} must have the same sample rate and number of channels; got {listed}."
                 " Split the file."

@@ -20,7 +20,7 @@ from silkcodec.errors import import_extra
 
 SAMPLE_RATE = 8_000  # Hz
 DEFAULT_PRESET = "1200"
-INSTALL_LIBRARY = "apt-get install libcodec2-1.0 (Debian), dnf install codec2 (Fedora), brew install codec2 (macOS)"
+INSTALL_LIBRARY = "apt-get install libcodec2-1.0 (Debian), dnf install codec2 (Fedora) or brew install codec2 (macOS)"
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def roundtrip(
 def info(inputs: Silks, as_json: Json = False) -> None:
     """Verify .silk files and show information about them.
 
-    This verifies all checksums but does not decode the files.
+    The command verifies all checksums, but it does not decode the files.
     """
     from silkcodec import container
     from silkcodec.cli import console, paths

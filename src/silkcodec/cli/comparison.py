@@ -59,7 +59,8 @@ def compare(
 def score(
     reference: Annotated[str, typer.Argument(metavar="REF", help="Folder, manifest or file with the originals.")],
     degraded: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]FOLDER...", help="Folders of decoded files, named as in REF.")
+        list[str],
+        typer.Argument(metavar="[NAME=]FOLDER...", help="Folders of decoded files with the same names as in REF."),
     ],
     output: Report = Path("scores"),
     metrics: Metrics = None,

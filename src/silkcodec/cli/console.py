@@ -141,7 +141,8 @@ def show_level(coding: Coding) -> None:
 def show_clipping(target: str, n_clipped: int | None, peak: float | None) -> None:
     """Print a warning if samples of a decoded file were clipped."""
     if n_clipped and peak:
-        what = f"{n_clipped:,} samples were clipped by up to {20 * math.log10(peak):.1f} dB"
+        samples = "1 sample was" if n_clipped == 1 else f"{n_clipped:,} samples were"
+        what = f"{samples} clipped by up to {20 * math.log10(peak):.1f} dB"
         fail(SilkError(f"{what}. To avoid this, use --rescale or --subtype float."), f"warning: {target}: ")
 
 

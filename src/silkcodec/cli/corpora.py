@@ -117,8 +117,8 @@ def _check(inputs: list[str] | None, output: Path, as_json: bool) -> None:
             print(f"{problem['file']}: {problem['problem']}")
     if problems:
         raise SilkError(
-            f"{len(problems):,} of the {report['shards']:,} shards in '{output}' are missing or damaged. To restore"
-            " them, run the same silk tokenize command again."
+            f"Missing or damaged shards in '{output}': {len(problems):,} of {report['shards']:,}. To restore them, run"
+            " the same silk tokenize command again."
         )
 
 
@@ -138,7 +138,7 @@ def _show(report: dict[str, Any], output: Path) -> None:
     if report["quarantined"]:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in report["quarantined_by_reason"].items())
         print(
-            f"silk: {report['quarantined']:,} of {report['recordings']:,} recordings were quarantined ({reasons});"
+            f"silk: quarantined {report['quarantined']:,} of {report['recordings']:,} recordings ({reasons});"
             f" see '{output / 'quarantine.jsonl'}'.",
             file=sys.stderr,
         )
@@ -149,7 +149,7 @@ def detokenize(
     output: Annotated[Path, typer.Option("-o", "--output", help="Audio file, or folder for several rows.")],
     ids: Annotated[list[str] | None, typer.Option("--id", help="Id of a row to decode. Repeatable.")] = None,
     rows: Annotated[
-        list[int] | None, typer.Option("--row", help="Number of a row to decode, from 0. Repeatable.")
+        list[int] | None, typer.Option("--row", help="Number of a row to decode, counted from 0. Repeatable.")
     ] = None,
     codec: Annotated[str | None, typer.Option("--codec", help="Codec. Default: the codec of the corpus.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,

@@ -22,7 +22,8 @@ Skip = Annotated[bool, typer.Option("--skip-existing", help="Skip inputs whose o
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object per line.")]
 Entropy = Annotated[bool, typer.Option("--entropy", help="Range-code the .silk files (extra [entropy]).")]
 Channel = Annotated[
-    int | None, typer.Option("--channel", min=0, help="Channel to encode, from 0. Default: average all channels.")
+    int | None,
+    typer.Option("--channel", min=0, help="Channel to encode, counted from 0. Default: average all channels."),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: up to 4.")]
 Provider = Annotated[str, typer.Option("--provider", help="Execution provider: cpu or cuda.")]

@@ -19,7 +19,7 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="File with the bearer token. Default: $SILK_TOKEN.")
     ] = None,
-    no_token: Annotated[bool, typer.Option("--no-token", help="Allow all clients without a token.")] = False,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Allow access without a token.")] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes for live streams. Default: one per core.")
     ] = None,
@@ -31,14 +31,14 @@ def serve(
         typer.Option("--max-client-streams", min=1, help="Maximum number of open streams per address."),
     ] = None,
     rate: Annotated[
-        int, typer.Option("--rate", min=1, help="Maximum requests and streams per minute and address.")
+        int, typer.Option("--rate", min=1, help="Maximum requests and streams per address per minute.")
     ] = 600,
     max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Maximum size of an upload in MB.")] = 32,
     max_s: Annotated[
         float, typer.Option("--max-seconds", min=1, help="Maximum duration of an upload in seconds.")
     ] = 600.0,
     drain_s: Annotated[
-        float, typer.Option("--drain", min=1, help="Time in seconds to finish running work after SIGTERM.")
+        float, typer.Option("--drain", min=1, help="Seconds to finish work in progress after SIGTERM.")
     ] = 20.0,
     weights: Annotated[Path | None, typer.Option("--weights", help="Weights folder written by silk export.")] = None,
 ) -> None:

@@ -172,7 +172,7 @@ class Reader:
                 self._read_end(offset, crc)
                 return
             if self.header.n_frames is not None and self.n_frames + frames > self.header.n_frames:
-                raise self._damaged(offset, f"there are more than the {self.header.n_frames} frames in the header")
+                raise self._damaged(offset, f"there are more than the {self.header.n_frames} declared frames")
             data = self._checked_payload(offset, kind, frames, n_bytes, crc)
             chunk = Chunk(offset, kind == CODED, self.n_frames, frames, n_bytes)
             self.n_frames += frames

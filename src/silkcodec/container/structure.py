@@ -179,7 +179,7 @@ def check_magic(name: str, prefix: bytes) -> None:
         )
     other = next((what for magic, what in OTHER_FORMATS.items() if start.startswith(magic)), None)
     got = other or f"a file that starts with {start!r}"
-    raise ContainerError(f"{capitalized(name)} must be a .silk file; got {got}. Run silk encode first.", 0)
+    raise ContainerError(f"{capitalized(name)} must be a .silk file; got {got}. To encode audio, run silk encode.", 0)
 
 
 def parse_header(name: str, data: bytes) -> Header:

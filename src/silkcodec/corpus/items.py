@@ -145,7 +145,8 @@ def seconds(value: object, what: str) -> float | None:
     except (ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= MAX_SECONDS or (what == "duration" and number == 0):
-        raise Refusal("row", f"The {what} must be between 0 and {MAX_SECONDS:g} s; got {str(value)[:40]!r}.")
+        least = "above 0" if what == "duration" else "at least 0"
+        raise Refusal("row", f"The {what} must be {least} and at most {MAX_SECONDS:g} s; got {str(value)[:40]!r}.")
     return number
 
 

@@ -56,7 +56,8 @@ def whole(recording: Mapping[str, Any]) -> str:
     sources = recording["sources"]
     channels = sources[0].get("channels") if len(sources) == 1 and isinstance(sources[0], dict) else None
     if not isinstance(channels, list):
-        raise Refusal("row", f"A recording must have one source with a list of channels; got {len(sources)} sources.")
+        got = "a source without such a list" if len(sources) == 1 else f"{len(sources)} sources"
+        raise Refusal("row", f"A recording must have one source with a list of channels; got {got}.")
     return _source(sources, channels)[0]
 
 

@@ -185,7 +185,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         changed = _first_change(folder / BODY, body)
         body.unlink()
     if not counts["n_items"]:
-        why = f"; {counts['n_refused']} were rejected. The first error is: {first.message}" if first else "."
+        why = f"; rejected recordings: {counts['n_refused']}. The first error is: {first.message}" if first else "."
         raise ArgumentError(f"The inputs must contain at least one usable recording{why}")
     header = {"kind": KIND, "format": FORMAT, "hash": digest.hexdigest(), **counts, "n_renamed": ids.n_renamed}
     if begun is None:
@@ -231,9 +231,8 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
     pairs += [(key, then.get(key), value) for key, value in now.items() if key != "facts"]
     for key, old, new in pairs:
         if old != new:
-            name = key.replace("_", " ")
             raise OutputError(
-                f"The run in '{folder}' was started with the {name} {old}; got {new}. Choose another output."
+                f"The run in '{folder}' was started with {key} = {old}; got {new}. Choose another output."
             )
 
 

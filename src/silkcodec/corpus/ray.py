@@ -85,9 +85,10 @@ def _start(ray: Any, n_workers: int, address: str | None) -> None:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ArgumentError(
-            f"--address must be the address of a running Ray cluster; got '{address}': {reason.rstrip('.')}."
-        ) from error
+        what = f"--address must be the address of a running Ray cluster; got '{address}'"
+        if address is None:
+            what = "Cannot start Ray on this machine"
+        raise ArgumentError(f"{what}: {reason.rstrip('.')}.") from error
 
 
 def _run(

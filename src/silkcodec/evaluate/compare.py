@@ -93,7 +93,7 @@ def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if name != ORIGINAL and parse(name)[0] not in known and not Path(name).is_dir():
             raise ArgumentError(
-                f"Unknown codec: '{name}'. Pass one of: {', '.join(known)}, original; or a folder with weights."
+                f"Unknown codec: '{name}'. Pass one of {', '.join([*known, ORIGINAL])}, or a weights folder."
             )
 
 

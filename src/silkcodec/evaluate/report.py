@@ -47,7 +47,8 @@ def failures(result: Result) -> list[str]:
     for metric in result["metrics"]:
         broken = [e for e in result["left_out"] if e["metric"] == metric and e["failed"]]
         if broken:
-            found.append(f"{metric} failed on {len(broken)} rows: {broken[0]['reason']}")
+            rows = "1 row" if len(broken) == 1 else f"{len(broken)} rows"
+            found.append(f"{metric} failed on {rows}: {broken[0]['reason']}")
     for metric in result["settings"]["metrics"] or ():
         if "missing" in result["metrics"][metric]:
             found.append(f"{metric} was not measured: {result['metrics'][metric]['missing']}")

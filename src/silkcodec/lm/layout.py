@@ -82,7 +82,7 @@ class Layout:
         lengths = [len(codes) for codes in tokens.codes]
         if ratios is None or any(n != r * tokens.n_frames for r, n in zip(ratios, lengths, strict=True)):
             raise TokensError(
-                f"The frame rates of '{tokens.codec}' must be whole multiples of the slowest rate, and the codes must "
+                f"The frame rates of '{tokens.codec}' must be whole multiples of the lowest rate, and the codes must "
                 f"fill whole frames; got {lengths} codes at {tokens.frame_rates} Hz."
             )
         heads(tokens.codebook_sizes)  # raises TokensError if the sizes cannot be factorized
@@ -112,7 +112,7 @@ class Layout:
         ratios = _ratios(rates)
         if ratios is None:
             raise TokensError(
-                f"Frame rates must be whole multiples of the slowest rate; got {rates} Hz for '{codec.name}'."
+                f"Frame rates must be whole multiples of the lowest rate; got {rates} Hz for '{codec.name}'."
             )
         heads(sizes)  # raises TokensError if the sizes cannot be factorized
         name = getattr(codec, "codec_id", codec.name)

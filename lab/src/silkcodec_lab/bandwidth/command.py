@@ -42,7 +42,7 @@ def bandwidth(
 ) -> None:
     """Measure quality with fewer codebooks.
 
-    The command also writes audio examples. If several runs are given, each further run is compared with the first one.
+    The command also writes audio examples. If several runs are given, the others are compared with the first one.
     """
     from silkcodec_lab.bandwidth import experiment
 

@@ -160,7 +160,8 @@ class SilkModel(PreTrainedModel):
             n_samples = n_frames * FRAME if padding_mask is None else padding_mask.reshape(batch, -1).sum(1)
         lengths = torch.as_tensor(n_samples, device=levels.device).expand(batch)
         if lengths.min() < 1 or lengths.max() > n_frames * FRAME:
-            raise ArgumentError(f"n_samples must be in 1..{n_frames * FRAME} for {n_frames} frames; got {n_samples}.")
+            most = n_frames * FRAME
+            raise ArgumentError(f"n_samples must be between 1 and {most} for {n_frames} frames; got {n_samples}.")
         states = fresh_states(self.decoder.state_shapes(), batch, levels.device)
         waves = []
         with torch.autocast(levels.device.type, enabled=False):
@@ -283,8 +284,8 @@ def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
     sizes = torch.tensor(codebook_sizes, device=codes.device)[:, None]
     if bool(((codes < 0) | (codes >= sizes)).any()):
         raise TokensError(
-            f"audio_codes must be in 0..{codebook_sizes[0] - 1}. In the last codebook, they must be in"
-            f" 0..{codebook_sizes[-1] - 1}."
+            f"audio_codes must be between 0 and {codebook_sizes[0] - 1}. In the last codebook, they must be between 0"
+            f" and {codebook_sizes[-1] - 1}."
         )
     shifts = 3 * torch.arange(DIMS_PER_TOKEN, device=codes.device)
     return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT_WIDTH]

@@ -138,8 +138,8 @@ class SilkTokenizer(PreTrainedTokenizer):
         k, code = int(match[2]), int(match[3])
         if k >= len(sizes) or code >= sizes[k]:
             raise TokensError(
-                f"The codebook in '{token}' must be in 0..{len(sizes) - 1}, and the code must be below the size of that"
-                " codebook."
+                f"The codebook in '{token}' must be between 0 and {len(sizes) - 1}, and the code must be below the size"
+                " of that codebook."
             )
         return self._first[k] + code
 
@@ -149,7 +149,7 @@ class SilkTokenizer(PreTrainedTokenizer):
         k = bisect_right(self._first, index) - 1
         if k >= 0 and index < self.flat.size:
             return f"<|{name_of(self.layout)}:{k}:{index - self._first[k]}|>"
-        raise TokensError(f"An id must be in 0..{self.flat.size - 1}; got {index}.")
+        raise TokensError(f"An id must be between 0 and {self.flat.size - 1}; got {index}.")
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Return the concatenated token strings.

@@ -319,7 +319,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ArgumentError(f"{where} must be {hint.__name__}; got {value!r}.")
+        raise ArgumentError(f"{where} must be of type {hint.__name__}; got {value!r}.")
     return value
 
 
@@ -339,7 +339,7 @@ def _check(config: TrainConfig) -> None:
     _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
     for name in ("bandwidth_share", "noise_share", "synthetic_share"):
         _must(0 <= getattr(data, name) <= 1, f"data.{name} must be between 0 and 1", getattr(data, name))
-    _must(0 < data.valid_percent < 100, "data.valid_percent must be between 0 and 100", data.valid_percent)
+    _must(0 < data.valid_percent < 100, "data.valid_percent must be above 0 and below 100", data.valid_percent)
     _must(data.crop_frames >= 1, "data.crop_frames must be at least 1", data.crop_frames)
     _must(data.gain_db >= 0, "data.gain_db must be at least 0", data.gain_db)
     _must(optim.optimizer in OPTIMIZERS, f"optim.optimizer must be {' or '.join(OPTIMIZERS)}", optim.optimizer)

@@ -41,7 +41,9 @@ class RecognizerLoss(nn.Module):
         super().__init__()
         n_layers = len(encoder.layers)
         if not all(1 <= layer <= n_layers for layer in layers):
-            raise ArgumentError(f"recognizer.layers must be in 1..{n_layers} for these weights; got {list(layers)}.")
+            raise ArgumentError(
+                f"recognizer.layers must be between 1 and {n_layers} for these weights; got {list(layers)}."
+            )
         self.encoder = encoder
         self.layers = tuple(sorted(set(layers))) or tuple(range(n_layers, 0, -2))[::-1]
         self.register_buffer("filters", mel_filters(encoder.n_mels, SAMPLE_RATE), persistent=False)
