@@ -1,4 +1,4 @@
-"""Define the command group of `silk`."""
+"""Define the `silk` command group."""
 
 from __future__ import annotations
 

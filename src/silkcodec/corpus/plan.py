@@ -104,7 +104,7 @@ class Plan:
                     self.counts.append(len(json.loads(line)["items"]))
                 at += len(line)
         if digest.hexdigest() != self.hash:
-            raise OutputError(f"'{self._body}' was changed after the plan was made. Choose another output.")
+            raise OutputError(f"'{self._body}' was changed after the plan was made. Choose another output folder.")
 
     @property
     def n_shards(self) -> int:
@@ -211,7 +211,9 @@ def read_header(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
-    raise OutputError(f"'{folder / HEADER}' is damaged, or is from another version of Silk. Choose another output.")
+    raise OutputError(
+        f"'{folder / HEADER}' is damaged, or is from another version of Silk. Choose another output folder."
+    )
 
 
 def count_shards(folder: Path) -> int:
@@ -232,7 +234,7 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
     for key, old, new in pairs:
         if old != new:
             raise OutputError(
-                f"The run in '{folder}' was started with {key} = {old}; got {new}. Choose another output."
+                f"The run in '{folder}' was started with {key} = {old}; got {new}. Choose another output folder."
             )
 
 

@@ -283,7 +283,8 @@ def heads(codebook_sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
         bits = size.bit_length() - 1
         if size != 1 << bits:
             raise TokensError(
-                f"If any codebook has more than {MAX_HEAD} codes, all sizes must be powers of two; got {size}."
+                f"If any codebook has more than {MAX_HEAD} entries, all codebook sizes must be powers of two;"
+                f" got {size}."
             )
         digits, rest = divmod(bits, 3)
         found.append(((DIGIT,) * digits + (1 << rest,) * (rest > 0)) or (1,))

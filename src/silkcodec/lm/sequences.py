@@ -341,6 +341,6 @@ def _integers(values: ArrayLike, n_dims: int) -> Ids:
     array = np.asarray(values)
     if array.dtype.kind not in "iu" or array.ndim != n_dims:
         raise TokensError(
-            f"A sequence must be an integer array with {n_dims} dimensions; got {array.dtype} {array.shape}."
+            f"A sequence must be a {n_dims}-dimensional integer array; got {array.dtype} with shape {array.shape}."
         )
     return array.astype(np.int64)

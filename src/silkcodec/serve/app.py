@@ -30,7 +30,7 @@ WAVE_TYPES = {"wav": "audio/wav", "flac": "audio/flac"}
 
 
 class Problem(BaseModel):
-    """The error of a failed request."""
+    """The error that is returned for a failed request."""
 
     error: str = Field(description="Error code, e.g. unauthorized, too_large, bad_audio or busy.")
     message: str = Field(description="Explanation of the error.")

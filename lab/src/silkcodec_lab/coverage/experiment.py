@@ -219,7 +219,10 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance
 
 
 def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
-    """Return the speakers or sources to hold out in each fold. A single speaker or source is never held out."""
+    """Return the speakers or sources to hold out in each fold.
+
+    If there is only one speaker or source, it is not held out.
+    """
     keys = sorted({plan.key(speaker) for speaker in train})
     if len(keys) < 2:
         if plan.hold_out == "source":

@@ -29,7 +29,7 @@ def caption(result: Result) -> str:
 
 
 def describe(result: Result) -> Description:
-    """Return the text of the page that states what the experiment measures."""
+    """Return the part of the page's text that states what the experiment measures."""
     return Description(about.title(result), about.question(result), caption(result), about.limitations(result))
 
 
@@ -52,14 +52,14 @@ def summary(result: Result) -> str:
         points = [f"{_percent(one['inside'], sign=True)} for {group_label(name)}" for name, one in groups.items()]
         excess = {group_label(name): one["inside_beyond_fsq"] for name, one in groups.items()}
         worse = [
-            f"{_percent({'mean': -entry['mean'], 'low': -entry['high'], 'high': -entry['low']})} points for {name}"
+            f"{name} (by {_percent({'mean': -entry['mean'], 'low': -entry['high'], 'high': -entry['low']})} points)"
             for name, entry in excess.items()
             if _sign(entry) < 0
         ]
         texts += [
             f"The change from this value, in percentage points, is {joined(points)}.",
-            "The codebook loses significantly more coverage than a scalar grid with the same number of bits, by "
-            f"{joined(worse)}."
+            "The codebook loses significantly more coverage than a scalar grid with the same number of bits for "
+            f"{joined(worse)}{', but not for the other groups' if len(worse) < len(excess) else ''}."
             if worse
             else "In these groups, the codebook does not lose significantly more coverage than a scalar grid with the "
             "same number of bits.",
@@ -89,8 +89,8 @@ def method(result: Result) -> list[str]:
         "(FSQ) that has the same number of bits. The grid rounds the principal components of a vector to uniformly "
         "spaced levels.",
         "**Coverage.** A vector is covered if its quantization error is at most the *radius* of the quantizer. The "
-        f"radius is chosen so that {covered} % of the vectors of seen speakers are covered. These vectors are not used "
-        "for fitting.",
+        f"radius is chosen so that {covered} % of the vectors of seen speakers that were not used for fitting are "
+        "covered.",
         f"**Groups.** The training speech is divided into {folds} parts by {parts}. For each part, the quantizers are "
         "fitted to the remaining training speech. Speakers in the part are *unseen*, and the remaining training "
         "speakers are *seen*. The other groups are measured with all of these quantizers.",

@@ -103,7 +103,7 @@ def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[F
 
     Returns:
         Half the difference between the losses after the positive and the negative step, float64 [n], and whether the
-            codes after these steps differ, bool [n].
+            two steps give different codes, bool [n].
     """
     start = point.quantized if quantize is identity else point.y
     (high, high_codes), (low, low_codes) = quantize(start + steps), quantize(start - steps)

@@ -196,7 +196,7 @@ def _over_clips(errors: NDArray[np.float64], variances: Sequence[float], seed: i
 
 
 def own_rounding(clips: Sequence[Vectors], mean: Sequence[float], seed: int) -> dict[str, Any]:
-    """Return the error of Silk's quantizer, which rounds each value to 8 levels."""
+    """Return the error of Silk's quantizer, which rounds each value to one of 8 levels."""
     variances = [float(np.square(clip - np.array(mean)).sum()) for clip in clips]
     errors = np.array([float(np.square(clip - np.rint(clip), dtype=np.float64).sum()) for clip in clips])
     return {"bits": 3 * SILK_DIMS, "held_out": _over_clips(errors, variances, seed)}

@@ -49,7 +49,7 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the text of the page that states what the experiment measures."""
+    """Return the part of the page's text that states what the experiment measures."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
@@ -109,7 +109,7 @@ def findings(result: Result) -> list[str]:
 
 
 def _table(found: dict[str, Any]) -> str:
-    """Return a table of errors on held-out speech, with a row for every second number of bits."""
+    """Return a table of errors on held-out speech, with a row for every other number of bits."""
     several = _several(found)
     rows = []
     for i in range(len(_bits(found)))[::-2][::-1]:

@@ -35,7 +35,7 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the text of the page that states what the experiment measures."""
+    """Return the part of the page's text that states what the experiment measures."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 

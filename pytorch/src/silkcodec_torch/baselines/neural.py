@@ -164,7 +164,7 @@ class NeuralCodec:
     # --- implemented by each baseline
 
     def count_codes(self, n_samples: int) -> tuple[int, ...]:
-        """Return the number of codes in each codebook for a clip of `n_samples` samples."""
+        """Return the number of codes from each codebook for a clip of `n_samples` samples."""
         raise NotImplementedError
 
     def encode_wave(self, wave: torch.Tensor, k: int) -> list[torch.Tensor]:

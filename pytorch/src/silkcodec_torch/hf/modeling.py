@@ -209,7 +209,7 @@ class SilkModel(PreTrainedModel):
             ArgumentError: the output has no audio_codes or no n_samples.
         """
         if found.audio_codes is None or found.n_samples is None:
-            raise ArgumentError("The argument must be an output of encode() with audio_codes and n_samples.")
+            raise ArgumentError("The argument must be the output of encode(), with audio_codes and n_samples.")
         rows = zip(found.audio_codes.cpu().numpy(), found.n_samples.tolist(), strict=True)
         fixed = tuple(self.config.codebook_sizes), (SILK_FRAME_RATE,) * len(self.config.codebook_sizes)
         return [

@@ -1,4 +1,4 @@
-"""Configure the memory allocator of a training process, which doubles the training speed on a CPU."""
+"""Configure the memory allocator of a training process. This doubles the training speed on a CPU."""
 
 from __future__ import annotations
 

@@ -152,7 +152,8 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """
     if not file.is_file():
         raise ArgumentError(
-            f"Index not found: '{file}'. data.index must name a table in data.folder; data.more lists paths of tables."
+            f"Index not found: '{file}'. data.index must name a table in data.folder, and each entry of data.more must"
+            " be the path of a table."
         )
     rows = manifest.read(file)
     missing = [name for name in columns if not any(name in row for row in rows)]

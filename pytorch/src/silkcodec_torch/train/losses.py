@@ -69,7 +69,8 @@ def mean_norm(a: Tensor, b: Tensor) -> Tensor:
 def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Return the energy distance between one or two decoded versions and the original.
 
-    It is the mean distance of the versions from the original, minus half the distance between two versions.
+    It is the mean distance of the versions from the original. If there are two versions, half the distance between them
+    is subtracted.
 
     Args:
         together: features of the N decoded versions, followed by those of the original, [(N + 1) B, ...].
