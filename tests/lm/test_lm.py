@@ -226,7 +226,7 @@ def test_truncated_delayed_steps_give_the_complete_frames() -> None:
         (lambda ids, flat: ids[:1], "at least one frame"),
         (lambda ids, flat: np.insert(ids, 5, flat.bos), "A bos token is allowed only at the first step"),
         (lambda ids, flat: ids[::-1], "at least one frame"),
-        (lambda ids, flat: ids.astype(float), "must be an integer array"),
+        (lambda ids, flat: ids.astype(float), "1-dimensional integer array"),
         (lambda ids, flat: ids[None], "1-dimensional integer array"),
         (
             lambda ids, flat: np.where(np.arange(len(ids)) == 3, flat.size - 1, ids),

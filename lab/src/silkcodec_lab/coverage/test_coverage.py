@@ -277,7 +277,7 @@ def test_a_page_counts_significant_differences(result: dict[str, Any]) -> None:
     text = pages.render(changed)
     assert "| Mandarin | -10.0 to +10.0 | 6 | 3 | 3 |" in text
     assert "| original | Mandarin | -10.0 [-15.0, -5.0] |" in text
-    assert "number of bits, by 10.0 [5.0, 15.0] points for Mandarin." in text
+    assert "Mandarin (by 10.0 [5.0, 15.0] points)" in text
 
 
 def test_a_page_warns_about_a_control_group_with_the_same_sources(result: dict[str, Any]) -> None:
