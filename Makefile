@@ -29,7 +29,7 @@ SYSTEM := libopus0 libspeex1 chromium
 
 IN := $(SPEECH)/INDEX.tsv:language=
 ENGLISH := $(IN)en|en_GB
-CLASSICAL := codec2:700C,codec2:1200,codec2:2400,codec2:3200,opus:6k,speex:5.95k
+CLASSICAL := codec2:1200,codec2:3200,opus:6k
 ONE_SOURCE := --folds 2 --seconds 40 --speakers 24 --no-sounds --rebuild 0
 TRAINED := $(foreach quantizer,fsq rvq vq multiscale,--run $(RUNS)/$(quantizer))
 CLIPS := bench/evaluation/clips.tsv
