@@ -1,7 +1,7 @@
 """Fit quantizers to vectors without an encoder or a decoder.
 
 - `ResidualChain` is VQ (one codebook) or RVQ. Each codebook is fitted by k-means to the residual of the previous ones.
-- `ScalarGrid` is FSQ. Each dimension or principal component is rounded to one of 2^b uniform levels.
+- `ScalarGrid` is FSQ. Each dimension or principal component with b bits is rounded to one of 2^b uniform levels.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def bits_of(sizes: Sequence[int]) -> float:
 
 
 def _round(numbers: Tensor, levels: Tensor, steps: Tensor) -> Tensor:
-    """Round numbers to `levels` uniform values that are `steps` apart and centered on 0."""
+    """Round numbers to the nearest of `levels` values that are `steps` apart and centered on 0."""
     cells = torch.minimum(torch.floor(numbers / steps + levels / 2).clamp(min=0), levels - 1)
     return (cells - levels / 2 + 0.5) * steps
 

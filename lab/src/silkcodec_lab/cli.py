@@ -1,6 +1,6 @@
 """Define `silk lab`, with one subcommand per experiment.
 
-`silk --help` imports this module, so the modules of the experiments and large libraries are imported only when they are
+`silk --help` imports this module, so large libraries and the experiments' own modules are imported only when they are
 used.
 """
 
@@ -20,7 +20,7 @@ OLD_NAMES = {"burden": "lm-cost", "snap": "quantization-error"}  # hidden aliase
 
 
 class Experiments(TyperGroup):
-    """The command group of `silk lab`. It imports the module of an experiment only when its command is used."""
+    """Group the commands of `silk lab`, and import an experiment's module only when its command is used."""
 
     commands: Any
 
@@ -52,7 +52,10 @@ lab = typer.Typer(
 
 @lab.callback()
 def _group() -> None:
-    """Make `silk lab` a group. Otherwise, Typer would treat `page` as its only command."""
+    """Make `silk lab` a command group.
+
+    Without this callback, Typer would run `page`, the only registered command, as `silk lab` itself.
+    """
 
 
 @lab.command("page")

@@ -34,7 +34,7 @@ def run_experiment(name: str, measure: Callable[[Any], Any], output: Path, resul
     """Run an experiment with a progress bar, and write its result, page and figure.
 
     Args:
-        name: File name of the result, without a suffix.
+        name: File name of the result, without the extension.
         measure: Function that takes a progress callback and returns the result.
         output: Folder for the page and the figure.
         results: File for the result. None: NAME.json in the output folder.
@@ -62,7 +62,7 @@ def split_names(text: str) -> list[str]:
 
 
 def pair_of_splits(text: str | None) -> tuple[str, str] | None:
-    """Return the names of the training split and the held-out split in `--splits`, or None if it is not set.
+    """Return the names of the training split and the held-out split in `--splits`, or None if the option is not set.
 
     Raises:
         ArgumentError: The value does not contain exactly two names.

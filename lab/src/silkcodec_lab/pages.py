@@ -58,7 +58,7 @@ PLACEHOLDERS = {
 
 
 class Description(NamedTuple):
-    """The texts of a page that state what the experiment measures, in Markdown."""
+    """Hold the title, question, caption and limitations of a page, in Markdown."""
 
     title: str
     question: str
@@ -132,7 +132,7 @@ def render(result: Result) -> str:
 
 
 def targets(name: str, folder: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, Path]:
-    """Return the paths of the page and the figure of a result with the given name.
+    """Return the paths of a result's page and figure, after checking that both can be written.
 
     Raises:
         OutputError: A file cannot be written, or it exists and `overwrite` is False.
@@ -171,8 +171,8 @@ def reproduction(result: Result, command: Sequence[str], *, times: bool = False,
     Args:
         result: Result of an experiment.
         command: Parts of the command. Words in capital letters are placeholders.
-        times: Whether the result includes times. They are overestimates if the machine was not idle.
-        note: Further sentences.
+        times: Whether the result includes times. If so, a warning is added if the machine was not idle.
+        note: Sentences to append.
     """
     line = " ".join(command)
     found = result["machine"]
@@ -194,7 +194,7 @@ def reproduction(result: Result, command: Sequence[str], *, times: bool = False,
 
 
 def weights(codec_ids: Iterable[str]) -> str:
-    """Return a sentence that identifies the measured weights, or an empty text if no codec ID includes a hash."""
+    """Return a sentence that identifies the measured weights, or an empty string if no codec ID includes a hash."""
     ids = ", ".join(f"`{codec_id}`" for codec_id in sorted(set(codec_ids)) if "@" in codec_id)
     return f"Measured weights: {ids}." if ids else ""
 

@@ -1,7 +1,7 @@
 """Wrap the model of a training run as a `Codec`. The model can have any quantizer.
 
-Each code position in a frame counts as a codebook. Coarse codes come first, so that `n_codebooks` can omit the last
-stages of a residual quantizer:
+Each code position in a frame counts as a codebook. Coarse codes come first, so that a low value of `n_codebooks` omits
+the last stages of a residual quantizer:
 
     rvq          ordered by stage, then by vector: the first 8 codes are stage 1 of the 8 vectors
     multiscale   ordered by scale, with 2, 4, 8 and 16 codes per frame

@@ -50,7 +50,7 @@ CUT = {
 
 
 def describe(result: Result) -> Description:
-    """Return the part of the page's text that states what the experiment measures."""
+    """Return the title, question, caption and limitations of the page."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 

@@ -29,7 +29,7 @@ def caption(result: Result) -> str:
 
 
 def describe(result: Result) -> Description:
-    """Return the part of the page's text that states what the experiment measures."""
+    """Return the title, question, caption and limitations of the page."""
     return Description(about.title(result), about.question(result), caption(result), about.limitations(result))
 
 

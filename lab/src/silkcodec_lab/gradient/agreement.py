@@ -3,9 +3,9 @@
     predicted  <g, step>, where g is the gradient of the loss L at the quantized latent
     actual     (L(quantize(y + step)) - L(quantize(y - step))) / 2
 
-y is the vector that is quantized, and a step is a change of y. For a codebook, y is the latent. For FSQ, y is the
-output of the tanh. The loss L(quantize(y)) is a piecewise constant function of y, so the actual change depends on the
-size of the step.
+y is the vector that is quantized, and a step is a change in y. For a codebook, y is the latent. For FSQ, y is the
+output of the tanh. The loss L(quantize(y)) is a piecewise constant function of y, so the agreement depends on the size
+of the step.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class OperatingPoint:
 
     @staticmethod
     def at(y: Tensor, quantize: Quantize, losses: Callable[[Tensor], Tensor]) -> OperatingPoint:
-        """Quantize `y`, and compute the loss and its gradient."""
+        """Return the operating point for `y`, with the loss and its gradient at the quantized latent."""
         quantized = quantize(y[None])[0].detach()
         leaf = y[None].detach().clone().requires_grad_(True)
         with torch.enable_grad():
@@ -124,7 +124,7 @@ def agreement(
         point: Operating point.
         quantize: Quantization function, or `identity` for the control.
         directions: Directions of the steps, [n, D]. If `smoothed` is True, they must be standard Gaussian samples.
-        size: Size of the steps.
+        size: Step size. Each step is `size` times a direction.
         smoothed: Whether to also estimate the gradient of the smoothed loss, i.e. the mean loss with Gaussian noise of
             standard deviation `size`.
 
@@ -173,15 +173,15 @@ def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
 
 @torch.no_grad()
 def quantizer_agreement(quantize: Quantize, y: Tensor, directions: Tensor, size: float, unit: int) -> Sums:
-    """Compare changes of a vector before and after quantization.
+    """Compare changes in a vector with the resulting changes in the quantized vector.
 
-    The straight-through estimator assumes that the two are equal.
+    The straight-through estimator assumes that these changes are equal.
 
     Args:
         quantize: Quantization function.
         y: Vector to quantize, [D].
         directions: Directions of the steps, [n, D].
-        size: Size of the steps.
+        size: Step size. Each step is `size` times a direction.
         unit: Number of values that are quantized together.
 
     Returns:
@@ -232,7 +232,7 @@ def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, 
 
 
 def difference(statistic: str, first: Sequence[Sums], second: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return the difference in a statistic between two models, with its 95 % bootstrap interval over clips."""
+    """Return a statistic of the first model minus that of the second, with its 95 % bootstrap interval over clips."""
     (mean, draws), (other, others) = _bootstrap(statistic, first, seed), _bootstrap(statistic, second, seed)
     return _summary(mean - other, draws - others, len(first))
 

@@ -1,4 +1,4 @@
-"""Measure how well the straight-through estimator predicts the effect of a change in the latent on the loss.
+"""Measure how well the straight-through estimator predicts the change in the loss after a change in the latent.
 
     clip -> encoder -> latent -> tanh (FSQ only) -> y -> quantize -> quantized latent -> decoder -> audio -> loss
 
@@ -134,7 +134,7 @@ def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tup
 
 
 def _differences(records: dict[str, Records], seed: int) -> dict[str, Any]:
-    """Return the differences in statistics between FSQ and every other quantizer for each step size."""
+    """Return the statistics of FSQ minus those of each other quantizer, for each step size."""
     if "fsq" not in records:
         return {}
     found: dict[str, Any] = {}

@@ -58,10 +58,10 @@ class GradientPlan:
 
     Attributes:
         steps: Step sizes, as the RMS change per value in units of quantization cells.
-        directions: Number of random steps for each clip and step size.
+        directions: Number of random steps for each clip and step size that is not in `smoothed`, and for each control.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
-        smoothed_directions: Number of random steps for estimating this gradient.
-        singles: Number of steps of each of two kinds: those that change one value, and those that change one vector.
+        smoothed_directions: Number of random steps for each clip and step size in `smoothed`.
+        singles: Number of steps that change only one value, and also of steps that change only one vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration of each clip in seconds.
         usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.
@@ -128,7 +128,7 @@ class Model:
             advance: Callback that is called with the number of finished clips.
 
         Returns:
-            The model's entry in the result, and the sums of each clip with the key "records".
+            The model's entry in the result, plus the key "records" with the sums of each clip.
         """
         quantizer: Any = self.model.quantizer
         seen = [self._inside(wave) for wave in counted]

@@ -52,7 +52,7 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the part of the page's text that states what the experiment measures."""
+    """Return the title, question, caption and limitations of the page."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
@@ -194,7 +194,7 @@ def _models(result: Result, several: bool) -> str:
 
 
 def _ranked(entries: dict[str, dict[str, Any]]) -> str:
-    """Format the correlation of each quantizer, starting with the highest."""
+    """List the correlation for each quantizer, highest first, as part of a sentence."""
     ranked = sorted(entries.items(), key=lambda item: -(item[1]["mean"] or 0))
     return joined([f"{_cell(entry, entry['n'] > 1)} for {LABELS[name]}" for name, entry in ranked])
 

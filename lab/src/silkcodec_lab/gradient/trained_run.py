@@ -1,4 +1,4 @@
-"""Describe a training run by its training curves and its code usage on held-out speech."""
+"""Read the training curves of a run, and measure its code usage on held-out speech."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def curves(run: Path, weights: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def usage(quantizer: Any, codes: Codes, seed: int = 0) -> list[dict[str, Any]]:
-    """Return usage statistics of each codebook from the codes of held-out frames, [F, K].
+    """Return usage statistics for each codebook, computed from the codes of held-out frames, [F, K].
 
-    With few codes, some entries are unused and the entropy is underestimated. The values expected for uniformly
-    distributed codes are therefore included for comparison.
+    With few codes, some entries are unused and the entropy is underestimated. For comparison, the statistics therefore
+    include values for the same number of uniformly distributed codes.
 
     Returns:
         A dictionary for each codebook or, for FSQ, a single dictionary for all 128 dimensions, with these keys:
 
             name, entries         name of the codebook, and its number of entries (FSQ: levels)
-            books                 number of summarized codebooks, 1 (FSQ: 128 dimensions)
+            books                 number of codebooks that the dictionary covers: 1 (FSQ: 128, one per dimension)
             codes_per_frame       number of codes per frame
             n_codes               number of counted codes (FSQ: per dimension)
             dead, dead_if_even    share of unused entries, and its expected value for uniformly distributed codes
-            bits, bits_if_even    entropy of a code in bits, and its value for uniformly distributed codes
+            bits, bits_if_even    entropy of a code in bits, and its value for simulated uniformly distributed codes
             lowest_share          entropy as a share of its maximum (FSQ: lowest of all dimensions)
     """
     rng = np.random.default_rng(seed)

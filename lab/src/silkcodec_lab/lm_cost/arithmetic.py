@@ -1,4 +1,4 @@
-"""Compute sequence lengths, vocabulary sizes and output parameters from the layout of a codec's tokens."""
+"""Compute sequence lengths, vocabulary sizes and numbers of output parameters from the layout of a codec's tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ MINUTE_S = 60
 
 
 def arithmetic(layout: Layout) -> dict[str, Any]:
-    """Return the sequence lengths, vocabulary sizes and output parameters for a token layout.
+    """Return the sequence lengths, vocabulary sizes and numbers of output parameters for a token layout.
+
+    Output parameters are the weights of the output layers of a language model that is `MODEL_WIDTH` wide. They are
+    counted for one layer per codebook ("whole") and for one layer per head of a codebook ("factorised").
 
     A sequence length is the number of language-model steps for one minute of speech. It depends on how the tokens are
     arranged in steps:

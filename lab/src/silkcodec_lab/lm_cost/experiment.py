@@ -2,9 +2,9 @@
 
     clips -> codec -> tokens -> layout -> frames [F, P, H] -> tiny language model -> bits, steps, seconds
 
-Sequence lengths, vocabulary sizes and output parameters follow from the layout of the tokens. Bits per second, training
-time and sampling time are measured with a small transformer, which is trained on the tokens of each codec with the same
-speech and the same settings.
+Sequence lengths, vocabulary sizes and the number of parameters in the output layers follow from the layout of the
+tokens; see `silkcodec.lm.layout`. Bits per second, training time and sampling time are measured with a small
+transformer, which is trained on the tokens of each codec with the same speech and the same settings.
 
 A codec whose published weights are not available can be measured with random weights. Its tokens are meaningless, so
 only lengths and times are measured.
@@ -57,7 +57,7 @@ class View:
     bits: bool
 
     def regroup(self, tokens: Tokens) -> Tokens:
-        """Regroup tokens to `dims_per_token` dimensions each. If this is None, return them unchanged."""
+        """Regroup tokens into tokens of `dims_per_token` dimensions. If this is None, return them unchanged."""
         return tokens if self.dims_per_token is None else tokens.regroup(self.dims_per_token)
 
 

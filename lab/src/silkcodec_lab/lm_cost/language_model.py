@@ -9,7 +9,8 @@ and a smaller transformer over the tokens of a frame (the depth transformer). Mo
       -> output of the body + vector of the previous token + embedding of the token index -> depth transformer
       -> logits of all heads of all tokens
 
-A head is an output layer for one part of a token; see `silkcodec.lm.layout`. The heads are initialized with zeros, so
+B is the number of sequences. W and W' are the widths of the body and of the depth transformer. For F, P and H, see
+`silkcodec.lm.layout`. A head is an output layer for one part of a token. The heads are initialized with zeros, so
 an untrained model predicts a uniform distribution, and its cross-entropy equals the bit rate of the tokens.
 """
 
@@ -28,7 +29,7 @@ Cache = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Set the sizes of the language model's two transformers, which process frames and the tokens of a frame."""
+    """Hold the sizes of the body and, with the prefix `depth_`, of the depth transformer."""
 
     width: int = 192
     layers: int = 4

@@ -273,7 +273,11 @@ def _lose(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, 
 
 
 def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
-    """Damage one frame, and measure the mel distance of this and the following frames from the undamaged output."""
+    """Damage one frame at a time, and measure how quickly the output recovers.
+
+    The mel distance from the undamaged output is measured for the damaged frame and up to `RECOVERY_FRAMES` frames
+    after it.
+    """
     if tokens.n_frames < 3:
         return
     whole = mel.log_mel(codec.decode(tokens))
@@ -296,6 +300,6 @@ def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPla
 
 
 def _draws(plan: RobustnessPlan, clip: int, rates: Sequence[float]) -> Iterator[tuple[float, np.random.Generator]]:
-    """Yield each rate `n_seeds` times, with a random generator."""
+    """Yield each rate `n_seeds` times, each time with a new random generator."""
     for rate, draw in itertools.product(rates, range(plan.n_seeds)):
         yield rate, np.random.default_rng((plan.seed, clip, draw))

@@ -40,7 +40,7 @@ LIMITATIONS = (
 
 
 def describe(result: Result) -> Description:
-    """Return the part of the page's text that states what the experiment measures."""
+    """Return the title, question, caption and limitations of the page."""
     return Description(TITLE, QUESTION, CAPTION, LIMITATIONS)
 
 
@@ -80,7 +80,7 @@ def summary(result: Result) -> str:
 
 
 def _recovered(result: Result, disturbance: str) -> str:
-    """Return the number of frames after which the output has recovered from a disturbance."""
+    """Format the number of frames after which the output has recovered from a disturbance, e.g. `2 frames`."""
     entries = matching(result["recovery"], disturbance=disturbance)
     found = [entry["frame"] for entry in entries if entry["metrics"]["mel_distance"]["mean"] < RECOVERED]
     n = min(found, default=None)
