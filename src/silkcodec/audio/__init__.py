@@ -10,7 +10,7 @@ headers     compares the length declared in a file's header with the actual leng
 ogg, mpeg   do the same for Ogg and MP3
 spans       presents a part of a file as a separate file
 ffmpeg      decodes formats that libsndfile cannot read
-kinds       lists the suffixes of audio files and whether they require ffmpeg
+kinds       lists the suffixes of audio files and those that require ffmpeg
 arrays      checks arrays and converts them to mono
 channels    averages channels
 resampling  changes the sample rate

@@ -28,8 +28,8 @@ MAX_ROWS = 2  # Maximum channels in an array [C, T]. More rows may be a batch, w
 def as_wave(array: ArrayLike, sample_rate: float, to_rate: float = DEFAULT_RATE) -> Wave:
     """Convert an array of samples to a mono waveform.
 
-    Floats must be in [-1, 1]. Samples of type int8, int16 and int32 are divided by the full scale of their type. uint8
-    samples are centered at 128. int64 arrays are rejected unless all samples are zero.
+    Floats must be in [-1, 1]. Samples of type int8, int16 and int32 are divided by the full scale of their type. In
+    uint8 arrays, 128 is silence. int64 arrays are rejected unless all samples are zero.
 
     Args:
         array: samples [T], [T, C] with up to 64 channels, or [C, T] with 1 or 2 channels. The shorter axis holds the

@@ -2,8 +2,8 @@
 
 libsndfile accepts truncated files without an error. This module parses the headers itself and handles three cases:
 
-    Truncated files raise an error.
-    If the header does not contain the length, libsndfile gets a corrected header.
+    If the file is truncated, an error is raised.
+    If the header does not contain the length, libsndfile is given a corrected header.
     If the file contains several recordings (chained Ogg, joined MP3), each recording becomes a `Span`.
 
 Programs write different placeholders for an unknown length: 0, 0xFFFFFFFF, 0x80000000, 0x7FFFFxxx or 0x7F0000xx.
@@ -36,7 +36,7 @@ class _Data:
         declared: size of the samples in bytes, according to the header.
         field: offset of the size field in bytes.
         form: format of the size field for the `struct` module.
-        extra: number of other bytes that the size field includes.
+        extra: number of bytes that the size field counts in addition to the samples.
     """
 
     start: int
@@ -243,7 +243,7 @@ _FINDERS: dict[bytes, Callable[[BinaryIO, int], _Data | None]] = {
 def _chunks(
     file: BinaryIO, size: int, at: int, form: str, *, padded: int = 1, counts_itself: bool = False
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the name, the offset of the content and the size of the content for each chunk of a file."""
+    """Yield the name, the content offset and the content size of each chunk in a file."""
     header = struct.calcsize(form)
     for _ in range(_MAX_CHUNKS):
         if at + header > size:

@@ -33,7 +33,7 @@ def is_sound(name: str | os.PathLike[str]) -> bool:
 
 
 def is_readable(name: str | os.PathLike[str]) -> bool:
-    """Return whether audio files with this suffix can be read. Some formats require ffmpeg.
+    """Return whether files with the suffix of `name` can be read. Some suffixes require ffmpeg.
 
     Args:
         name: file name or path.

@@ -77,7 +77,7 @@ class Level:
         return min(10 ** (TARGET_DBFS / 20) / self.active, MAX_PEAK / self.peak, MAX_GAIN)
 
     def apply(self, block: Wave) -> Wave:
-        """Remove the DC offset from a block of the recording, and normalize its level.
+        """Subtract the recording's DC offset from a block, and multiply the block by `scale`.
 
         Args:
             block: samples, float32 [n].
@@ -134,7 +134,7 @@ def _sums(pieces: Wave) -> NDArray[np.float64]:
 
 
 def normalize(wave: ArrayLike, sample_rate: float) -> tuple[Wave, float]:
-    """Remove the DC offset of a recording, and scale it to the level at which the codec works best.
+    """Remove the DC offset from a recording, and scale the recording to the level at which the codec works best.
 
     Args:
         wave, sample_rate: see `Codec.encode`.

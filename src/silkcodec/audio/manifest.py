@@ -40,7 +40,7 @@ class Dialect:
     """The column names, separator and encoding of a manifest.
 
     Attributes:
-        columns: pairs of a standard column name, such as "path" or "text", and the name used in the table.
+        columns: pairs (standard, used): a standard column name, such as "path" or "text", and its name in the table.
         separator: field separator. None means a comma for .csv and a tab for .tsv.
         encoding: text encoding, e.g. "latin-1".
 

@@ -1,7 +1,7 @@
 """Find the recordings in an MP3 file, and check that they are complete.
 
 A file made by joining MP3 files contains several recordings. Each recording starts with a Xing, Info or VBRI frame,
-which declares its number of frames. Most decoders stop at the second of these frames.
+which declares the recording's number of frames. Most decoders stop when they reach the second such frame.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _frames(file: BinaryIO, size: int, at: int) -> Iterator[tuple[int, int, int 
 def _next_frame(file: BinaryIO, at: int, kind: bytes) -> int:
     """Return the offset of the next ID3v2 tag or pair of consecutive frames, or -1 if there is neither.
 
-    If `kind` is not empty, frames must have these header bits (see `_kind`).
+    If `kind` is not empty, only frames with these header bits are found (see `_kind`).
     """
     file.seek(at)
     content = file.read(_SEARCH)

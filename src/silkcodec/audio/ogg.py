@@ -1,7 +1,7 @@
 """Find the recordings in an Ogg file, and check that its pages are complete and undamaged (RFC 3533).
 
 A chained Ogg file contains several recordings, called links. Internet radio streams and `cat a.ogg b.ogg` produce such
-files. The first page of a link has the flag BOS, and its last page has the flag EOS. A page consists of:
+files. The BOS flag is set on the first page of a link, and the EOS flag on its last page. A page consists of:
 
     "OggS", version, flags, granule position, serial, number, CRC, segment count, segment lengths, segments
 """

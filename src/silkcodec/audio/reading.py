@@ -153,7 +153,7 @@ class Reader:
         return False
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
-        """Seek to the start of the requested part, and return its length in samples, or None if it is unlimited."""
+        """Seek to the start of the requested part. Return its length in samples, or None if `duration_s` is None."""
         if not 0 <= start_s < float("inf"):
             raise AudioError(f"start_s must be at least 0; got {start_s}.")
         if not (duration_s is None or 0 < duration_s < float("inf")):
@@ -248,7 +248,7 @@ def duration_s(source: str | os.PathLike[str] | BinaryIO, channel: int | None = 
 
     Args:
         source: a path, "-" for standard input, or a binary file.
-        channel: channel to open, counted from 0. None averages all channels.
+        channel: channel that the file must have, counted from 0. The duration does not depend on it.
 
     Raises:
         AudioError: see `Reader`.

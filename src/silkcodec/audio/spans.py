@@ -1,6 +1,6 @@
 """Present a part of an open file as a separate file.
 
-libsndfile reads only one recording per file, so each recording in a chained Ogg file is passed to it as a span.
+libsndfile reads only one recording per file. If a file contains several, libsndfile is given a span for each of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Span(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read bytes into `buffer`, and return their number."""
+        """Read bytes into `buffer`, and return the number of bytes read."""
         view = memoryview(buffer).cast("B")
         n = min(len(view), self._size - self._at)
         if n <= 0:  # If a header is damaged, libsndfile may seek far beyond the end.

@@ -81,7 +81,7 @@ class Writer:
             standard output, or a binary file for WAV.
         sample_rate: sample rate of the file in Hz.
         overwrite: replace the file if it exists.
-        n_samples: number of samples that will be written, if known, for the header of a WAV file written to a pipe.
+        n_samples: total number of samples, if known. It is stored in the header of a WAV file written to a pipe.
         subtype: libsndfile's name for the sample type, such as "FLOAT" or "PCM_24". None selects Vorbis for .ogg, Opus
             for .opus, and 16-bit integers for the other formats.
         rescale: scale the recording down if its peak exceeds full scale.
@@ -131,7 +131,9 @@ class Writer:
             raise
 
     def write(self, block: Wave) -> None:
-        """Append samples to the file. Samples above full scale are clipped unless the file stores floats.
+        """Append samples to the file.
+
+        Samples above full scale are clipped unless the file stores floats or `rescale` is set.
 
         Args:
             block: mono samples, float32 [n].

@@ -23,9 +23,9 @@ Row = dict[str, Any]
 def measured() -> dict[str, dict[str, Any] | None]:
     """Return the measured rates of the built-in codecs and presets, keyed by name.
 
-    `tokens_per_second` and `bits_per_second` are nominal rates, computed from the duration of a frame.
-    `counted_tokens_per_second` is the number of tokens of a recording, including padding, divided by its duration,
-    `counted_s`. `listed` is false for presets that `silk codecs` omits.
+    `tokens_per_second` and `bits_per_second` are computed from the total duration of the frames.
+    `counted_tokens_per_second` is computed from the duration of the recording, `counted_s`, and is higher if the last
+    frame is padded. `listed` is false for presets that `silk codecs` omits.
     """
     content = (Path(__file__).parent / "rates.json").read_text(encoding="utf-8")
     codecs: dict[str, dict[str, Any] | None] = json.loads(content)["codecs"]
@@ -67,7 +67,7 @@ def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
-    """Return the notes below the table of `silk codecs`, e.g. about omitted presets and missing packages."""
+    """Return the notes to print below the table of `silk codecs`, e.g. about omitted presets and missing packages."""
     known = {row["name"]: row for row in found if "tokens_per_second" in row}
     lines = []
     for base, n_presets in Counter(codec.parse(name)[0] for name in left_out).items():

@@ -82,7 +82,7 @@ class PacketCodec:
         )
 
     def check_n_codebooks(self, n_codebooks: int | None) -> int:
-        """Return the number of symbols in a packet. Raises ArgumentError if `n_codebooks` is a different number."""
+        """Return the number of symbols in a packet, or raise ArgumentError if `n_codebooks` is a different number."""
         k = len(self.codebook_sizes)
         if n_codebooks not in (None, k):
             raise ArgumentError(
@@ -97,11 +97,13 @@ class PacketCodec:
 
         Args:
             tokens: tokens from `encode`, or an integer array of codes [K, F].
-            n_samples: length of the waveform in samples, for codes only. None decodes all packets.
-            n_codebooks: number of codebooks K, for codes only. It must be the number of symbols in a packet.
+            n_samples: length of the waveform in samples, if `tokens` is an array. None decodes all packets.
+            n_codebooks: number of codebooks K, if `tokens` is an array. It must be the number of symbols in a packet.
 
         Raises:
             TokensError: the tokens come from another codec or preset, or their bits are not valid packets.
+            ArgumentError: `n_codebooks` is not the number of symbols in a packet, or `n_samples` or `n_codebooks` is
+                passed together with Tokens.
         """
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         self._check_tokens(tokens)
@@ -140,7 +142,7 @@ class PacketCodec:
 
 
 class MissingLibraryError(MissingExtraError):
-    """Raised if a shared library is missing that pip cannot install.
+    """Raised if a shared library that pip cannot install is missing.
 
     Args:
         what: subject of the message, e.g. "The codec 'opus'".

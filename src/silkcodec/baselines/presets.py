@@ -8,11 +8,11 @@ from silkcodec.errors import ArgumentError
 
 
 def choose(codec: str, preset: str | None, presets: Sequence[str], default: str) -> str:
-    """Return the given preset after checking it, or the default preset.
+    """Check and return the given preset, or return the default preset if none is given.
 
     Args:
         codec: name of the codec, for error messages.
-        preset: given preset. None means the default.
+        preset: the given preset, or None.
         presets: presets of the codec.
         default: default preset.
 

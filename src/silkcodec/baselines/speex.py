@@ -1,8 +1,8 @@
 """Provide Speex (Valin, 2002; RFC 5574) through the system's libspeex and `ctypes`.
 
 The sample rate is 8 kHz for narrowband and 16 kHz for wideband ("-wb"). Packets have a duration of 20 ms and a
-**constant** size. Their bits are split into symbols of equal width. At the two lowest bit rates, the number of bits is
-prime, so each symbol has one bit.
+**constant** size. Their bits are split into symbols of equal width. At the two lowest bit rates, the number of bits
+in a packet is prime, so each symbol has one bit.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
     info("talk.silk")                            verify a file and describe it without decoding
     Writer, Reader                               write or read files and pipes frame by frame
 
-Without entropy coding, files have a bit rate of 960 bit/s plus 1-2 % overhead, or more if they are short. Checksums
-detect damage.
+Without entropy coding, files have a bit rate of 960 bit/s plus an overhead of 1-2 %, which is higher for short files.
+Checksums detect damage.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def write(
     """Write tokens to a .silk file.
 
     Args:
-        tokens: tokens in Silk's layout, with any number of FSQ dimensions per token.
+        tokens: tokens in Silk's layout: 128 dimensions of 8 levels at 2.5 Hz, with any number of dimensions per token.
         file: a path or a binary file object. A file is created at the path only if writing succeeds.
         entropy: compress the file with a range coder. Both writing and reading then require the extra `entropy`.
         chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`. Damage anywhere

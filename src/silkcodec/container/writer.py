@@ -42,7 +42,7 @@ class Writer:
             writer.finish(n_samples)
 
     Args:
-        file: a path, at which the file appears after `finish`, or a binary file object, such as a pipe.
+        file: a path or a binary file object, such as a pipe. `finish` moves the file to the path.
         codec: codec name and weights hash, as in `Tokens.codec`.
         dims_per_token: number of FSQ dimensions per code, 1 to 20.
         n_samples: length of the recording in samples. If None, pass the length to `finish`.

@@ -129,7 +129,7 @@ def encode_file(
         channel: channel to encode, counted from 0. None averages all channels.
         overwrite: replace the target if it exists.
         normalize: remove the DC offset and normalize the level before encoding. Decoding restores the level.
-        opened: callback that receives the duration of the source in seconds before encoding starts.
+        opened: callback that is called before encoding starts, with the duration of the source in seconds.
         advance: progress callback that receives the seconds of audio processed since the last call.
 
     Returns:
@@ -197,7 +197,7 @@ def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | No
 
 
 def rereadable(source: Any, stack: ExitStack) -> Any:
-    """Copy a pipe to a temporary file, so that it can be read twice. Return other sources unchanged.
+    """Copy a pipe to a temporary file, which can be read twice. Return other sources unchanged.
 
     Args:
         source: a path, "-" for standard input, or a binary file.

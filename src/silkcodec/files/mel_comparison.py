@@ -1,4 +1,4 @@
-"""Compute the mel distance and the spectrograms of two recordings, block by block.
+"""Compute the spectrograms of two recordings and the mel distance between them, block by block.
 
 To save memory, adjacent columns of the spectrograms are averaged.
 """

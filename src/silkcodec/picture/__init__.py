@@ -85,7 +85,8 @@ def band_height(hz: float) -> float:
 def _loudness(mels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.floating]]:
     """Convert log-mel spectrograms [C, 128] to images [128, C] with the highest band first.
 
-    The loudest point of all spectrograms has the value 1. A point that is 80 dB quieter has the value 0.
+    The loudest point in all spectrograms has the value 1. Points that are 80 dB quieter have the value 0, and even
+    quieter points have negative values.
     """
     # Without this correction, noise in the wide high-frequency bands would appear brighter than speech.
     per_hertz = np.log(filterbank().sum(axis=0))
@@ -123,7 +124,7 @@ def _panel(image: Image.Image, top: int, loudness: NDArray[np.floating]) -> None
 
 
 def _framed(image: Image.Image, left: int, top: int, values: NDArray[np.floating]) -> None:
-    """Draw an array of values from 0 to 1 with a frame."""
+    """Draw an array of values from 0 to 1 as an image with a frame around it."""
     bottom, right = top + values.shape[0], left + values.shape[1]
     ImageDraw.Draw(image).rectangle((left - 1, top - 1, right, bottom), outline=_INK)
     image.paste(_colored(values), (left, top))
@@ -160,7 +161,7 @@ def clock(at_s: float, step_s: float) -> str:
 
 
 def _colored(values: NDArray[np.floating]) -> Image.Image:
-    """Return an image with a color palette for an array [height, width] of values from 0 to 1."""
+    """Convert an array [height, width] of values from 0 to 1 to an image with a color palette."""
     anchors = np.array([list(bytes.fromhex(color)) for color in _MAGMA.split()])
     at = np.linspace(0, 1, len(anchors))
     palette = np.stack([np.interp(np.linspace(0, 1, 256), at, channel) for channel in anchors.T], axis=1)

@@ -1,7 +1,7 @@
 """Implement Silk, the default codec. See `docs/architecture.md` for a diagram.
 
 weights_config.py  reads config.json in a weights folder
-graph_file.py      rejects files that are not plain ONNX graphs
+graph_file.py      rejects ONNX files with external weights or subgraphs
 graphs.py          runs the graphs with ONNX Runtime
 model.py           `FrameModel`: encodes and decodes frames
 framing.py         `FrameCutter`: cuts samples into frames

@@ -91,9 +91,9 @@ class Silk(FrameModel):
         """Decode tokens to a waveform.
 
         Args:
-            tokens: Tokens in any grouping, or an integer array of codes [K, F].
-            n_samples: length of the result in samples, for codes only. None means 9,600 per frame.
-            n_codebooks: number of codebooks, for codes only. None means 19.
+            tokens: Tokens in any grouping (see `Tokens.regroup`), or an integer array of codes [K, F].
+            n_samples: length of the result in samples, if `tokens` is an array. None means 9,600 per frame.
+            n_codebooks: number of codebooks K, if `tokens` is an array. None means 19.
 
         Returns:
             The samples, float32 [n_samples] at 24 kHz.
@@ -101,13 +101,14 @@ class Silk(FrameModel):
         Raises:
             TokensError: the tokens come from another codec or from incompatible weights, or the codes are out of range
                 or have an unsupported shape.
+            ArgumentError: n_codebooks is out of range, or n_samples or n_codebooks is passed together with Tokens.
         """
         tokens = as_tokens(self, tokens, n_samples, n_codebooks)
         levels = self._levels(tokens)
         return StreamDecoder(self).feed_levels(levels)[: tokens.n_samples]
 
     def latents(self, wave: ArrayLike, sample_rate: int = SILK_SAMPLE_RATE) -> NDArray[np.float32]:
-        """Compute the latents of a waveform before they are rounded to levels.
+        """Compute the latents of a waveform, i.e. the output of the encoder before rounding to levels.
 
         Args:
             wave, sample_rate: see `encode`.
@@ -220,6 +221,7 @@ def load(preset: str | None = None, *, threads: int | None = None, provider: str
 
     Raises:
         ArgumentError: a preset is given, or threads is below 1.
+        ProviderError: the provider is not available on this machine.
     """
     if preset is not None:
         raise ArgumentError(f"The codec 'silk' has no presets; got '{preset}'. To use other weights, pass a folder.")

@@ -3,7 +3,8 @@
 samples  |<-- 480 -->|<-------------- 9600 -------------->|<-------------- 9600 -------------->| ...
           look-ahead   These samples complete frame 0.      These samples complete frame 1.
 
-The first 480 samples (20 ms) only initialize the encoder's state, so a frame can be encoded 20 ms after its end.
+The first 480 samples (20 ms) only initialize the encoder's state. A frame can be encoded once the 480 samples after its
+end are available.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Check an ONNX file before ONNX Runtime loads it, without using the `onnx` package.
 
-A graph must contain all its weights, because the SHA-256 in config.json does not cover external files. It must not
-contain subgraphs, and therefore cannot contain loops, so the file size bounds the amount of computation.
+A graph must contain all its weights, because the SHA-256 in config.json does not cover external files. Subgraphs
+and functions are not allowed. Without them, there are no loops, so the file size limits the amount of computation.
 """
 
 from __future__ import annotations

@@ -178,6 +178,6 @@ class FrameModel:
 
 
 def _silence(wave: NDArray[np.float32]) -> None:
-    """Set frames whose peak is below one 16-bit step to 0, so that digital silence is preserved."""
+    """Silence all frames whose peak is below one 16-bit step, so that digital silence is preserved."""
     frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
     frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0

@@ -171,7 +171,7 @@ class StreamDecoder:
 
     Raises:
         ArgumentError: `codec` is not a loaded Silk codec, `dims_per_token` or `n_codebooks` is out of range, or
-            `n_codebooks` is set for a grouping other than the default.
+            `n_codebooks` is combined with a `dims_per_token` other than the default.
 
     >>> import silkcodec
     >>> codec = silkcodec.load()
@@ -210,8 +210,8 @@ class StreamDecoder:
             codes: integers [F, K], e.g. np.stack(tokens.codes, axis=1). F can be 0.
 
         Returns:
-            The samples, float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so cut the whole
-            recording to n_samples.
+            The samples, float32 [F * 9600] at 24 kHz. The last frame of a recording is padded, so trim the
+            decoded recording to n_samples.
 
         Raises:
             TokensError: the codes are out of range or have the wrong shape.

@@ -1,4 +1,4 @@
-"""Read config.json in a weights folder, which describes the ONNX graphs.
+"""Read config.json, which describes the ONNX graphs in a weights folder.
 
 Weights can come from an untrusted source, so the sizes of files and values are limited.
 """
@@ -60,7 +60,7 @@ class GraphConfig:
         return [np.zeros((1, *shape), dtype=np.float32) for shape in self.states.values()]
 
     def verified_bytes(self, folder: Path) -> bytes:
-        """Read the file of the graph and check its SHA-256.
+        """Read the graph file and check its SHA-256.
 
         Raises:
             WeightsError: the file is missing, or its SHA-256 does not match.
@@ -88,8 +88,8 @@ class WeightsConfig:
         encoder, decoder: descriptions of the two graphs.
         decodes: codec ids, such as "silk@0a1b2c3d4e5f", of other weights with an identical encoder. Tokens with these
             codec ids can be decoded as well.
-        network: dimensions of the network, keyed by field of `silkcodec_torch.nn.sizes.ModelConfig`. It can be
-            empty.
+        network: dimensions of the network, keyed by the field names of `silkcodec_torch.nn.sizes.ModelConfig`. The
+            dictionary can be empty.
     """
 
     name: str
