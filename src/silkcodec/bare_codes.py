@@ -1,4 +1,4 @@
-"""Convert bare codes, i.e. integer arrays from other codec libraries, to Tokens."""
+"""Convert bare codes, i.e. plain integer arrays as in other codec libraries, to Tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
     Args:
         codec: codec that produced the codes.
         given: Tokens, an integer array [K, F], or one array per codebook.
-        n_samples: length of the waveform in samples, for bare codes only. None means the full length of the frames.
+        n_samples: length of the waveform in samples, for bare codes only. None means the length of all frames,
+            minus the codec's delay.
         n_codebooks: number of codebooks K, for bare codes only. None means all codebooks of the codec.
 
     Returns:
@@ -47,7 +48,7 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
 
 
 def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
-    """Check n_codebooks and return it, or return the codec's number of codebooks if it is None.
+    """Check n_codebooks and return it, or the codec's number of codebooks if n_codebooks is None.
 
     Raises:
         ArgumentError: n_codebooks is out of range.
@@ -62,8 +63,13 @@ def check_n_codebooks(codec: Any, n_codebooks: int | None) -> int:
 def check_frames(codes: Any, n_codebooks: int, what: str) -> NDArray[Any]:
     """Convert the codes of a stream to an array, and check that its shape is [F, n_codebooks].
 
+    Args:
+        codes: codes to convert.
+        n_codebooks: number of codebooks of the stream.
+        what: name of the codes at the start of error messages.
+
     Raises:
-        TokensError: the codes have a different shape.
+        TokensError: the codes cannot be converted, or have a different shape.
     """
     array = _array(codes)
     if array.ndim != 2 or array.shape[1] != n_codebooks:

@@ -52,8 +52,8 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
 
     Args:
         path: path of the file.
-        overwrite: replace the file if it exists.
-        durable: flush the file to disk, so that it survives a power failure.
+        overwrite: whether an existing file can be replaced.
+        durable: whether to flush the file to disk, so that it survives a power failure.
 
     Raises:
         OutputError: the file already exists or cannot be written, for example because the disk is full.
@@ -92,7 +92,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the entries of a folder to disk, except on Windows."""
+    """Flush the directory entries of a folder to disk, except on Windows."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -146,7 +146,7 @@ class _Guarded(io.RawIOBase):
             raise _cannot_write(self._name, error) from error
 
     def read(self, size: int = -1) -> bytes:
-        """Read bytes that were written before. Some audio writers need this to update the header of a file."""
+        """Read bytes back from the file. Some audio writers need this to update the header of a file."""
         self.flush()
         return self._file.read(size)
 

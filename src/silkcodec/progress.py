@@ -26,11 +26,11 @@ class _Minutes:
 
 
 class SoundProgress:
-    """Track the processed seconds of audio, and estimate the total duration from the file sizes.
+    """Track how many seconds of audio have been processed, and estimate the total from the file sizes.
 
     Args:
         sources: paths of all files that will be processed.
-        show: callback that receives the processed seconds and the estimated total, which is 0 if unknown.
+        show: callback that receives the number of processed seconds and the estimated total, which is 0 if unknown.
     """
 
     def __init__(self, sources: Sequence[str], show: Callable[[float, float], None]) -> None:
@@ -40,7 +40,7 @@ class SoundProgress:
         self._show = show
 
     def begin(self, source: str) -> None:
-        """Record that a file will be processed next."""
+        """Record that a file is about to be processed."""
         self._size = self._sizes.get(source, 0)
         self._bytes_left -= self._size
 
@@ -50,7 +50,7 @@ class SoundProgress:
         self._opened_s += duration_s
 
     def advance(self, seconds: float) -> None:
-        """Add newly processed seconds of audio, and show the progress."""
+        """Record that more seconds of audio have been processed, and show the progress."""
         self._done_s += seconds
         self._show(self._done_s, self._opened_s * (1 + self._bytes_left / max(1, self._bytes_opened)))
 
@@ -77,7 +77,7 @@ def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]:
-    """Show progress in seconds of audio, as a bar on a terminal or as log lines otherwise."""
+    """Show progress in seconds of audio, as a bar on a terminal and as log lines elsewhere."""
     if sys.stderr.isatty():
         counts = "{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of audio"
         with _bar(what, counts) as update:
@@ -94,7 +94,7 @@ def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show progress as a count of items, as a bar on a terminal or as log lines otherwise.
+    """Show progress as a count of items, as a bar on a terminal and as log lines elsewhere.
 
     Yields:
         A callback that takes the number of finished items, the total, and the name of the current item.
@@ -108,7 +108,7 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def seconds(value: float) -> str:
-    """Format a duration in seconds, for example as "8.30 s", "12:05 min" or "1:02:03 h"."""
+    """Format a duration given in seconds, for example as "8.30 s", "12:05 min" or "1:02:03 h"."""
     if value < 60:
         return f"{value:.2f} s"
     whole = round(value)

@@ -131,7 +131,7 @@ class Tokens:
     def tokens_per_second(self) -> float:
         """Return the token rate, which is 47.5 for Silk.
 
-        The rate does not depend on the length of the recording, because it includes the padding of the last frame.
+        The rate does not depend on the length of the recording, because it is computed for whole, padded frames.
         """
         return self.n_tokens * min(self.frame_rates) / self.n_frames
 
@@ -139,7 +139,7 @@ class Tokens:
     def bits_per_second(self) -> float:
         """Return the bit rate, which is 960 for Silk.
 
-        The rate does not depend on the length of the recording, because it includes the padding of the last frame.
+        The rate does not depend on the length of the recording, because it is computed for whole, padded frames.
         """
         sizes = zip(self.codes, self.codebook_sizes, strict=True)
         bits = sum(len(codes) * math.log2(size) for codes, size in sizes)

@@ -35,7 +35,7 @@ def entries() -> dict[str, EntryPoint]:
 
 
 def missing(installed: Collection[str]) -> dict[str, str]:
-    """Return the pip commands that install missing commands of this project, keyed by command name."""
+    """Return a `pip install` command for each command of this project that is not installed, keyed by name."""
     return {name: command for name, command in INSTALL.items() if name not in installed}
 
 
@@ -52,10 +52,9 @@ def find(name: str) -> Any:
 
 
 def load(entry: EntryPoint) -> Any:
-    """Return the click command of an entry point.
+    """Load the click command that an entry point refers to.
 
-    If the command cannot be imported, the returned command raises a SilkError when it is called, so that `silk --help`
-    still works.
+    If the import fails, return a command that raises a SilkError when it is called, so that `silk --help` still works.
     """
     try:
         command = entry.load()

@@ -65,8 +65,9 @@ def plan(
 
     Args:
         inputs: files, folders, glob patterns, or "-".
-        output: path of a file or folder, or "-". It is treated as a folder if the folder exists, if the path ends with
-            "/" or has no suffix, or if there are several inputs. If None, each output is written next to its input.
+        output: path of a file or folder, or "-". The path is treated as a folder if it is an existing folder, ends with
+            "/", or does not exist and has no suffix. It is also treated as a folder if there are several input files,
+            or if the input is a folder or a pattern. If None, each output is written next to its input.
         kind: kind of the input files.
         target_suffix: suffix of the outputs, e.g. ".silk" or ".wav".
         overwrite: whether existing outputs can be replaced.

@@ -1,6 +1,7 @@
 """Replace closed standard streams with the null device.
 
-Otherwise the next file that is opened would get the descriptor of the closed stream, and would receive its output.
+Otherwise, the next opened file would get the descriptor of a closed stream, and output to that stream would go into
+the file.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ def _function(section: str, name: str) -> Any:
 class Verbs(TyperGroup):
     """The command group of `silk`, which includes commands from other distributions.
 
-    It imports the module of a command and inspects its options only when the command is used, so that `silk` starts
-    fast.
+    To start fast, the group imports a command's module and inspects the command's options only when the command is
+    used. `silk --help` imports the modules of all commands.
     """
 
     commands: Any

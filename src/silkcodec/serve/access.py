@@ -85,7 +85,7 @@ class ConcurrencyLimit:
 
 
 def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """Return the bearer token of a request, or None if it has none. WebSockets in browsers send it as a subprotocol."""
+    """Return the bearer token of a request, or None if it has none. Browsers send it as a WebSocket subprotocol."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
@@ -97,7 +97,7 @@ def check(
 ) -> None:
     """Check the bearer token of a request. If the server has no token, check the headers `Origin` and `Host` instead.
 
-    Without this check, any web page that is open in a browser on this machine could use the server.
+    Without the header check, any web page open in a browser on this machine could use a server without a token.
 
     Args:
         token: token of the server, or None if it has none.

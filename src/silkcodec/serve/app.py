@@ -60,7 +60,7 @@ class CodecOut(BaseModel):
 
 
 class CodecsOut(BaseModel):
-    """The codec that this server runs, and all codecs that its package supports."""
+    """The codec that this server runs, and all codecs that the installed package supports."""
 
     serving: CodecOut
     known: list[dict[str, Any]]
@@ -112,7 +112,7 @@ class ApiError(Exception):
 
 
 def build(service: Service) -> FastAPI:
-    """Create the ASGI application of a server, which starts and stops the workers."""
+    """Create the ASGI application of a server. The application starts and stops the workers."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -153,7 +153,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", tags=["health"], dependencies=[Depends(_guard(service))], responses=_problems())
     async def metrics() -> Response:
-        """Return the metrics of the server in the format of Prometheus."""
+        """Return the metrics of the server in Prometheus format."""
         text, media_type = service.metrics.text()
         return Response(text, headers={"content-type": media_type})
 
@@ -163,7 +163,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/codecs", tags=["codec"], dependencies=[guard], responses=_problems())
     async def codecs() -> CodecsOut:
-        """Return the codec that this server runs, and all codecs that its package supports, with their rates."""
+        """Return the codec that this server runs, and the rates of all codecs that the installed package supports."""
         from silkcodec.spec import SILK_SAMPLE_RATE
         from silkcodec.tokens import codebook_sizes
 
@@ -214,7 +214,7 @@ def _add_coding(app: FastAPI, service: Service) -> None:
         request: Request,
         format: Annotated[Literal["wav", "flac"] | None, _FORMAT] = None,
     ) -> Response:
-        """Decode a .silk file, or tokens in JSON, to an audio file (mono, 24 kHz, 16 bits)."""
+        """Decode a .silk file, or tokens in JSON, to an audio file (mono, 24 kHz, 16-bit)."""
         _refuse_form(request)
         wanted = format or ("flac" if WAVE_TYPES["flac"] in request.headers.get("accept", "") else "wav")
         given = "json" if JSON_TYPE in request.headers.get("content-type", "") else "silk"

@@ -2,7 +2,7 @@
 
     feed(stream, ...)   |stream 1| frame frame          step(): one frame from each of the most urgent streams
     feed(stream, ...)   |stream 2| frame            ->     waves [B, 9600], states [B, ...] -> codes, states
-    feed(stream, ...)   |stream 3| frame frame frame       (streams that decode are batched in the same way)
+    feed(stream, ...)   |stream 3| frame frame frame       (decoding streams are batched in the same way)
 
 **No waiting.** `step` processes the frames that have arrived and does not wait for a full batch.
 
@@ -10,7 +10,7 @@
 batch sizes. `exact_sizes` tests at startup which sizes give bit-identical results, and only these sizes are used.
 
 **Fairness.** Frames with the earliest due time are processed first. A frame is due when it arrives, but not earlier
-than one frame duration after the due time of the previous frame of its stream. Clients that send data faster than real
+than one frame duration after the previous frame of the same stream was due. Clients that send data faster than real
 time cannot delay live streams.
 """
 
@@ -69,7 +69,7 @@ class Batcher:
 
     Args:
         codec: a loaded codec that is limited to one thread.
-        sizes: batch sizes to use, as returned by `exact_sizes`. Size 1 is always used.
+        sizes: batch sizes to use, as returned by `exact_sizes`. Size 1 is always allowed.
         clock: function that returns a monotonic time in seconds.
     """
 
@@ -144,7 +144,7 @@ class Batcher:
         """Remove the streams that have ended and have no waiting frames.
 
         Returns:
-            The name and the number of samples at 24 kHz of each removed stream.
+            One pair per removed stream: its name, and its length in samples at 24 kHz.
         """
         done = [name for name, one in self._streams.items() if one.ended and not one.frames]
         return [(name, self._n_samples(self._streams.pop(name))) for name in done]
@@ -153,7 +153,7 @@ class Batcher:
         return one.n_done * FRAME_SAMPLES if one.cutter is None else one.cutter.n_samples
 
     def step(self) -> tuple[str, list[Answer]]:
-        """Run the model once on the most urgent frames, which are either all encoded or all decoded.
+        """Run the model once, to encode or to decode the most urgent frames.
 
         Returns:
             Two values: the task ("encode" or "decode"), and a list with one answer for each stream in the batch. The
@@ -204,7 +204,7 @@ def run_batch(
 
 
 def exact_sizes(codec: Silk, largest: int, n_frames: int = 2) -> list[int]:
-    """Return the batch sizes whose results on this machine are bit-identical to those of calls for one stream.
+    """Return the batch sizes whose results on this machine are bit-identical to those of single-stream calls.
 
     Args:
         codec: codec to test.

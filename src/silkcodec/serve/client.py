@@ -66,7 +66,7 @@ class Client:
     Args:
         url: address of the server, e.g. "http://127.0.0.1:8000".
         token: bearer token, or None if the server has none.
-        timeout_s: maximum time to wait for an answer, in seconds.
+        timeout_s: maximum time to wait for a response, in seconds.
 
     Raises:
         ArgumentError: `url` does not start with http:// or https://.
@@ -80,7 +80,7 @@ class Client:
         self._timeout_s = timeout_s
 
     def codecs(self) -> dict[str, Any]:
-        """Return the codec that the server runs ("serving"), and all codecs that its package supports ("known").
+        """Return the codec that the server runs ("serving"), and all codecs that its installation supports ("known").
 
         Raises:
             ServerError: the server refused the request or cannot be reached.
@@ -237,7 +237,7 @@ class _LiveStream:
         return given
 
     def _messages(self, timeout_s: float) -> Iterator[Any]:
-        """Yield messages up to the message `ended`, or until none arrives within `timeout_s` seconds."""
+        """Yield messages up to and including `ended`, or until none arrives within `timeout_s` seconds."""
         while self.ended is None:
             try:
                 yield self._take(timeout_s)
@@ -268,10 +268,10 @@ class EncoderStream(_LiveStream):
 
     Args:
         url: address of the stream, which starts with ws:// or wss://.
-        headers: HTTP headers of the request, for example with the bearer token.
+        headers: HTTP headers to send, for example the one with the bearer token.
         sample_rate: sample rate of the input in Hz.
         n_codebooks: number of codebooks to return, 1 to 19.
-        timeout_s: maximum time to wait for an answer, in seconds.
+        timeout_s: maximum time to wait for a response, in seconds.
 
     Raises:
         ServerError: the server refused the stream or cannot be reached.
@@ -323,8 +323,8 @@ class DecoderStream(_LiveStream):
 
     Args:
         url: address of the stream, which starts with ws:// or wss://.
-        headers: HTTP headers of the request, for example with the bearer token.
-        timeout_s: maximum time to wait for an answer, in seconds.
+        headers: HTTP headers to send, for example the one with the bearer token.
+        timeout_s: maximum time to wait for a response, in seconds.
 
     Raises:
         ServerError: the server refused the stream or cannot be reached.

@@ -1,4 +1,4 @@
-"""Limit the time and the data rate of each connection, so that no client can slow down other clients.
+"""Enforce time and rate limits on each connection, so that no client can slow down other clients.
 
 HTTP clients must send the head of a request within a time limit. The server pauses reading from a WebSocket that
 sends too many messages or bytes per second.
@@ -66,7 +66,7 @@ class Budget:
     """Limit the rate of messages or bytes with a token bucket.
 
     Args:
-        per_s: average amount per second. The amount of one second can be used at once.
+        per_s: average amount per second. Up to one second's amount can be used at once.
         clock: function that returns a monotonic time in seconds.
     """
 
@@ -84,7 +84,7 @@ class Budget:
 
 
 def http_class(limits: Limits) -> type[H11Protocol]:
-    """Return a subclass of uvicorn's HTTP protocol that enforces the limits of HTTP connections."""
+    """Return a subclass of uvicorn's HTTP protocol that enforces the limits on HTTP connections."""
     waiting = Waiting(limits)
 
     class Http(H11Protocol):

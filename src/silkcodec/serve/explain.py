@@ -54,7 +54,7 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
 
     Args:
         port: TCP port. 0 selects a free one.
-        open_browser: open the page in the default browser.
+        open_browser: whether to open the page in the default browser.
         weights: weights folder. None uses the weights in the package.
 
     Raises:
@@ -143,7 +143,7 @@ def _checked(site: Path, weights: Path | None) -> Path:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore errors of closed connections, because browsers abort downloads when a tab is closed."""
+        """Ignore errors from closed connections, because browsers abort downloads when a tab is closed."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 

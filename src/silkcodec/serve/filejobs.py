@@ -28,7 +28,7 @@ class TooLongError(SilkError):
 
 
 class Cancelled(Exception):
-    """Raised when the client no longer waits for the result."""
+    """Raised when the client is no longer waiting for the result."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FileJob:
         given: format of the source: "audio", "silk" or "json".
         wanted: format of the target: "silk", "json", "wav" or "flac".
         max_s: maximum duration of the audio in seconds.
-        dims_per_token: number of latent dimensions per token in the target.
+        dims_per_token: number of FSQ dimensions per token in the target.
         entropy: whether to compress .silk files with a range coder.
     """
 

@@ -63,7 +63,7 @@ class Pool:
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
     def workers(self, role: str) -> list[Worker]:
-        """Return the workers of a role ("streams" or "files") that are ready."""
+        """Return the ready workers with the given role, "streams" or "files"."""
         return [worker for worker in self._workers if worker is not None and worker.ready and worker.role == role]
 
     @property

@@ -48,7 +48,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Ended:
-    """An event that reports the end of a stream. `n_samples` is the length of the stream at 24 kHz."""
+    """An event that reports the end of a stream. `n_samples` is the length of the stream in samples at 24 kHz."""
 
     n_samples: int
 
@@ -90,7 +90,7 @@ class Worker:
         role: "streams" or "files".
         ready: whether the worker has loaded the model.
         codec: codec id of the model, or "" before the worker is ready.
-        sizes: batch sizes that give exactly the results of single frames, or None before they are measured.
+        sizes: batch sizes that give the same results as single frames, or None before they are measured.
         streams: streams that this worker processes, keyed by name.
         job: name of the current file job and the future for its result, or None.
         started: start time of the worker in seconds, on the monotonic clock.
@@ -199,7 +199,10 @@ class Worker:
                 await self._writer.drain()
 
     async def exit_code(self) -> int | None:
-        """Wait for the process to exit, and return its exit code. Kill it after `STOP_S` seconds."""
+        """Wait for the process to exit, and return its exit code, or None if the process was never started.
+
+        A process that does not exit within `STOP_S` seconds is killed.
+        """
         if self._process is None:
             return None
         try:

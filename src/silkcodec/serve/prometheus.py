@@ -53,5 +53,5 @@ class Metrics:
         self.busy_s.labels(task).inc(seconds)
 
     def text(self) -> tuple[bytes, str]:
-        """Return all metrics in Prometheus's text format, and the media type of this format."""
+        """Return all metrics in the Prometheus text format, and the media type of that format."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

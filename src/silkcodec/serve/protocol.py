@@ -199,7 +199,7 @@ class Session:
     # --- messages of the server
 
     def started(self, codec: str, request_id: str) -> str:
-        """Create the answer to the client's first message."""
+        """Create the reply to the client's first message."""
         return _text(
             "started",
             codec=codec,
@@ -236,7 +236,7 @@ def failure(code: str, text: str) -> str:
 
 
 def draining(within_s: float) -> str:
-    """Create the message that announces that the server will end the stream within `within_s` seconds."""
+    """Create the message that warns a client that the server will end the stream within `within_s` seconds."""
     return _text("draining", within_s=within_s)
 
 

@@ -1,4 +1,4 @@
-"""Log every HTTP request with a request id, and record metrics of the requests."""
+"""Log HTTP requests with their ids, and record request metrics. Successful health checks are not logged."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     socket -> reader -> Session -> limit -> worker          worker -> events -> writer -> socket
 
-While `window_frames` frames of a stream are in progress, the server does not read from its socket. If a client does not
-read its answers for `send_s` seconds, the server closes the stream.
+While `window_frames` frames of a stream are in progress, the server does not read from the stream's socket. If a client
+does not read a message within `send_s` seconds, the server closes the stream.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class _Live:
                 raise event
 
     async def _drain(self, reader: asyncio.Task[None]) -> None:
-        """Wait until the server shuts down, then notify the client and end the stream."""
+        """Wait until the server begins to shut down, then notify the client and end the stream after a delay."""
         await self._service.draining.wait()
         left_s = max(0.0, self._service.limits.drain_s - END_S)
         await self._send(protocol.draining(left_s))

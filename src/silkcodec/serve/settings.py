@@ -27,7 +27,8 @@ class Limits:
     Attributes:
         body_bytes: maximum size of an upload.
         duration_s: maximum duration of the audio or the tokens in an upload.
-        files: maximum number of uploads that are in progress or waiting, for all clients together.
+        files: maximum number of uploads that are being processed or waiting for a worker, for all clients together.
+            It is also the maximum number of open uploads per address.
         sessions, client_sessions: maximum number of open streams for all clients together, and for one address.
         per_minute: maximum number of requests and streams per minute from each address. A tenth of them can arrive at
             once.
@@ -41,7 +42,7 @@ class Limits:
             server closes the oldest of them.
         requests, client_requests: maximum number of HTTP requests in progress for all clients together, and for one
             address. Health checks are exempt.
-        idle_s: maximum time between two messages of a stream.
+        idle_s: maximum time between two messages from the client of a stream.
         session_s: maximum duration of the audio in a stream.
         send_s: time limit for a client to receive a message or a part of a response.
         drain_s: time limit for finishing all work after SIGTERM.
@@ -144,6 +145,9 @@ def default_workers() -> int:
 def read_token(file: Path | None) -> str | None:
     """Read the token from a file, or from the environment variable SILK_TOKEN if `file` is None.
 
+    Returns:
+        The token, or None if `file` is None and the variable is not set.
+
     Raises:
         ArgumentError: the file cannot be read or is readable by all users, or the token is too short or has invalid
             characters.
@@ -173,7 +177,10 @@ def read_token(file: Path | None) -> str | None:
 
 
 def is_token(shown: str | None, token: str | None) -> bool:
-    """Compare a client's token with that of the server in constant time."""
+    """Return whether a client's token matches the server's token, or True if the server has none.
+
+    The tokens are compared in constant time.
+    """
     if token is None:
         return True
     return shown is not None and hmac.compare_digest(shown.encode(), token.encode())

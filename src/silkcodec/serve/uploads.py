@@ -26,6 +26,7 @@ class BodyError(SilkError):
 
     Attributes:
         status: HTTP status of the response.
+        code: error code in the response, e.g. "too_large".
     """
 
     def __init__(self, status: int, code: str, text: str) -> None:
@@ -36,7 +37,7 @@ class BodyError(SilkError):
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Create a private folder for uploads, and delete those of servers that were killed.
+    """Create a private folder for uploads, and delete the folders of servers that were killed.
 
     A running server holds a lock on its folder.
     """

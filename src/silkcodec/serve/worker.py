@@ -12,6 +12,7 @@ JSON heads of the messages:
                              {is: refused, id, code, text} {is: batch, task, size, seconds}
     to a file worker         {do: job, id, ...} {do: cancel, id}
     from a file worker       {is: ready, ...} {is: done, id, seconds} {is: refused, ...}
+    to and from both kinds   {do: ping}, which a worker answers with {is: pong}
 """
 
 from __future__ import annotations
