@@ -44,7 +44,7 @@ class Kokoro:
         except (OSError, ValueError) as error:
             reason = f"{error.strerror}: '{error.filename}'" if isinstance(error, OSError) else f"{error}"
             raise ArgumentError(
-                f"Cannot load Kokoro from '{folder}': {reason}. Pass the folder of pytorch/synthesis/fetch.py."
+                f"Cannot load Kokoro from '{folder}': {reason}. Pass a folder that pytorch/synthesis/fetch.py wrote."
             ) from error
         except Exception as error:  # ONNX Runtime's errors have no common base class.
             raise ArgumentError(f"Cannot load '{model}' as an ONNX model: {str(error).splitlines()[0]}") from error

@@ -122,12 +122,12 @@ class Espeak:
         self._convert.restype = ctypes.c_char_p
         self._convert.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
         if self._library.espeak_Initialize(2, 0, data.encode(), 0) < 0:
-            raise ArgumentError(f"Cannot load the data of espeak-ng from '{data}'.")
+            raise ArgumentError(f"Cannot load the espeak-ng data from '{data}'.")
 
     def __call__(self, text: str, voice: str) -> str:
         """Return the phonemes of a text without punctuation, as IPA with "^" between the letters of a phoneme."""
         if self._library.espeak_SetVoiceByName(voice.encode()):
-            raise ArgumentError(f"espeak-ng has no voice '{voice}'. Use the version in requirements/kokoro.txt.")
+            raise ArgumentError(f"espeak-ng has no voice '{voice}'. Use the version pinned in requirements/kokoro.txt.")
         rest, found = ctypes.c_char_p(text.encode()), []
         while (
             rest.value is not None

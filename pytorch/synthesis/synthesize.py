@@ -80,7 +80,7 @@ def read_text(option: str) -> tuple[str, Path]:
     if language not in VOICES:
         raise ArgumentError(f"The language must be one of {', '.join(VOICES)}; got '{language}' in --text {option}.")
     if not name and language not in INCLUDED:
-        raise ArgumentError(f"There is no text list for '{language}'. Pass --text {language}=FILE.")
+        raise ArgumentError(f"No text list is included for '{language}'. Pass --text {language}=FILE.")
     file = Path(name) if name else TEXTS / f"{language}.txt"
     if not file.is_file():
         raise ArgumentError(f"Text file not found: '{file}'.")
@@ -137,7 +137,9 @@ def choose_voices(languages: Sequence[str], available: list[str], chosen: str) -
     voices = {language: [name for name in names if name[0] in VOICES[language]] for language in languages}
     for language, found in voices.items():
         if not found:
-            raise ArgumentError(f"No voice speaks '{language}'. Add one to --voices, or remove this --text.")
+            raise ArgumentError(
+                f"--voices must contain a voice for '{language}'. Add one, or remove --text {language}."
+            )
     return voices
 
 
@@ -205,7 +207,9 @@ def check_settings(folder: Path, settings: dict) -> None:
     file = folder / SETTINGS
     if not file.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ArgumentError(f"The output must be a new folder or one that this program wrote; got '{folder}'.")
+            raise ArgumentError(
+                f"The output must be a new or empty folder, or one that this program wrote; got '{folder}'."
+            )
         with replacing(file) as out:
             out.write((json.dumps(settings, indent=1, ensure_ascii=False) + "\n").encode())
         return

@@ -96,7 +96,7 @@ def check_name(name: str, experiment: str) -> str:
     """
     if name != experiment and not re.fullmatch(rf"{experiment}_[a-z0-9_]+", name):
         raise ArgumentError(
-            f"--name must be '{experiment}', optionally followed by _ and characters a-z, 0-9 and _; got '{name}'."
+            f"--name must be '{experiment}', or '{experiment}_' followed by any of a-z, 0-9 and _; got '{name}'."
         )
     return name
 

@@ -69,8 +69,8 @@ def select(
     """
     if not (train_s > 0 and held_out_s > 0):
         raise ArgumentError(
-            "The durations of training speech and held-out speech must be above 0 min; "
-            f"got {train_s / 60:g} and {held_out_s / 60:g} min."
+            "The durations of the training speech and of the held-out speech must both be above 0 min; "
+            f"got {train_s / 60:g} min and {held_out_s / 60:g} min."
         )
     if splits is not None:
         train, held_out = (find_clips(inputs, split=split) for split in splits)

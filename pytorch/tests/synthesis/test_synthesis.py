@@ -264,7 +264,7 @@ def test_the_bandwidth_is_measured(cutoff_hz: int, expected_hz: int) -> None:
         (["--threads", "-2"], "--threads must be at least 0; got -2."),
         (["--speeds", "1.2", "0.8"], "got 1.2 0.8."),
         (["--text", "xx"], "The language must be one of"),
-        (["--text", "fr"], "There is no text list for 'fr'."),
+        (["--text", "fr"], "No text list is included for 'fr'."),
         (["--text", "en=nowhere.txt"], "Text file not found: 'nowhere.txt'."),
         (["--text", "en={text}"], "--text-license must state"),
         (["--text", "en={long}", "--text-license", "x"], "line 2 of"),
@@ -272,7 +272,7 @@ def test_the_bandwidth_is_measured(cutoff_hz: int, expected_hz: int) -> None:
         (["--text", "en={binary}", "--text-license", "x"], "as UTF-8 text"),
         (["--voices", "af_nobody"], "Unknown voice 'af_nobody'. Available voices: af_one"),
         (["--text", "en", "--voices", "zf_four"], "The voice 'zf_four' does not speak en."),
-        (["--voices", "af_one"], "No voice speaks 'zh'."),
+        (["--voices", "af_one"], "--voices must contain a voice for 'zh'."),
         (["--model", "nowhere"], "Cannot load Kokoro from 'nowhere'"),
     ],
 )
@@ -298,7 +298,7 @@ def test_a_folder_of_other_clips_is_not_changed(
     assert contents(out) == before
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
-    assert run(tmp_path / "full", model) == 2 and "must be a new folder" in capsys.readouterr().err
+    assert run(tmp_path / "full", model) == 2 and "must be a new or empty folder" in capsys.readouterr().err
 
 
 def test_a_damaged_model_gives_one_sentence(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

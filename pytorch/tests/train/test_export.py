@@ -441,10 +441,10 @@ def test_a_failed_export_does_not_change_the_folder(run: Path, tmp_path: Path, m
     monkeypatch.setattr(module, "to_onnx", lambda graph: b"no graph")
 
     def disagrees(*_: Any) -> None:
-        raise WeightsError("The export does not match its network.")
+        raise WeightsError("The exported graphs do not match the network of the run.")
 
     monkeypatch.setattr(module, "check_parity", disagrees)
-    with pytest.raises(WeightsError, match="does not match its network"):
+    with pytest.raises(WeightsError, match="do not match the network of the run"):
         export(run, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
     assert (tmp_path / "config.json").read_text() == "the old one"

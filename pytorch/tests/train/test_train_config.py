@@ -95,7 +95,7 @@ BAD = {
     "no past": ("[model]\npast_frames = 0\n", "model.past_frames must be at least 1; got 0"),
     "not TOML": ("seed = = 1\n", "bad.toml' as TOML"),
     "not text": ("\x00", "as TOML"),
-    "extends a number": ("extends = 3\n", "extends must be the name of a config; got 3"),
+    "extends a number": ("extends = 3\n", "extends must be the name or path of a config; got 3"),
     "extends nothing": ("extends = 'nowhere.toml'\n", "not found: 'nowhere'"),
     "extends itself": ("extends = 'bad.toml'\n", "cannot extend itself"),
 }

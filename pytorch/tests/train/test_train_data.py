@@ -89,7 +89,7 @@ def test_further_tables_add_files(folder: Path, tmp_path: Path) -> None:
     assert packed.shares.tolist() == [0.75, 0.25]
     with pytest.raises(ArgumentError, match=r"data\.more requires data\.index"):
         split_files(replace(config, index=""))
-    with pytest.raises(ArgumentError, match=r"Index not found: 'nosuch\.tsv'"):
+    with pytest.raises(ArgumentError, match=r"Table not found: 'nosuch\.tsv'"):
         split_files(replace(config, more=("nosuch.tsv",)))
 
 
@@ -166,8 +166,8 @@ def test_an_unusable_folder_gives_one_sentence(tmp_path: Path, folder: Path) -> 
     cases = {
         "data.folder must be a folder": DataConfig(folder=str(tmp_path / "nowhere")),
         "got ''": DataConfig(),
-        "must contain audio": DataConfig(folder=str(tmp_path / "none")),
-        "Index not found": DataConfig(folder=str(folder), index="nosuch.tsv"),
+        "must contain at least one audio file": DataConfig(folder=str(tmp_path / "none")),
+        "Table not found": DataConfig(folder=str(folder), index="nosuch.tsv"),
         "the columns path, split": DataConfig(folder=str(folder), index="INDEX.tsv"),
         "must have at least one row": DataConfig(folder=str(folder), index="empty.tsv"),
     }

@@ -247,7 +247,7 @@ class BenchPool:
             yield from self._processes.map(_call, [method] * len(tasks), tasks)
         except BrokenProcessPool as error:
             raise SilkError(
-                "A worker process crashed, possibly because memory ran out. Use a smaller value of --jobs."
+                "A worker process crashed, possibly because memory ran out. Pass a lower number with --jobs."
             ) from error
 
 

@@ -227,8 +227,8 @@ def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
     if len(keys) < 2:
         if plan.hold_out == "source":
             raise ArgumentError(
-                "--hold-out source needs training speech from at least two sources. Pass a manifest with a column "
-                "'source'."
+                "--hold-out source needs training speech from at least two sources. Pass a manifest with a "
+                "'source' column."
             )
         return [set()]
     np.random.default_rng(plan.seed).shuffle(keys)

@@ -188,8 +188,8 @@ def speakers_of(
     found = [speaker for speaker in found if len(speaker.vectors)]
     if not found:
         raise ArgumentError(
-            f"'{text}' has no speech with a bandwidth of at least {patches.limit_hz:g} Hz from speakers outside the "
-            f"training set; {n_excluded} speakers were excluded."
+            f"'{text}' contains too little speech with a bandwidth of at least {patches.limit_hz:g} Hz. "
+            f"{n_excluded} speakers were excluded because they are in the training set."
         )
     return found, n_excluded
 

@@ -76,8 +76,8 @@ def residual(
     training, n_clips = _speech(Path(path), recording, place, speech, minutes, seed)
     if len(training) < FEWEST_PER_ENTRY * entries:
         raise ArgumentError(
-            f"{entries} entries need at least {FEWEST_PER_ENTRY * entries * COLUMN_S:.2f} s of training speech; got "
-            f"{len(training) * COLUMN_S:.2f} s. Add speech with --speech, or use fewer --entries."
+            f"A codebook with {entries} entries needs at least {FEWEST_PER_ENTRY * entries * COLUMN_S:.2f} s of "
+            f"training speech; got {len(training) * COLUMN_S:.2f} s. Add speech with --speech, or lower --entries."
         )
     fitted = torch.from_numpy(training[np.random.default_rng(seed).permutation(len(training))[:MAX_COLUMNS]])
     chain = ResidualChain.fit(fitted, [entries] * n_codebooks, seed)

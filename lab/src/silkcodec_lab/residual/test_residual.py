@@ -148,7 +148,7 @@ def test_the_page_contains_the_measurements(result: dict[str, Any], tmp_path: Pa
         (math.nan, {}, "must be between 0 and 2.98 s"),
         (1.0, {"n_codebooks": 33}, "--codebooks must be between 1 and 32"),
         (1.0, {"entries": 1}, "at least 2"),
-        (1.0, {"entries": 256}, "use fewer --entries"),
+        (1.0, {"entries": 256}, "lower --entries"),
         (1.0, {"speech": ["0.wav"]}, "recordings other than"),
         (1.0, {"speech": ["1.wav"], "minutes": 0}, "--minutes must be above 0"),
     ],

@@ -186,7 +186,7 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
             logging.enable_progress_bar()
     absent = sorted(report["missing_keys"])
     if absent:  # transformers initializes missing weights randomly.
-        raise WeightsError(f"'{weights.file}' does not contain the weights '{absent[0]}'. Download it again.")
+        raise WeightsError(f"'{weights.file}' does not contain the tensor '{absent[0]}'. Download the file again.")
     return model.eval()
 
 
@@ -210,7 +210,7 @@ def load_state(weights: Weights) -> dict[str, torch.Tensor]:
         return dict(torch.load(weights.file, map_location="cpu", weights_only=True))
     except damaged as error:
         raise WeightsError(
-            f"Cannot load tensors from '{weights.file}': {_first_line(error)}. Download it again."
+            f"Cannot load tensors from '{weights.file}': {_first_line(error)}. Download the file again."
         ) from error
 
 

@@ -148,7 +148,9 @@ def license_text() -> str:
     if text is None and LICENSE.is_file():
         text = LICENSE.read_text(encoding="utf-8")
     if text is None:
-        raise WeightsError("Cannot find the LICENSE of silkcodec, which an export must contain. Reinstall silkcodec.")
+        raise WeightsError(
+            "Cannot find silkcodec's LICENSE file, which every export must contain. Reinstall silkcodec."
+        )
     return text
 
 
@@ -171,6 +173,6 @@ def check(folder: Path, golden_file: Path) -> None:
     off = float(np.abs(decoded - expected).max())
     if different or off > 1e-4:
         raise WeightsError(
-            f"The exported model does not match its weights: {different} of {levels.size} levels differ,"
-            f" and the decoded samples differ by up to {off:.1e}."
+            f"The exported model does not reproduce the test data in golden.npz: {different} of {levels.size} levels"
+            f" differ, and the decoded samples differ by up to {off:.1e}."
         )

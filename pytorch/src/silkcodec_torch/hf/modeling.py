@@ -209,7 +209,9 @@ class SilkModel(PreTrainedModel):
             ArgumentError: the output has no audio_codes or no n_samples.
         """
         if found.audio_codes is None or found.n_samples is None:
-            raise ArgumentError("The argument must be the output of encode(), with audio_codes and n_samples.")
+            raise ArgumentError(
+                "to_tokens requires audio_codes and n_samples. Pass the output of encode() or of the model."
+            )
         rows = zip(found.audio_codes.cpu().numpy(), found.n_samples.tolist(), strict=True)
         fixed = tuple(self.config.codebook_sizes), (SILK_FRAME_RATE,) * len(self.config.codebook_sizes)
         return [
@@ -257,7 +259,7 @@ class SilkModel(PreTrainedModel):
         expected = torch.arange(length, device=mask.device) < n_samples[:, None]
         if mask.shape != expected.shape or not torch.equal(mask, expected) or n_samples.min() < 1:
             raise ArgumentError(
-                "padding_mask must have the shape [batch, samples]. A row must have at least one 1, and no 1 after a 0."
+                "padding_mask must have the shape [batch, samples]. A row must have at least one 1 and no 1 after a 0."
             )
         return input_values.float() * mask, n_samples
 
@@ -284,8 +286,8 @@ def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
     sizes = torch.tensor(codebook_sizes, device=codes.device)[:, None]
     if bool(((codes < 0) | (codes >= sizes)).any()):
         raise TokensError(
-            f"audio_codes must be between 0 and {codebook_sizes[0] - 1}. In the last codebook, they must be between 0"
-            f" and {codebook_sizes[-1] - 1}."
+            f"audio_codes must be between 0 and {codebook_sizes[0] - 1}, and those of the last codebook must be between"
+            f" 0 and {codebook_sizes[-1] - 1}."
         )
     shifts = 3 * torch.arange(DIMS_PER_TOKEN, device=codes.device)
     return ((codes.transpose(1, 2)[..., None] >> shifts) & 7).flatten(2)[..., :LATENT_WIDTH]

@@ -83,7 +83,7 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
     try:
         module.load_state_dict(groups[group])
     except (KeyError, RuntimeError) as error:
-        reason = "the group is missing" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
+        reason = "the checkpoint lacks them" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
         raise WeightsError(
             f"The weights '{group}' in the checkpoint '{file}' do not match the config: {reason}."
             " Change the sizes in [model] to match the checkpoint, or choose another run folder."

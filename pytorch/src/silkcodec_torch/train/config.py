@@ -237,7 +237,7 @@ def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     if parent is None:
         return tree
     if not isinstance(parent, str):
-        raise ArgumentError(f"extends must be the name of a config; got {parent!r} in '{path}'.")
+        raise ArgumentError(f"extends must be the name or path of a config; got {parent!r} in '{path}'.")
     children = (*children, file.resolve())
     beside = file.parent / parent
     if beside.exists() and beside.resolve() in children:

@@ -62,7 +62,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
         if value and not config.index:
             raise ArgumentError(f"data.{name} requires data.index. Set data.index, or remove data.{name}.")
     if not config.folder or not folder.is_dir():
-        raise ArgumentError(f"data.folder must be a folder of audio; got {config.folder!r}.")
+        raise ArgumentError(f"data.folder must be a folder of audio files; got {config.folder!r}.")
     splits: dict[str, list[str]] = {"train": [], "valid": []}
     if config.index:
         for name, rows in index_rows(config).items():
@@ -77,7 +77,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
             if splits[other] and not splits[empty]:
                 splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
     if not splits["train"]:
-        raise ArgumentError(f"data.folder must contain audio for training; '{folder}' has none.")
+        raise ArgumentError(f"data.folder must contain at least one audio file for training; '{folder}' has none.")
     return splits
 
 
@@ -152,8 +152,8 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """
     if not file.is_file():
         raise ArgumentError(
-            f"Index not found: '{file}'. data.index must name a table in data.folder, and each entry of data.more must"
-            " be the path of a table."
+            f"Table not found: '{file}'. data.index must name a table in data.folder. data.exclude and each entry of"
+            " data.more must be the path of a table."
         )
     rows = manifest.read(file)
     missing = [name for name in columns if not any(name in row for row in rows)]

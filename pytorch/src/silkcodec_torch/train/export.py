@@ -430,8 +430,8 @@ def check_parity(model: SilkNetwork, out: Path) -> None:
     error = float(np.abs(codec.decode(tokens) - golden["decoded"]).max())
     if different or error > 1e-4:
         raise WeightsError(
-            f"The export does not match its network: {different} of {golden['levels'].size} levels differ, and the"
-            f" samples differ by up to {error:.1e}. Keep the run and report this as a bug."
+            f"The exported graphs do not match the network of the run: {different} of {golden['levels'].size} levels"
+            f" differ, and the samples differ by up to {error:.1e}. Keep the run and report this as a bug."
         )
 
 
@@ -451,7 +451,7 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
     if wrong:
         raise WeightsError(
             f"The weights in '{folder}' do not match [model] in the config: {len(wrong)} tensors differ, for example"
-            f" {wrong[0]}. Set [model] to the sizes of the weights."
+            f" {wrong[0]}. Change the sizes in [model] to match the weights."
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
