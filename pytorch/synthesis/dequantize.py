@@ -1,7 +1,7 @@
 """Convert an ONNX model with dynamically quantized layers to floating point.
 
-The published graph of Kokoro rounds the weights and, for each sentence, the activations to 8 bits. The rounded
-activations add noise between the harmonics of the voice. This module keeps the rounded weights, but computes with
+The published graph of Kokoro has 8-bit weights, and rounds the activations of each sentence to 8 bits. The rounded
+activations add noise between the harmonics of the voice. This module keeps the values of the weights, but computes with
 float32 activations. The resulting speech contains less noise, and is also generated faster.
 
 ONNX Runtime's `quantize_dynamic` replaces a convolution or a matrix product with these nodes:
@@ -38,7 +38,7 @@ def dequantize(model: onnx.ModelProto) -> None:
 
 
 class _Graph:
-    """Find the nodes around a node, and collect the new weights."""
+    """Create the floating-point nodes for a quantized graph, and collect their weights."""
 
     def __init__(self, graph: onnx.GraphProto):
         self._initializers = {item.name: item for item in graph.initializer}
@@ -50,7 +50,7 @@ class _Graph:
         self.weights: dict[str, onnx.TensorProto] = {}
 
     def product(self, node: onnx.NodeProto) -> tuple[str, onnx.NodeProto]:
-        """Return the name of the result of a quantized convolution or matrix product, and the node that replaces it."""
+        """Return the output name and the replacement node of a quantized convolution or matrix product."""
         inputs = [self._producer[node.input[0]].input[0]]
         (following,) = self._users[node.output[0]]
         bias = []
@@ -67,7 +67,7 @@ class _Graph:
         return scaled.output[0], new
 
     def lstm(self, node: onnx.NodeProto) -> onnx.NodeProto:
-        """Return the LSTM that replaces a quantized LSTM, which stores its weights transposed."""
+        """Return the LSTM that replaces a quantized one. Quantized LSTMs store their weights transposed."""
         inputs = list(node.input)
         for at, scale, zero in ((1, 8, 9), (2, 10, 11)):
             scales, zeros = (self._array(inputs[i]).reshape(-1, 1, 1) for i in (scale, zero))
@@ -78,7 +78,7 @@ class _Graph:
         return new
 
     def _origin(self, name: str) -> str:
-        """Return the initializer from which the nodes before a name compute a rounded bias."""
+        """Return the name of the original bias, given the name of the rounded bias that the graph computes from it."""
         while name not in self._initializers:
             name = self._producer[name].input[0]
         return name
@@ -93,12 +93,12 @@ class _Graph:
 
 
 def _other(node: onnx.NodeProto, name: str) -> str:
-    """Return the input of a node with two inputs that is not `name`."""
+    """Return whichever of a node's two inputs is not `name`."""
     return str(node.input[1] if node.input[0] == name else node.input[0])
 
 
 def _keep_needed(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> None:
-    """Store in a graph those of the given nodes and weights that its outputs depend on."""
+    """Replace a graph's nodes with `nodes`, and keep only the nodes and weights that its outputs depend on."""
     needed = {item.name for item in graph.output}
     kept = []
     for node in reversed(nodes):

@@ -63,7 +63,7 @@ Phonemizer = Callable[[str, str], str]  # (text, first letter of the voice) -> p
 
 
 def from_espeak(phonemes: str, letter: str) -> str:
-    """Return espeak-ng's phonemes in Kokoro's symbols.
+    """Convert espeak-ng's phonemes to Kokoro's symbols.
 
     Args:
         phonemes: IPA from espeak-ng, with "^" between the letters of a phoneme, such as "t^ʃ".
@@ -125,7 +125,7 @@ class Espeak:
             raise ArgumentError(f"Cannot load the espeak-ng data from '{data}'.")
 
     def __call__(self, text: str, voice: str) -> str:
-        """Return the phonemes of a text without punctuation, as IPA with "^" between the letters of a phoneme."""
+        """Return the phonemes of a text that has no punctuation, as IPA with "^" between the letters of a phoneme."""
         if self._library.espeak_SetVoiceByName(voice.encode()):
             raise ArgumentError(f"espeak-ng has no voice '{voice}'. Use the version pinned in requirements/kokoro.txt.")
         rest, found = ctypes.c_char_p(text.encode()), []
@@ -137,7 +137,7 @@ class Espeak:
 
 
 def phonemizer(packages: Path) -> Phonemizer:
-    """Return a function that converts a text to Kokoro's phonemes, given the first letter of a voice.
+    """Return a function that takes a text and the first letter of a voice, and returns Kokoro's phonemes.
 
     Args:
         packages: folder with the Python packages of requirements/kokoro.txt.

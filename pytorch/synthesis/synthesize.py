@@ -1,12 +1,12 @@
-"""Generate read sentences for training, in the voices of Kokoro-82M.
+"""Generate read speech for training, in the voices of Kokoro-82M.
 
     python pytorch/synthesis/fetch.py .venv/models/kokoro                  # once: downloads the model and the voices
     python pytorch/synthesis/synthesize.py speech/kokoro --model .venv/models/kokoro --hours 15
 
 The program writes FLAC files at 24 kHz and their manifest, INDEX.tsv, until the folder contains the given number of
 hours. Every run with the same options makes the same clips in the same order. To resume an interrupted run, run the
-same command again. To extend the folder, run it with more hours. One process uses one core, so run one process per
-core, each with its own folder and seed.
+same command again. To extend the folder, run it with a larger value of --hours. One process uses one core, so run
+one process per core, each with its own folder and seed.
 
 The text lists in text/ contain 480 English sentences and 300 Chinese couplets. Each voice reads each sentence once
 before a sentence repeats with the same voice at another speed. For more variety, pass your own text with --text.
@@ -53,7 +53,7 @@ WINDOW, BAND_HZ, BANDWIDTH_DB = 1024, 500, -60.0
 
 @dataclass(frozen=True)
 class Sentence:
-    """Hold a sentence and its tokens for each first letter of a voice."""
+    """Hold a sentence and its tokens, keyed by the first letter of the voice."""
 
     language: str
     text: str
@@ -71,10 +71,10 @@ class Clip:
 
 
 def read_text(option: str) -> tuple[str, Path]:
-    """Return the language and the file that a value of --text names: "zh", or "en=my/sentences.txt".
+    """Return the language and the file for a value of --text, such as "zh" or "en=my/sentences.txt".
 
     Raises:
-        ArgumentError: the language is unknown, has no list in text/, or the file does not exist.
+        ArgumentError: the language is unknown or has no list in text/, or the file does not exist.
     """
     language, _, name = option.partition("=")
     if language not in VOICES:
@@ -91,7 +91,7 @@ def read_sentences(language: str, file: Path, letters: str, convert: Phonemizer,
     """Return the sentences of a text file, one per line. Empty lines and lines that start with # are ignored.
 
     Raises:
-        ArgumentError: the file is not UTF-8 text, has no sentence, or a sentence has no phonemes or too many.
+        ArgumentError: the file is not UTF-8 text or has no sentences, or a sentence has no phonemes or too many.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -163,7 +163,7 @@ def plan(
 
 
 def trimmed(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return speech with at most 0.1 s of silence at both ends, and a peak of at most 0.99."""
+    """Return speech with at most 0.1 s of silence at each end, and a peak of at most 0.99."""
     frames = wave[: len(wave) // FRAME * FRAME].reshape(-1, FRAME)
     power_db = 10 * np.log10((frames.astype(np.float64) ** 2).mean(axis=1) + 1e-12)
     loud = np.flatnonzero(power_db > power_db.max(initial=-120) + SILENCE_DB)
@@ -175,7 +175,7 @@ def trimmed(wave: NDArray[np.float32]) -> NDArray[np.float32]:
 def bandwidth_hz(wave: NDArray[np.float32]) -> int:
     """Return the upper edge of the highest band of 500 Hz whose level is at most 60 dB below that of the loudest band.
 
-    The level of a band is the 99th percentile over frames of 43 ms, so that a few fricatives are sufficient.
+    The level of a band is the 99th percentile over frames of 43 ms, so a few fricatives are enough to raise it.
     """
     padded = np.pad(wave, (0, max(0, WINDOW - len(wave))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: WINDOW // 2] * np.hanning(WINDOW)

@@ -8,7 +8,7 @@
     metrics/       speaker similarity and DistillMOS for `silk compare`
     baselines/     EnCodec, DAC, Mimi and SNAC, for comparison (extra [baselines])
 
-`silkcodec` does not import `silkcodec_torch`. It runs the exported graphs with ONNX Runtime.
+`silkcodec` does not import `silkcodec_torch`; it runs the exported graphs with ONNX Runtime.
 """
 
 __version__ = "0.2.0"

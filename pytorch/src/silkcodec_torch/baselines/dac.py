@@ -95,7 +95,7 @@ class Dac(neural.NeuralCodec):
 
 
 def _shortfall(config: Any) -> int:
-    """Return the number of samples that are missing at the end of the decoder's output.
+    """Return the number of samples by which the decoder's output is shorter than the frames it decodes.
 
     Each upsampling layer with an odd stride drops one value.
     """

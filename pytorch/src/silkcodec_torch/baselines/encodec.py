@@ -181,7 +181,7 @@ class Encodec(neural.NeuralCodec):
         return torch.cat(codes) if codes else torch.zeros((0, latent.shape[-1]), dtype=torch.int64)
 
     def _latent(self, codes: list[torch.Tensor], n_frames: int | None = None) -> torch.Tensor:
-        """Return the latent [1, D, F] for a list of codes, one [F] per codebook.
+        """Return the latent [1, D, F] for a list of codes, one tensor [F] per codebook.
 
         If the list is empty, return `n_frames` frames of zeros.
         """

@@ -2,12 +2,13 @@
 
 Mimi is causal and has 12.5 frames/s at 24 kHz. The preset is the number of codebooks, 1 to 32, with 2,048 entries each.
 Moshi uses `mimi:8`. The first ("semantic") codebook is trained to match the features of a speech model. The other
-codebooks do not quantize its residual, so the quantizer is called *split* RVQ.
+codebooks do not quantize the residual of the first, so the quantizer is called *split* RVQ.
 
-Audio is padded with silence to whole frames, as in Moshi's code. `transformers` pads in each layer instead, which
-changes only samples that are cut off after decoding.
+Audio is padded with silence to whole frames, as in Moshi's code. `transformers` pads in each layer instead. The
+difference affects only samples that are cut off after decoding.
 
-Mimi needs 0.4 GB of memory per hour of audio. Its transformer layers process a clip in blocks with a cache.
+Mimi needs 0.4 GB of memory per hour of audio. Its transformer layers process a clip block by block, with a key-value
+cache.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class ReceptiveField:
         self.right += (window - 1) * self.step
 
     def frames(self, hop: int) -> tuple[int, int]:
-        """Return the left and right extents in frames of `hop` samples, rounded up."""
+        """Return `left` and `right` in frames of `hop` samples, rounded up."""
         return math.ceil(self.left / hop), math.ceil(self.right / hop)
 
 

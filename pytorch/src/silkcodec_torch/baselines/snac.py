@@ -9,8 +9,8 @@ SNAC has residual codebooks of 4,096 entries at different rates, ordered from co
 **Noise.** SNAC's published decoder adds random noise. This module seeds the noise with the layer and the position in
 the clip, so the same tokens always decode to the same audio. PyTorch's global generator is not used.
 
-A clip is padded with silence to a whole number of windows. A window has 2,048 samples (85 ms) for `snac:24k`, and
-12,288 samples for `snac:32k` (384 ms) and `snac:44k` (279 ms). Long clips are processed in pieces to limit memory use.
+A clip is padded with silence to a multiple of 2,048 samples (85 ms) for `snac:24k`, and of 12,288 samples for
+`snac:32k` (384 ms) and `snac:44k` (279 ms). Long clips are processed in pieces to limit memory use.
 """
 
 from __future__ import annotations

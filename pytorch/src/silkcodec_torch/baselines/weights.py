@@ -99,7 +99,7 @@ def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) 
 
 
 def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
-    """Return the path of the first file that is cached or, if none is, that can be downloaded."""
+    """Return the path of the first cached file or, if none is cached, of the first that can be downloaded."""
     from huggingface_hub import errors as hub
     from huggingface_hub import hf_hub_download
 
@@ -149,7 +149,7 @@ def load_transformer(name: str, model_class: Any, weights: Weights) -> Any:
     Args:
         name: name of the codec, for error messages.
         model_class: class of the model.
-        weights: files of the model.
+        weights: result of `find_weights`.
 
     Raises:
         WeightsError: the files are damaged or incomplete, or describe a different kind of model.

@@ -7,8 +7,8 @@
     README.md                 model card with example code
     LICENSE                   license of silkcodec
 
-An export is checked with the recording in golden.npz. The output folder is written only if the exported model returns
-the expected tokens and audio.
+An export is checked against golden.npz, the test data in the folder of weights. The output folder is written only if
+the exported model returns the expected tokens and audio.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ logger = logging.get_logger(__name__)
 class SilkFeatureExtractor(SequenceFeatureExtractor):
     """Convert audio to `input_values` [B, 1, T] and `padding_mask` [B, T], the inputs of SilkModel.
 
-    The audio is resampled to 24 kHz, and its channels are averaged.
+    The audio is resampled to `sampling_rate`, by default 24 kHz, and its channels are averaged.
 
     Args:
         feature_size: number of channels of the output. `SilkModel` requires 1.

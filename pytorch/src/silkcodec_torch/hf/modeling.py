@@ -141,8 +141,8 @@ class SilkModel(PreTrainedModel):
 
         Args:
             audio_codes: codes, int64 [B, 19, F].
-            n_samples: number of samples to return, for all rows or for each row. By default, it is taken from
-                `padding_mask`.
+            n_samples: number of samples to return, either one number for all rows or one per row, [B]. By default, it
+                is taken from `padding_mask`.
             padding_mask: [B, T], as for `encode`. Without `n_samples` and `padding_mask`, all frames are decoded in
                 full.
 

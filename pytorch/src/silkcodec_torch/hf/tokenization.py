@@ -25,7 +25,8 @@ class SilkTokenizer(PreTrainedTokenizer):
 
     Args:
         dims_per_token: number of FSQ dimensions per token, 1 to 4; see `Tokens.regroup`. With 2, a frame has 64 tokens,
-            and the vocabulary has 4,096 strings. With 4, a frame has 32 tokens, and the vocabulary has 131,072 strings.
+            and the vocabulary has 4,096 entries. With 4, a frame has 32 tokens, and the vocabulary has 131,072 entries.
+            These numbers do not include the special tokens.
         codec: codec id of the tokens that `to_tokens` returns, e.g. "silk@0a1b2c3d4e5f".
         kwargs: further options of `PreTrainedTokenizer`.
 

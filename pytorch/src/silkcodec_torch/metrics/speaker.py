@@ -1,6 +1,6 @@
 """Measure speaker similarity as the cosine similarity of two speaker embeddings.
 
-The model is selected with the model key "speaker". The value is one of:
+Select the model with `silk compare --model speaker=VALUE`. VALUE is one of:
 
 - the Hugging Face name or folder of a `transformers` model for speaker verification (AutoModelForAudioXVector), e.g.
   microsoft/wavlm-base-plus-sv, the most common model in the literature.

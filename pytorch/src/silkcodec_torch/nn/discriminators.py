@@ -1,4 +1,4 @@
-"""Define two families of discriminators. Each returns scores, and feature maps for a feature matching loss.
+"""Define two families of discriminators, which return scores, and feature maps for a feature matching loss.
 
 Multi-period discriminators (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) fold the waveform at prime
 periods. Multi-band complex STFT discriminators (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) process the
@@ -102,7 +102,7 @@ class Discriminators(nn.Module):
     Args:
         periods: periods of the multi-period discriminators, in samples.
         fft_sizes: window lengths of the STFT discriminators, in samples.
-        width: scale of the number of channels. Use 32 on a GPU and 8 to 16 on a CPU.
+        width: base number of channels. Use 32 on a GPU and 8 to 16 on a CPU.
     """
 
     def __init__(self, periods: tuple[int, ...], fft_sizes: tuple[int, ...], width: int):
@@ -132,7 +132,7 @@ def discriminator_loss(real: list[Output], fake: list[Output]) -> Tensor:
 
 
 def adversarial_losses(real: list[Output], fake: list[Output]) -> dict[str, Tensor]:
-    """Return the codec's losses by name: ``adversarial``, a hinge loss, and ``features``, a feature matching loss.
+    """Return the codec's losses: ``adversarial`` (a hinge loss) and ``features`` (a feature matching loss).
 
     Args:
         real: outputs of the discriminators for original audio.

@@ -31,7 +31,7 @@ def log_mel(seen: Tensor, basis: Tensor, filters: Tensor) -> Tensor:
     """Return the natural-log mel spectrogram, [B, T / 240, 128].
 
     Args:
-        seen: samples, float32 [B, 784 + T].
+        seen: 784 past samples followed by T new ones, float32 [B, 784 + T].
         basis: matrix of the windowed DFT, [1024, 1026].
         filters: mel filters, [513, 128].
     """

@@ -52,7 +52,7 @@ class Codebook(nn.Module):
         self.register_buffer("ready", torch.tensor(False))  # whether k-means has run
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return the codes of the nearest entries, int64 [...], by Euclidean distance.
+        """Return, for each vector, the code of the nearest entry by Euclidean distance, int64 [...].
 
         Args:
             vectors: float [..., dim].
@@ -123,7 +123,7 @@ class Codebook(nn.Module):
             self.sums[dead] = picked * fair
 
     def _assigned(self, flat: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the number of vectors assigned to each entry, [size], and their sum, [size, dim]."""
+        """Return the number, [size], and the sum, [size, dim], of the vectors assigned to each entry."""
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(flat[:, 0]))
         return counts, torch.zeros_like(self.sums).index_add_(0, codes, flat)
 

@@ -83,7 +83,7 @@ def losses(config: TrainConfig) -> str:
 
 
 def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
-    """Yield the folder that a run was initialized from, then the folder that this one was initialized from, and so on.
+    """Yield the folders in the chain of initializations that led to a run, most recent first.
 
     Yields:
         Each folder, and the config of the run in it. The config is None if the folder contains exported weights or does

@@ -105,7 +105,7 @@ class RecognizerConfig:
 class StageConfig:
     """Configure a training stage, which lasts for a number of steps or minutes.
 
-    The learning rate falls to zero at the end of each stage.
+    Over the last part of each stage, set by `decay_share`, the learning rate falls linearly to zero.
     """
 
     name: str

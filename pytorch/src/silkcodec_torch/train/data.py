@@ -50,8 +50,9 @@ class PackedClip:
 def split_files(config: DataConfig) -> dict[str, list[str]]:
     """Return the paths of the training and validation files, keyed by "train" and "valid".
 
-    The index determines which files are used for validation. Without an index, a hash of the path does. The paths are
-    relative to the data folder, except those from `more`, which are absolute.
+    The index (`data.index`) determines which files are used for validation. Without an index, a hash of the path
+    does. The paths are relative to the data folder, except for files from the tables in `data.more`, whose paths are
+    absolute.
 
     Raises:
         ArgumentError: the folder does not exist or has no audio, an index or one of its columns is missing, or
@@ -82,7 +83,7 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
 
 
 def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
-    """Read the index and the tables in `more`. Return their rows for training and validation.
+    """Read the index and the tables listed in `data.more`. Return their rows for training and validation.
 
     The keys of the result are "train" and "valid".
 
@@ -168,8 +169,8 @@ class Pack:
     Args:
         samples: memory-mapped samples of all clips, int16 [T].
         clips: position of each clip in `samples`.
-        limited: paths of the clips from which at most `limit` of the crops are drawn.
-        limit: share of crops, from 0 to 1.
+        limited: paths of the clips whose total share of the crops is limited.
+        limit: maximum share of the crops that are drawn from these clips, from 0 to 1.
 
     Attributes:
         lengths: length of each clip in samples, int64 [N].
@@ -215,7 +216,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
         config: the [data] section of the config.
         split: "train" or "valid".
         cache: folder for the decoded audio.
-        say: function that is called with each line of progress.
+        say: function that is called with each progress message.
 
     Raises:
         ArgumentError: none of the files can be read.
@@ -252,7 +253,7 @@ def is_synthetic(row: dict[str, str]) -> bool:
 
 
 def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
-    """Return the clips in the cache, or None if the audio files have changed since they were decoded."""
+    """Return the clips in the cache, or None if the cache is missing, damaged or out of date."""
     try:
         described = json.loads(table.read_text(encoding="utf-8"))
         clips = [PackedClip(**clip) for clip in described["clips"]]

@@ -66,7 +66,7 @@ def export(
         out: output folder, created if necessary.
         results: results of `silk compare` for the model card, if available.
         same_encoder: folder of exported weights with the same encoder as the run. The new weights can decode all tokens
-            that these weights can decode.
+            that the weights in this folder can decode.
 
     Raises:
         ArgumentError: the model does not use FSQ, the encoder in `same_encoder` differs, or `results` were measured
@@ -137,7 +137,7 @@ def sizes(config: ModelConfig) -> dict[str, int | float]:
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
-    """Load a training run. Return its config, its averaged model with large weights rounded to float16, and progress.
+    """Load a run. Return its config, its averaged model (large weights rounded to float16) and its progress.
 
     Raises:
         WeightsError: the checkpoint does not exist or is damaged.
@@ -291,8 +291,8 @@ def basis_nodes(name: str) -> Nodes:
 def filter_nodes(name: str) -> Nodes:
     """Return nodes that compute the mel filters, [513, 128], from a sparse representation.
 
-    At most two adjacent filters cover a frequency bin. The graph stores the index of the first one and the values of
-    both.
+    At most two adjacent filters cover a frequency bin. For each bin, the graph stores the index of the first filter
+    and the values of both.
     """
     filters = filterbank()
     first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)
@@ -379,7 +379,8 @@ def store_half(model: onnx.ModelProto) -> None:
 def write_golden(model: SilkNetwork, out: Path) -> None:
     """Write golden.npz, which contains a synthetic waveform, its levels and the decoded waveform, for tests.
 
-    All latent values of the waveform are far from rounding boundaries, so the levels are the same on all machines.
+    The waveform is chosen so that its latent values are not close to rounding boundaries. The levels are therefore the
+    same on all machines.
     """
     graph, clearances = EncoderGraph(model), {}
     for seed in range(TRIES):
@@ -407,7 +408,7 @@ def golden_wave(seed: int) -> np.ndarray:
 
 @torch.inference_mode()
 def clearance(graph: EncoderGraph, wave: np.ndarray) -> float:
-    """Return the smallest distance between a value and a rounding boundary, where levels have a distance of 1."""
+    """Return the smallest distance, in levels, of a latent value of `wave` from a rounding boundary."""
     padded = torch.from_numpy(np.pad(wave, (0, -len(wave) % FRAME + LOOKAHEAD)))[None]
     states = fresh_states(graph.shapes, 1, torch.device("cpu"))
     states[0][:, HISTORY:] = padded[:, :LOOKAHEAD]

@@ -43,8 +43,8 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 
     Args:
         model: network to change.
-        other: parameters of a network of the same size, keyed by name. The parameters of the decoder's noise can be
-            missing.
+        other: parameters of a network of the same size, keyed by name. The parameters of the decoder's noise may
+            be missing.
         share: weight of `other` in the average, at least 0 and below 1.
 
     Raises:
@@ -65,7 +65,7 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 
 @torch.no_grad()
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
-    """Adjust the decoder's biases to bring the mean level of its output at each frequency closer to the original.
+    """Adjust the decoder's biases to bring its mean output level at each frequency closer to that of the original.
 
     The gains are smoothed along frequency and limited to 0..6 dB.
 

@@ -150,9 +150,9 @@ class LoudnessLoss(nn.Module):
 class EnvelopeLoss(nn.Module):
     """Compute 1 - STOI: the mismatch between temporal envelopes in third-octave bands.
 
-    STOI (Taal et al., 2011, https://doi.org/10.1109/TASL.2011.2114881) is used as a loss (Kolbaek et al., 2018,
-    https://doi.org/10.1109/ICASSP.2018.8462040). It is computed at the sample rate of the codec instead of 10 kHz.
-    Pauses get a weight of zero instead of being cut out.
+    Kolbaek et al. (2018, https://doi.org/10.1109/ICASSP.2018.8462040) use STOI (Taal et al., 2011,
+    https://doi.org/10.1109/TASL.2011.2114881) as a loss. Here, STOI is computed at the sample rate of the codec instead
+    of 10 kHz, and pauses get a weight of zero instead of being cut out.
     """
 
     WINDOW = 640  # samples: 26.7 ms; the hop is half of it

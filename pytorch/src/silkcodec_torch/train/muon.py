@@ -24,7 +24,7 @@ class Muon(torch.optim.Optimizer):
     ``torch.optim.Muon(adjust_lr_fn="match_rms_adamw")``.
 
     Args:
-        parameters: matrices.
+        parameters: 2-D parameters to update.
         lr: learning rate.
         weight_decay: decoupled weight decay.
         momentum: decay of the moving average of the gradients.

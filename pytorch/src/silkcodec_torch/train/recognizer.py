@@ -1,4 +1,4 @@
-"""Compare the hidden features of a speech recognizer for decoded audio and for its original.
+"""Compare decoded audio with its original by the hidden features of a speech recognizer.
 
 Unlike spectral losses, a loss on these features reflects intelligibility. Prior art:
 

@@ -30,8 +30,8 @@ def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[in
 def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
     """Reset the stuck dimensions of a model in place, and return their indices.
 
-    The encoder's weights for a stuck dimension are replaced with random weights. The decoder's weights for it are set
-    to zero and its bias is adjusted, so the decoded audio does not change.
+    The encoder's weights for a stuck dimension are replaced with random weights. The decoder's weights for the
+    dimension are set to zero, and the decoder's bias is adjusted so that the decoded audio does not change.
     """
     if not isinstance(model.quantizer, FSQ):
         return []

@@ -32,11 +32,11 @@ def validate(model: SilkNetwork, waves: list[np.ndarray], folder: Path | None = 
     Args:
         model: network in evaluation mode, on any device.
         waves: original clips at 24 kHz, float32 [T] each.
-        folder: folder for the original and decoded clips. None writes no audio.
+        folder: folder for the original and decoded clips. None means that no audio is written.
 
     Returns:
-        The mean of each metric over the clips for which it is defined, or NaN if there are none, and ``perplexity``.
-            For FSQ, the perplexity is computed over the levels of each dimension.
+        The mean of each metric over the clips for which it is defined (NaN if there are none), and ``perplexity``. For
+            FSQ, the perplexity is computed over the levels of each dimension.
     """
     device = next(model.parameters()).device
     measures = metrics.find_metrics(METRICS)
