@@ -127,7 +127,7 @@ class Bench:
         return audio.read(path, SAMPLE_RATE)[: round((seconds or self.settings.clip_s) * SAMPLE_RATE)]
 
     def decode(self, wave: Wave, name: str, kept: int, groups: Sequence[int] | None = None) -> Wave:
-        """Encode and decode 24 kHz audio with a codec's first `kept` codebooks, or with the given groups of Silk."""
+        """Encode and decode 24 kHz audio with a codec's first `kept` codebooks, or with Silk's `groups` if given."""
         codec = self.codecs[name]
         tokens = codec.encode(wave, SAMPLE_RATE, n_codebooks=kept if is_cut(codec, kept) else None)
         if groups is not None:
@@ -166,7 +166,7 @@ def _load(name: str) -> Codec:
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """Return at most `points` evenly spaced numbers of codebooks to measure, ending with all codebooks."""
+    """Return at most `points` evenly spaced numbers of codebooks to measure, ending with the total number."""
     k = len(codec.codebook_sizes)
     if not hasattr(codec, "check_n_codebooks"):
         return [k]
@@ -175,7 +175,7 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return the numbers of Silk's groups for which random and best selections are measured."""
+    """Return the sizes of the random and best selections of Silk's groups to measure."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 
@@ -193,7 +193,7 @@ def keep_groups(tokens: Tokens, groups: Iterable[int]) -> Tokens:
 
 
 def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
-    """Return the token rate and the bit rate of the given groups of codebooks."""
+    """Return the token rate and the bit rate of Silk's tokens if only the given groups are kept."""
     kept = sorted(groups)
     part = replace(
         tokens,
@@ -272,8 +272,8 @@ def greedy_order(pool: BenchPool, n_groups: int, progress: Any = None) -> tuple[
     Start with all groups, and repeatedly remove the group whose removal increases the mel distance least.
 
     Returns:
-        Two lists: the groups from the most to the least important, and the mel distance for the first 1, 2, ... of
-            these groups.
+        The groups from the most to the least important, and the mel distances with the first group, with the first
+            two groups, and so on.
     """
     kept = list(range(n_groups))
     removed: list[int] = []

@@ -113,7 +113,7 @@ def bandwidth(
 
     Raises:
         ArgumentError, AudioError, MissingExtraError, OutputError, WeightsError: An argument, a clip, a codec or an
-            output file cannot be used. This is checked before the measurement.
+            output file cannot be used. Everything except the clips is checked before the measurement.
     """
     plan = plan or BandwidthPlan()
     plan.check()
@@ -249,9 +249,9 @@ class _Points:
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
         """Return paired differences in each metric between:
 
-        - a random or the best selection of Silk's groups, and the same number of its first groups
-        - every other training run and the first one, at the same bit rate
-        - Silk and every other codec, each with all of its codebooks
+        - random or best groups of Silk, and the same number of its first groups
+        - each of the other training runs and the first run, at the same bit rate
+        - Silk and each of the other codecs except the training runs, with all codebooks
         """
         pairs: list[tuple[Key, Key]] = []
         for how in (RANDOM, BEST):
@@ -293,7 +293,7 @@ def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
     """Return descriptions of the audio examples.
 
     Each codec has examples with about a quarter, half and all of its codebooks. If `ordered` is true, another example
-    contains the best half of Silk's groups.
+    uses the most important half of Silk's groups.
     """
     examples = []
     for name, found in bench.cuts.items():

@@ -19,7 +19,8 @@ MARKERS = "osD^vP*X<>hpd"
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows each metric by token rate, bit rate and number of Silk's groups, and spectrograms of the audio examples.
+    The figure plots each metric against the token rate, the bit rate and the number of Silk's groups. It also shows
+    spectrograms of the audio examples.
     """
     pictures = [entry for entry in result["audio"]["files"] if entry["spectrogram"] is not None]
     n_rows, n_pictures = len(result["metrics"]), -(-len(pictures) // COLUMNS)

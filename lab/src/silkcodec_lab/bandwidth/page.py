@@ -111,7 +111,7 @@ def method(result: Result) -> list[str]:
 
 
 def _handling(kind: str, names: list[str]) -> str:
-    """Return a text that states how a kind of quantizer handles missing codebooks."""
+    """Return a paragraph on how a kind of quantizer handles missing codebooks."""
     title = "Fixed rate" if kind == "bit stream" else f"{kind[:1].upper()}{kind[1:]} with fewer codebooks"
     return f"**{title}** ({joined(names)}). {CUT.get(kind, 'Defined by the codec.')}"
 
@@ -139,7 +139,10 @@ def findings(result: Result) -> list[str]:
 
 
 def _ends(result: Result, name: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return a codec's points with all codebooks and with about half of the bits, or None if it has only one point."""
+    """Return the results of a codec with all codebooks and with about half of the bits.
+
+    Return None if the codec was measured only with all codebooks.
+    """
     *cut, whole = matching(result["points"], codec=name, how="first")
     if not cut:
         return None

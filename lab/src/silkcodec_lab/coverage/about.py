@@ -1,4 +1,4 @@
-"""Define the texts of the page and the figure of the coverage experiment."""
+"""Define text and labels for the page and the figure of the coverage experiment."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def limitations(result: Result) -> list[str]:
 
 
 def kind_of(result: Result) -> str:
-    """Return the kind of experiment that produced a result: "latents", "source" or "language"."""
+    """Return the kind of experiment that produced a result: "latents", "source" or "language".
+
+    "source" means that speakers, not sources, are held out, and that the training speech comes from only one source.
+    """
     if result["settings"]["patches"].get("of", "mel") == "latents":
         return "latents"
     one = len(result["groups"][UNSEEN]["sources"]) == 1 and result["settings"]["hold_out"] == "speaker"
@@ -70,7 +73,7 @@ def kind_of(result: Result) -> str:
 
 
 def vectors(result: Result) -> str:
-    """Return the text on how vectors are computed from speech."""
+    """Return the paragraph on how vectors are computed from speech."""
     settings = result["settings"]
     patches = settings["patches"]
     limit, least = f"{patches['limit_hz']:,.0f} Hz", f"at most {patches['per_speaker']:,} vectors"

@@ -1,4 +1,4 @@
-"""Measure whether codebooks cover other languages less well than unseen speakers of the training language.
+"""Measure whether codebooks cover other languages less well than they cover unseen speakers of the training language.
 
     training speech -> speakers -> folds; each fit leaves out one fold
     seen speakers   -> radius: the error that 95 % of their held-out vectors do not exceed
@@ -64,11 +64,12 @@ def coverage(
         progress: Progress callback.
 
     Returns:
-        The content of coverage.json.
+        The content of the JSON result, e.g. coverage.json.
 
     Raises:
         ArgumentError: An argument is invalid, or there is too little speech.
         AudioError: An input cannot be read.
+        MissingExtraError: A package that a metric needs is not installed.
     """
     plan = plan or CoveragePlan()
     if plan.sounds or resynthesis is not None:
@@ -141,7 +142,7 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
-    """Return the scalar grid to compare with each of the largest codebooks, keyed by the name of the codebook."""
+    """Return the scalar grids to compare with the largest VQ codebook and the longest RVQ, keyed by codebook name."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
@@ -221,7 +222,10 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance
 def split(train: Sequence[Speaker], plan: CoveragePlan) -> list[set[str]]:
     """Return the speakers or sources to hold out in each fold.
 
-    If there is only one speaker or source, it is not held out.
+    If there is only one speaker, no speaker is held out.
+
+    Raises:
+        ArgumentError: Sources must be held out, but there is only one.
     """
     keys = sorted({plan.key(speaker) for speaker in train})
     if len(keys) < 2:

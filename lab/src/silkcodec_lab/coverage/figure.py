@@ -14,8 +14,8 @@ from silkcodec_lab.pages import Result
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows the coverage of codebooks and scalar grids, the distribution of their errors and, if available, coverage by
-    sound and the F0 error of resynthesized speech.
+    The figure shows the coverage of speech by codebooks and by scalar grids, and the error distribution of the largest
+    VQ codebook. If available, it also shows coverage by sound and the F0 error of resynthesized speech.
     """
     more = bool(result.get("sounds") or result.get("rebuilt"))
     n_rows = len(VIEWS) + more

@@ -20,9 +20,10 @@ LEAST = np.float32(1e-9)  # avoids division by 0
 
 
 def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Magnitudes:
-    """Return non-negative frequency bins, [columns, B], for which `bins @ filters` is closest to `bands`, [columns, M].
+    """Return the magnitudes of frequency bins, [columns, B], that best approximate mel magnitudes, [columns, M].
 
-    The bins are computed with multiplicative updates (Lee & Seung 2001).
+    The returned magnitudes are non-negative. Multiplicative updates (Lee & Seung 2001) reduce the squared difference
+    between `magnitudes @ filters` and `bands`.
     """
     wanted = np.maximum(bands.astype(np.float32), 0) @ filters.T
     bins = np.maximum(wanted, LEAST) * (filters.sum(axis=1) > 0)

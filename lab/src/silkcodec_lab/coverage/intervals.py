@@ -1,4 +1,4 @@
-"""Compute means over speakers with bootstrap intervals."""
+"""Compute bootstrap intervals of means over speakers."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Rules:
         return next((label for label in labels if label is not None), None)
 
     def labels_of(self, clip: Clip) -> list[Label | None]:
-        """Return the labels of the files that a clip consists of, or an empty list if they are unknown."""
+        """Return the label of each file in a clip, or an empty list if the manifest does not list the files."""
         language = clip.columns.get(self.language, "")
         paths = [path for path in clip.columns.get(self.paths, "").split(";") if path]
         return [self.label_of(path, language) for path in paths]

@@ -34,7 +34,7 @@ def describe(result: Result) -> Description:
 
 
 def summary(result: Result) -> str:
-    """Answer the question of the experiment in a few sentences, after warnings about weak evidence."""
+    """Answer the question of the experiment in a few sentences. If the evidence is weak, start with warnings."""
     found = result["views"]["level"]
     warnings = _warnings(result)
     if found["control"] is None:
@@ -167,7 +167,7 @@ def _differences(result: Result) -> str:
 
 
 def _counts(result: Result) -> str:
-    """Return a table of the significant differences between codebooks and grids: their number and their range."""
+    """Return a table with the range of the differences between codebooks and grids, and how many are significant."""
     found = [result["views"][view]["quantizers"].values() for view in VIEWS]
     codebooks = [one["against_unseen"] for view in found for one in view if one["kind"] != "fsq"]
     rows = []

@@ -1,11 +1,11 @@
-"""Compare audio resynthesized from a mel spectrogram with and without quantization.
+"""Compare audio that is resynthesized from quantized and from unquantized mel spectrograms.
 
     excerpt -> log-mel columns (10 ms) -> dB relative to the loud level -> Griffin-Lim -> audio
-                         |-> columns of speech -> quantizer -----------> Griffin-Lim -> audio
+                         |-> columns with speech -> quantizer ---------> Griffin-Lim -> audio
 
-Both versions are created with Griffin-Lim, so only the quantizer causes differences. A second version without
-quantization but with different initial phases (`again`) shows the differences that Griffin-Lim causes. `speech.py`
-defines the loud level. The output of complete codecs is compared with the excerpt itself.
+Both versions use Griffin-Lim with the same initial phases, so only the quantizer causes differences. A second
+unquantized version with different initial phases (`again`) shows the differences that Griffin-Lim alone causes.
+`speech.py` defines the loud level. The output of complete codecs is compared with the excerpt itself.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ResynthesisSettings:
 
 @dataclass(frozen=True)
 class Voice:
-    """Hold an excerpt of a speaker's speech, and mel-spectrogram frames of the rest for fitting quantizers."""
+    """Hold an excerpt of a speaker's speech, and mel columns of the remaining speech for fitting quantizers."""
 
     name: str
     key: str
@@ -82,7 +82,7 @@ def resynthesize(
 
     Args:
         train: Path of the training speech with an optional filter; see `find_clips`.
-        tests: Paths of the test speech, keyed by group name.
+        tests: Paths of the test speech with optional filters, keyed by group name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
         folds: Speakers or sources of the training speech to hold out in each fold.

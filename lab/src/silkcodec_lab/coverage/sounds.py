@@ -6,7 +6,7 @@
     height    F0 below 120, 120 to 180, 180 to 260, above 260 Hz   voiced vectors
     movement  F0 falls fast, falls, is level, rises, rises fast    voiced vectors
 
-The tone or sound is determined from the file name (`labels.py`), and F0 by the DIO algorithm.
+The tone or sound is determined from the file path (see `labels.py`). F0 is estimated with the DIO algorithm.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
 
 
 def pitch_classes(f0: Floats, starts: NDArray[np.int64], columns: int) -> dict[str, Labels]:
-    """Return the classes of each vector by F0 and by F0 movement, or "" if the pitch is unclear."""
+    """Return the F0 class and the F0 movement class of each vector. Both are "" if the pitch is unclear."""
     frames_per_column = mel.HOP / mel.SAMPLE_RATE * 1000 / F0_PERIOD_MS
     middles = np.rint((starts + columns / 2) * frames_per_column).astype(int)
     half_width = int(MOVING_MS / F0_PERIOD_MS / 2)
@@ -153,7 +153,7 @@ class Sounds:
                     by_speaker.setdefault(speaker, []).append(shares)
 
     def summary(self, seed: int) -> dict[str, Any]:
-        """Return the mean coverage over speakers, keyed by codebook, kind of class, class and group."""
+        """Return statistics of coverage over speakers, keyed by codebook, kind of class, class and group."""
         return {name: self._of(name, grid, seed) for name, grid in self.quantizers.items()}
 
     def _of(self, name: str, grid: str, seed: int) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class Sounds:
         return result
 
     def _relative_coverage(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
-        """Return the coverage of a class minus that of the speaker's other vectors, for a codebook and for a grid."""
+        """Return coverage of a class minus coverage of other vectors, per speaker, for a codebook and for a grid."""
         codebooks, grids = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
         return codebooks[:, 0] - codebooks[:, 1], grids[:, 0] - grids[:, 1]
 

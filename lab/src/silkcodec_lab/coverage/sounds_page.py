@@ -14,7 +14,7 @@ KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movemen
 
 
 def sounds_method(result: Result) -> list[str]:
-    """Return the text on classes of sounds, or an empty list if they were not measured."""
+    """Return the method paragraph on classes of sounds, or an empty list if they were not measured."""
     if not result.get("sounds"):
         return []
     return [
@@ -27,7 +27,7 @@ def sounds_method(result: Result) -> list[str]:
 
 
 def rebuilt_method(result: Result) -> list[str]:
-    """Return the text on resynthesized speech, or an empty list if it was not measured."""
+    """Return the method paragraph on resynthesized speech, or an empty list if it was not measured."""
     if not result.get("rebuilt"):
         return []
     settings = result["rebuilt"]["settings"]
@@ -60,7 +60,7 @@ def sounds_findings(result: Result) -> list[str]:
 
 
 def _significant(found: dict[str, Any]) -> tuple[list[list[str]], int]:
-    """Return a row for each significant difference between a codebook and its grid, and the number of differences."""
+    """Return a row for each significant difference between a codebook and its grid, and the number of comparisons."""
     rows, n = [], 0
     for name, one in found.items():
         for kind, title in KIND_TITLES.items():

@@ -1,6 +1,6 @@
 """Extract speech vectors that do not depend on the level or the bandwidth of the recordings.
 
-    clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the loud level of the clip, limited to FLOOR
+    clip -> log-mel, 100 columns/s -> bands up to LIMIT -> dB relative to the clip's loud level, at least FLOOR
          -> averaged over time and frequency -> patches [N, D] without silence
 
 For Silk's latents:
@@ -8,9 +8,9 @@ For Silk's latents:
     clip -> fixed loud level, low-pass filter at LIMIT -> Silk's encoder -> latents before rounding [F, 128]
          -> 8 vectors per frame -> [8 F, 16]
 
-The loud level is the 95th percentile of the levels of a clip's columns. The floor makes background noise similar in all
-recordings. A patch counts as speech if its level is close to the loud level. The attributes of `Patches` set these
-limits.
+The loud level is the 95th percentile of a clip's column levels. FLOOR makes background noise similar in all recordings.
+A patch counts as speech if its level is close to the loud level. `Patches` defines LIMIT (`limit_hz`), FLOOR
+(`floor_db`) and the lowest level of speech (`silence_db`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Patches:
         floor_db: Distance between the loud level and the floor in dB. Lower levels are set to the floor.
         silence_db: Patches that are more than this many dB below the loud level count as silence.
         columns: Number of mel columns of 10 ms per patch.
-        pool: Number of columns and of bands that are averaged into one value.
+        pool: Each value is the mean over this many columns and this many bands.
         seconds: Maximum duration of speech per speaker in seconds.
         per_speaker: Maximum number of vectors per speaker.
         speakers: Maximum number of speakers per group.
@@ -100,7 +100,7 @@ class Speaker:
         source: Source of the recordings in the manifest; "" if unknown.
         vectors: Vectors in temporal order.
         range_db: Difference between the loud level and the background level, averaged over clips.
-        bandwidth_hz: Mean bandwidth of the clips in the manifest; None if unknown.
+        bandwidth_hz: Mean bandwidth of the clips according to the manifest; None if unknown.
         classes: Classes of the vectors, keyed by kind of class; see `sounds.py`.
         pieces: Number of consecutive vectors from the same latent frame; 1 for log-mel patches.
     """
@@ -114,7 +114,10 @@ class Speaker:
     pieces: int = 1
 
     def without_channel(self) -> Speaker:
-        """Return a copy with the mean vector subtracted, to remove the effect of the microphone."""
+        """Return a copy with the mean vector subtracted, to remove the effect of the microphone.
+
+        For latents, the mean frame is subtracted.
+        """
         whole = self.vectors.reshape(len(self.vectors) // self.pieces, -1)
         return replace(self, vectors=(whole - whole.mean(axis=0)).reshape(self.vectors.shape))
 

@@ -79,8 +79,8 @@ def lm_cost(
         codecs: Codec names, as for `silkcodec.load`, and `silk/N` for Silk with N dimensions per token.
         cost_only: Names of codecs to measure with random weights.
         splits: Training split and held-out split of the manifest. None: hold out a tenth of the clips at random.
-        train_minutes: Maximum minutes of training speech.
-        held_out_minutes: Maximum minutes of held-out speech.
+        train_minutes: Maximum duration of the training speech in minutes.
+        held_out_minutes: Maximum duration of the held-out speech in minutes.
         plan: Settings of the language models and their training.
         progress: Progress callback.
 

@@ -53,8 +53,8 @@ def quantization_error(
     Args:
         inputs: Audio files, folders, or a manifest.
         splits: Training split and held-out split of the manifest. None: hold out a tenth of the clips at random.
-        train_minutes: Maximum minutes of training speech.
-        held_out_minutes: Maximum minutes of held-out speech.
+        train_minutes: Maximum duration of the training speech in minutes.
+        held_out_minutes: Maximum duration of the held-out speech in minutes.
         seed: First random seed.
         n_seeds: Number of fits per quantizer and size, with consecutive seeds.
         bits: Numbers of bits per vector to measure.
@@ -64,7 +64,8 @@ def quantization_error(
         The content of quantization-error.json.
 
     Raises:
-        ArgumentError, AudioError: An argument or a clip is invalid. This is checked before the measurement.
+        ArgumentError: An argument is invalid, or there is too little speech.
+        AudioError: A clip cannot be read.
     """
     if n_seeds < 1:
         raise ArgumentError(f"--seeds must be at least 1; got {n_seeds}.")
@@ -203,7 +204,7 @@ def own_rounding(clips: Sequence[Vectors], mean: Sequence[float], seed: int) -> 
 
 
 def log_mel_patches(wave: NDArray[np.float32]) -> Vectors:
-    """Return the log-mel patches of 4 columns and 4 bands of a 24 kHz waveform, float32 [N, 16]."""
+    """Split the log-mel spectrogram of a 24 kHz waveform into patches of 4 columns and 4 bands, float32 [N, 16]."""
     n_columns = max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP // PATCH_COLUMNS * PATCH_COLUMNS
     cut = mel.log_mel(wave)[:n_columns].reshape(-1, PATCH_COLUMNS, mel.N_MELS // PATCH_BANDS, PATCH_BANDS)
     return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(-1, PATCH_COLUMNS * PATCH_BANDS)

@@ -52,7 +52,7 @@ def residual(
         speech: Audio files, folders, or a manifest with training speech. If empty, the rest of the recording is used.
         n_codebooks: Number of codebooks, 1 to 32.
         entries: Number of entries of each codebook.
-        minutes: Maximum minutes of training speech.
+        minutes: Maximum duration of the training speech in minutes, if `speech` is given.
         seed: Random seed.
 
     Returns:
@@ -116,7 +116,7 @@ def follow(
     """Quantize one vector, [D], with each residual codebook in turn, and measure the error.
 
     Returns:
-        A dictionary of measurements for each codebook, and the quantized vector after each codebook, float64 [K, D].
+        A dictionary of measurements for each codebook, and the quantized vectors after each codebook, float64 [K, D].
     """
     start = vector.astype(np.float64)
     left, total = start.copy(), np.zeros_like(start)
@@ -198,5 +198,5 @@ def _speech(
 
 
 def _db(values: NDArray[Any]) -> float:
-    """Return the RMS of natural-log magnitudes in dB."""
+    """Return the RMS, in dB, of natural logarithms of magnitudes."""
     return float(np.sqrt(np.square(values, dtype=np.float64).mean())) * DB
