@@ -2,14 +2,14 @@
 
 This package requires the extra [corpus]. Runs on a cluster also require the extra [ray].
 
-items, sources      the recordings, read from folders, manifests, Lhotse cuts, WebDataset tars or Hugging Face datasets
-plan                the assignment of recordings to shards, fixed before encoding
-shard, rows         the unit of work: recordings -> codec -> Parquet file or tar, with reproducible bytes
-local, ray          the engines: processes on this machine, or a cluster
-ledger, tokenizing  the list of finished shards, the resumption of interrupted runs, and the report
-checking            the check that a corpus is complete and undamaged
-tokenized           access to the rows of a corpus
-detokenizing        decoding of rows to audio files
+items, sources      list the recordings in folders, manifests, Lhotse cuts, WebDataset tars or Hugging Face datasets
+plan                assigns the recordings to shards before encoding starts
+shard, rows         encode the recordings of a shard, and write a Parquet file or tar with reproducible bytes
+local, ray          run the encoding in processes on this machine, or on a cluster
+ledger, tokenizing  record the finished shards, resume interrupted runs, and write the report
+checking            checks that a corpus is complete and undamaged
+tokenized           reads the rows of a corpus
+detokenizing        decodes rows to audio files
 
 docs/corpus.md describes the format and the guarantees. Submodules are imported on first use.
 """

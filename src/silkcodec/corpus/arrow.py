@@ -31,7 +31,7 @@ def is_dataset(folder: Path) -> bool:
 
 
 def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[Item | Refused]:
-    """Yield the recordings of all splits of a dataset.
+    """Yield the recordings in all splits of a dataset.
 
     Args:
         folder: folder of the dataset.

@@ -76,7 +76,7 @@ class Item:
     stamp: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the item as a JSON object, without default values."""
+        """Return the item as a JSON object, without the fields that have their default values."""
         usual = {field.name: field.default for field in fields(self)}
         return {key: value for key, value in asdict(self).items() if value != usual[key]}
 

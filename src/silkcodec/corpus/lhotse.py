@@ -1,7 +1,8 @@
 """Read Lhotse manifests of cuts and recordings without using Lhotse.
 
-A cut is a part of a file, and a recording is a whole file. Cuts with mixing, padding or transforms are rejected. Shell
-commands in a manifest are never run. See https://lhotse.readthedocs.io/en/latest/cuts.html.
+A cut is a part of a file, and a recording is a whole file. Cuts that are mixed or padded, or have transforms other
+than resampling, are rejected. Shell commands in a manifest are never run. See
+https://lhotse.readthedocs.io/en/latest/cuts.html.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _check_transforms(recording: Mapping[str, Any]) -> None:
 
 
 def _source(sources: object, channel: object) -> tuple[str, int | None]:
-    """Return the path of the file that contains a cut's channels, and the channel to use, or None for all channels."""
+    """Return the path of a cut's audio file, and the index of the channel to use (None for all channels)."""
     wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
     for source in sources if isinstance(sources, list) else []:
         held = source.get("channels") if isinstance(source, dict) else None
@@ -87,7 +88,7 @@ def _source(sources: object, channel: object) -> tuple[str, int | None]:
 
 
 def _known(supervisions: object) -> dict[str, str]:
-    """Return the metadata of a cut. The texts of its segments are joined."""
+    """Return the metadata of a cut from its supervisions, with their texts joined."""
     rows: Sequence[Any] = supervisions if isinstance(supervisions, list) else []
     known: dict[str, str] = {}
     for column in SUPERVISION_COLUMNS:

@@ -106,7 +106,7 @@ class _ShardWorker:
         self._process.send((shard, crashed))
 
     def answer(self) -> int | Record | bool:
-        """Return the next message of the process: True when ready, the number of a started recording, or a record.
+        """Return the next message from the process: True when ready, the number of a started recording, or a record.
 
         Raises:
             WorkerExited: the process has exited.

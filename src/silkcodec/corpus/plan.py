@@ -81,7 +81,7 @@ class Plan:
 
     Attributes:
         hash: SHA-256 of the plan.
-        n_items, n_refused: number of accepted and of rejected recordings.
+        n_items, n_refused: numbers of accepted and rejected recordings.
         n_renamed: number of duplicate ids, which were renamed.
         counts: number of recordings in each shard.
 
@@ -239,7 +239,7 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
 
 
 def _first_change(old: Path, new: Path) -> str | None:
-    """Describe the first difference between two plans, or return None if it is unknown."""
+    """Describe the first recording that differs between two plans, or return None if it cannot be determined."""
     with open(old, "rb") as then, open(new, "rb") as now:
         for before, after in zip(then, now, strict=False):
             if before == after:

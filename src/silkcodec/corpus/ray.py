@@ -131,7 +131,7 @@ def _run(
 
 
 def _check_start(error: BaseException) -> None:
-    """Raise the error that prevented an actor from starting, if this is the cause of `error`."""
+    """If `error` means that an actor could not start, raise the error that prevented it."""
     cause = error.__cause__
     if isinstance(cause, SilkError):
         raise cause

@@ -85,7 +85,7 @@ def check_worker(codec: Codec, job: ShardJob) -> None:
     """Check that a worker has the codec of the plan, and that it can read the output folder.
 
     Raises:
-        WeightsError: the codec differs from that in the plan.
+        WeightsError: the codec is not the one in the plan.
         OutputError: the plan cannot be read from the output folder.
     """
     facts = facts_of(codec)
@@ -240,7 +240,7 @@ def _tokens(codec: Codec, reader: audio.Reader, item: Item, settings: CorpusSett
 
 
 def _bounded(reader: audio.Reader, item: Item, settings: CorpusSettings) -> Iterator[Any]:
-    """Yield the audio of a recording in blocks, and raise Refusal if it is too long."""
+    """Yield the audio of a recording in blocks. Raises Refusal if the recording is too long."""
     left = settings.max_hours * 3600 * settings.facts.sample_rate
     for block in reader.blocks(BLOCK_S):
         left -= len(block)

@@ -1,9 +1,10 @@
 """List the recordings in the inputs of `silk tokenize`.
 
-    folder             audio files and tars at any depth, sorted by path, without hidden files or linked folders;
-                       with metadata from metadata.csv or metadata.jsonl (Hugging Face's AudioFolder)
+    folder             audio files, tars and Parquet files at any depth, sorted by path, with metadata from metadata.csv
+                       or metadata.jsonl (Hugging Face's AudioFolder); hidden files and linked folders are skipped
     dataset            a folder from `Dataset.save_to_disk`, or a .parquet with an Audio column; see arrow.py
-    manifest           .tsv .csv .jsonl(.gz): path, optional id, start, duration (s), other columns; wav.scp
+    manifest           .tsv, .csv or .jsonl(.gz) with a path and optionally an id, start and duration in seconds, and
+                       metadata; or wav.scp
     Lhotse manifest    cuts and recordings; see lhotse.py
     .tar               WebDataset; see tars.py
     audio file         the file itself
@@ -37,7 +38,7 @@ class Root:
         kind: "folder", "dataset", "manifest", "tar", "parquet" or "file".
         folder: absolute path of the folder that contains the recordings.
         name: name of the file in `folder`, or "" if the input is a folder.
-        label: prefix for the ids and paths, which is "name/" for a folder if there are several inputs, otherwise "".
+        label: prefix for the ids and paths: "name/" for a folder if there are several inputs, and "" otherwise.
         skip: path of the output folder, which is skipped if it is inside the input.
         file: path of a manifest, which can be outside `folder`.
         dialect: dialect of a manifest; see `manifest.Dialect`.
@@ -209,7 +210,7 @@ class _Known:
                 self._refused.append(refused(where, where, refusal))
 
     def item(self, item: Item) -> Item | Refused:
-        """Add the metadata to an item, or return a `Refused` if the metadata is invalid."""
+        """Return an item with its metadata added, or a `Refused` if the metadata is invalid."""
         _, columns = self._rows.pop(item.place, ("", {}))
         try:
             return replace(item, meta=meta(columns))
@@ -284,7 +285,7 @@ def _manifest(root: Root, number: int, allow_outside: bool) -> Iterator[Item | R
 
 
 def _part(row: manifest.Row) -> dict[str, Any]:
-    """Return the start and duration in a row of a manifest."""
+    """Return the `Item` fields for the start and duration in a manifest row."""
     start = seconds(row.get("start", row.get("offset")), "start")
     return {"start_s": start or 0.0, "duration_s": seconds(row.get("duration"), "duration")}
 

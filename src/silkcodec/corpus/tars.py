@@ -99,7 +99,7 @@ def _columns(suffix: str, content: bytes) -> dict[str, str]:
 
 
 def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Refused]:
-    """Yield the name, offset, size and text of each member of a tar, and finally a `Refused` if the tar is damaged."""
+    """Yield each tar member's name, offset, size and metadata, and finally a `Refused` if the tar is damaged."""
     last = "its beginning"
     try:
         opened = open(file, "rb")  # noqa: SIM115 - the next line's `with` closes it

@@ -88,7 +88,7 @@ def tokenize(
 
     Args:
         inputs: folders, manifests, tars, datasets or audio files.
-        output: folder that does not exist, is empty, or contains an interrupted run.
+        output: folder that does not exist, is empty, or contains an earlier run with the same inputs and settings.
         options: options for the run. None uses the defaults.
         progress: progress callback; see `Progress`.
 

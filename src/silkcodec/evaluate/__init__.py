@@ -8,8 +8,8 @@
     stored_rows.py  stores rows on disk for later runs
     listening.py    stores audio for the players of the report
     run.py          clips and candidates -> rows -> result
-    compare.py      runs `silk compare`, where the candidates are codecs
-    score.py        runs `silk score`, where the candidates are folders of audio files
+    compare.py      implements `silk compare`, where the candidates are codecs
+    score.py        implements `silk score`, where the candidates are folders of audio files
     codebooks.py    codes -> usage, perplexity and entropy of codebooks
     statistics.py   means and their 95 % confidence intervals
     summary.py      rows -> means by group, and paired differences

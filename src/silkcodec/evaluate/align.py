@@ -1,8 +1,8 @@
 """Estimate and remove the delay of a codec's output before metrics are computed.
 
 1. Find the delay that maximizes the correlation of the energy envelopes in 20 bands, with a resolution of 1 ms.
-2. If the correlation of the waveforms is at least 0.5 within 3 ms of that delay, use the delay at which it is highest.
-   Its resolution is one sample.
+2. Find the delay that maximizes the correlation of the waveforms, with a resolution of one sample. Use this delay if
+   the correlation is at least 0.5 and the delay is within 3 ms of the one from step 1.
 3. Otherwise, use the delay from step 1, or 0 if using 0 lowers the correlation of the envelopes by less than 0.003.
 
 Correlating only the waveforms is not reliable, because vocoders and neural codecs do not preserve phase: the estimated

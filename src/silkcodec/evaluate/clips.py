@@ -27,8 +27,8 @@ class Clip:
         path: path of the audio file.
         name: path relative to the input folder, the manifest's folder, or the common folder of all input files.
         columns: values in the clip's manifest row, keyed by column name. If a split is selected, the columns
-            "speaker_seen" and "language_seen" are added. Their value is "seen" if the speaker or language also occurs
-            in another split, "unknown" if the row does not name it, and otherwise "unseen".
+            "speaker_seen" and "language_seen" are added. Their value is "unknown" if the row names no speaker or
+            language, "seen" if the speaker or language also occurs in another split, and otherwise "unseen".
     """
 
     path: Path
@@ -56,8 +56,8 @@ def find_clips(
         root: folder that the paths in manifests are relative to. None means the manifest's folder.
 
     Raises:
-        ArgumentError: `inputs` is empty, a split or filter is given for an input that is not a manifest, no row
-            matches, `limit` is below 1, or a manifest is damaged.
+        ArgumentError: `inputs` is empty, a split or filter is given for an input without a manifest, no row matches,
+            two clips have the same name, `limit` is below 1, or a manifest is damaged.
         AudioError: a path does not exist, or a folder contains no audio files.
     """
     if not inputs:

@@ -66,9 +66,9 @@ def statistics(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Returns:
         A dictionary with these keys:
 
-        - codebooks: a dictionary {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits} for each codebook.
+        - codebooks: a list with {size, frame_rate_hz, n_tokens, n_used, perplexity, entropy_bits} for each codebook.
         - entropy_bits_per_second: entropy times frame rate, summed over codebooks.
-        - dimensions: lists with one value per FSQ dimension. This key is present only for Silk.
+        - dimensions: a dictionary with statistics of the FSQ dimensions. This key is present only for Silk.
     """
     first = rows[0]
     sizes, rates = first["codebook_sizes"], first["frame_rates"]

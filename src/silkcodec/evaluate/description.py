@@ -34,8 +34,8 @@ class Described:
     Attributes:
         failed: reason why the codec cannot be used; empty if it can be used.
         refused: whether `failed` reports an unknown name or preset.
-        codec_id: name of the codec and hash of its weights, as stored in its tokens.
-        layout: name, codebook sizes and frame rates as JSON.
+        codec_id: codec name and hash of the weights, as stored in the tokens.
+        layout: codec name, codebook sizes and frame rates as JSON.
         quantizer: kind of quantizer, e.g. "RVQ", or None if unknown.
         latency_ms: algorithmic latency in milliseconds, or None if unknown.
         peak_memory_mb: peak memory of the process in MB, or None if not measured.
@@ -79,7 +79,7 @@ def describe_in_new_process(name: str, clip: Path, threads: int) -> Described:
 
 
 def _described(name: str) -> tuple[Described, Codec | None]:
-    """Load a codec, and return its description and the codec, or None if it cannot be used."""
+    """Load a codec, and return its description and the codec itself (None if it cannot be used)."""
     refused = True
     try:
         codec = load(name)

@@ -6,7 +6,7 @@
     FOLDER/report.md      the result as Markdown
     FOLDER/report.html    the result as an HTML page
 
-A run measures only what is missing from rows.jsonl, so an interrupted run can resume.
+A run measures only what is missing from rows.jsonl, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Result = dict[str, Any]
 """Content of results.json."""
 
 Progress = Callable[[int, int, str], None]
-"""Progress callback, which receives the number of finished rows, the total, and the name of the last clip."""
+"""Progress callback, which receives the number of finished rows, the total, and the name of the latest clip."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RunOptions:
         limit: maximum number of clips; see `clips.find_clips`.
         seed: random seed for `limit` and the bootstrap.
         by: manifest columns to group the means by. None selects speaker_seen and language_seen if present.
-        jobs: number of processes. None starts one per core. Use 1 to measure speed.
+        jobs: number of processes. None starts one per core. Use 1 to measure speeds reliably.
         listen: number of clips whose audio is included in the report.
         overwrite: whether to replace an earlier result and its reports. Stored rows and audio are reused in any case.
         root: folder that paths in manifests are relative to. None means the manifest's folder.
@@ -97,7 +97,7 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
-        """Return a task that measures this candidate on a clip, without any metrics.
+        """Return a task for this candidate and a clip, with an empty list of metrics.
 
         Args:
             clip: the reference clip.
@@ -161,7 +161,7 @@ def conclude(
 
 
 def write(result: Result, folder: Path, examples: list[listening.Listening], *, overwrite: bool = False) -> None:
-    """Write a result and its reports. report.html requires Jinja2 and is skipped if it is not installed.
+    """Write a result and its reports. report.html is skipped if Jinja2 is not installed.
 
     Args:
         result: result of a run.
@@ -246,7 +246,7 @@ def carry_out(
         folder: folder of the run. If None, rows are neither reused nor stored.
         options: options of the run.
         isolate: whether to measure in separate processes.
-        progress: callback that receives the number of finished rows, the total, and the name of the last clip.
+        progress: callback that receives the number of finished rows, the total, and the name of the latest clip.
 
     Returns:
         One row per clip and candidate, in the order of the clips.
@@ -310,7 +310,7 @@ def _is_kept(file: RowsFile, task: Task) -> bool:
 
 
 def problem(clip: Clip) -> SilkError | None:
-    """Return the error that reading the header of a clip raises, or None.
+    """Return the error raised by reading the header of a clip, or None if the header can be read.
 
     Args:
         clip: clip to check.

@@ -2,8 +2,8 @@
 
     silk score speech/ ours=out/ours theirs=out/theirs -o scores
 
-A reconstruction matches the reference that has the same path in its folder, ignoring the suffix: out/ours/ann/1.wav
-matches speech/ann/1.flac. If no paths match and file names are unique in each folder, files are matched by name.
+A reconstruction matches the reference with the same relative path, ignoring the suffix: out/ours/ann/1.wav matches
+speech/ann/1.flac. If no paths match and file names are unique in each folder, files are matched by name.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def score(
         folder: output folder for the result, the reports and rows.jsonl. If None, nothing is written.
         options: see `RunOptions`.
         isolate: whether to measure in separate processes. If False, `options.jobs` is ignored.
-        progress: callback that receives the number of finished rows, the total, and the name of the last clip.
+        progress: callback that receives the number of finished rows, the total, and the name of the latest clip.
 
     Returns:
-        The content of `results.json`, as from `compare.compare`, but without rates and codebooks.
+        The content of `results.json`, like the result of `compare.compare` but without rates and codebooks.
 
     Raises:
         ArgumentError: a clip or a reconstruction has no counterpart, or two entries of `degraded` have the same name.

@@ -55,7 +55,7 @@ def percentiles(means: Floats) -> dict[str, float]:
 
 
 def resamples(n_values: int, seed: int | Sequence[int] = 0, n_draws: int = N_DRAWS) -> NDArray[np.int64]:
-    """Draw resamples with replacement, and return the indices of their values, int64 [n_draws, n_values]."""
+    """Draw resamples with replacement, and return the indices of the drawn values, int64 [n_draws, n_values]."""
     return np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))
 
 

@@ -1,8 +1,8 @@
 """Store the rows of a run in `rows.jsonl`, so that later runs can reuse them.
 
-Each line contains measurements of one codec on one clip. Its key is a hash of the codec and the clip. Lines with the
-same key form one row, because metrics that are measured later are appended as new lines. A line with the status "audio"
-records that the audio for the row was stored.
+Each line belongs to one codec and one clip, and its key is a hash of both. Lines with the same key form one row,
+because metrics that are measured later are appended as new lines. A line with the status "audio" contains no
+measurements, but records that the audio for the row was stored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def row_key(clip: Clip, content: str, identity: str) -> str:
     Args:
         clip: the reference clip.
         content: `content_hash` of the clip.
-        identity: identifier and layout of the codec, or the `content_hash` of its output file.
+        identity: identifier and layout of the codec, or the `content_hash` of the output file for `silk score`.
     """
     return _digest([VERSION, clip.name, content, identity])
 

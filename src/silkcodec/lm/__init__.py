@@ -1,4 +1,4 @@
-"""Convert tokens to training sequences for language models and back.
+"""Convert between tokens and sequences for language models.
 
     layout.py      Layout: the order of the tokens in a frame; codes [F, P] and their digits [F, P, H]
     sequences.py   Flat, Factorised, Heads: Tokens <-> sequences of integers with bos, eos and pad, and optional delays

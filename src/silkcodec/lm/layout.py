@@ -1,7 +1,7 @@
 """Arrange the tokens of each frame in time order for a language model.
 
 A *frame* covers one code of the codec's slowest codebook. Its tokens are sorted by start time, then by codebook.
-Example for SNAC, whose rates are 1 : 2 : 4:
+Example for SNAC, whose frame rates have the ratio 1 : 2 : 4:
 
     codebook 0   a0                            a0 b0 c0 c1 b1 c2 c3
     codebook 1   b0          b1          ->
@@ -161,8 +161,8 @@ class Layout:
             The codes, int64 [F, P].
 
         Raises:
-            TokensError: the tokens come from a different codec or have a different grouping than this layout, or do not
-                fill whole frames.
+            TokensError: the codec or grouping of the tokens differs from that of this layout, or the tokens do not fill
+                whole frames.
         """
         if (tokens.codec, tokens.codebook_sizes) != (self.codec, self.codebook_sizes):
             raise TokensError(

@@ -1,4 +1,4 @@
-"""Convert tokens to integer sequences for a language model and back.
+"""Convert between tokens and integer sequences for a language model.
 
 There are three formats, drawn here for a codec with 2 tokens per frame (a0 b0 | a1 b1 | a2 b2), with bos and eos:
 
@@ -11,7 +11,7 @@ There are three formats, drawn here for a codec with 2 tokens per frame (a0 b0 |
                                                        bos b0 b1 b2 eos
 
                  delayed, so that a token can be       bos a0 a1 a2 eos pad                 delays (0, 1)
-                 predicted from tokens in its frame    bos bos b0 b1 b2 eos
+                 predicted from others in its frame    bos bos b0 b1 b2 eos
 
 The drawings are transposed: in the arrays, rows are steps. `decode` ignores everything after the first eos or pad.
 """
@@ -106,7 +106,8 @@ class Flat:
             The tokens.
 
         Raises:
-            TokensError: an id is invalid at its position, no frame is whole, or one is incomplete and `cut` is False.
+            TokensError: an id is invalid at its position, there is no whole frame, or the last frame is incomplete and
+                `cut` is False.
         """
         row = _integers(ids, 1)
         first = _read(row, row == self.bos, (row == self.eos) | (row == self.pad))
@@ -160,7 +161,8 @@ class Factorised:
             The tokens.
 
         Raises:
-            TokensError: a code is out of range, no frame is whole, or one is incomplete and `cut` is False.
+            TokensError: a code is out of range, there is no whole frame, or the last frame is incomplete and `cut` is
+                False.
         """
         rows = _integers(steps, 2)
         ends = ((rows == self.eos) | (rows == self.pad)).any(axis=1)
@@ -320,7 +322,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
 
 
 def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
-    """Drop an incomplete last frame if `cut` is True, and otherwise raise TokensError."""
+    """Drop an incomplete last frame. Raises TokensError if there is one and `cut` is False, or if no frame remains."""
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):
         raise TokensError(

@@ -1,4 +1,4 @@
-"""Convert tokens to text and back, for a text model's tokenizer. '<|silk:3:17|>' is code 17 of codebook 3.
+"""Convert between tokens and text for a text model's tokenizer. '<|silk:3:17|>' is code 17 of codebook 3.
 
     <|silk:0:17|><|silk:1:1804|>...<|silk:18:5|> <|silk:0:9|>...<|silk:18:60|> <|silk:end:21600|>
     '-------- frame 0, in time order --------'   '----- frame 1 -----'        '-- n_samples --'

@@ -19,7 +19,7 @@ def recipe(codec: Any, **arguments: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
-    """Create a codec from its class and the arguments of the constructor.
+    """Create a codec from its class and its constructor arguments.
 
     Raises:
         WeightsError: the weights changed after the codec was pickled.

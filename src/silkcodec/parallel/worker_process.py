@@ -53,7 +53,7 @@ class WorkerProcess:
             self.connection.send(task)
 
     def receive(self) -> Any:
-        """Wait for the next answer of the worker and return it.
+        """Wait for the next answer from the worker, and return it.
 
         Raises:
             WorkerExited: the worker process has exited.
@@ -71,7 +71,7 @@ class WorkerProcess:
         return answer
 
     def end(self, *, idle: bool) -> None:
-        """End the worker process. A busy process is terminated."""
+        """End the worker process. Wait briefly for an idle process to exit, but terminate a busy one at once."""
         self.connection.close()
         if idle:
             self._process.join(EXIT_TIMEOUT_S)

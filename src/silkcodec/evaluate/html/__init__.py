@@ -12,8 +12,8 @@
     mixer.js      plays the clips; the page of `silk explain` uses it too
     plot.js       plots quality against rate
 
-The templates escape all values, and a Content-Security-Policy blocks other scripts. Without JavaScript, the page still
-shows its tables and plays its audio.
+The templates escape all values, and a Content-Security-Policy allows only the scripts above. Without JavaScript, the
+page still shows its tables and plays its audio.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _TITLES = {
 
 
 class _Compact(Extension):
-    """Remove line breaks between the tags of a template, which browsers would show as spaces."""
+    """Remove the line breaks between a template's tags, because browsers would show them as spaces."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         return re.sub(r"(?<=[>}])\n\s*|\n\s*(?=<|{[%#])", "", source)

@@ -55,7 +55,7 @@ def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
 
 
 def matching_gains_db(waves: dict[str, Wave]) -> dict[str, float]:
-    """Return the gain in dB that brings each waveform to the level of the reference, reduced to avoid clipping."""
+    """Return the gains in dB that bring all waveforms to the reference's level, or to a lower one to avoid clipping."""
     gains_db = {name: -(level_db or 0.0) for name, level_db in levels_db(waves).items()}
     peaks = [float(np.abs(wave).max()) * 10 ** (gains_db[name] / 20) for name, wave in waves.items()]
     headroom_db = 20 * float(np.log10(max(1.0, *peaks)))

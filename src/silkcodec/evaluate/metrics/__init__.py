@@ -13,8 +13,8 @@ metrics. `Pair.at` resamples both waveforms and caches the results.
     dnsmos.py     opinion score, predicted from the output alone
     foreign.py    helpers for third-party packages and model files
 
-Other distributions add metrics through the entry point group `silkcodec.metrics`. Speaker similarity and DistillMOS are
-in silkcodec-torch.
+Other distributions can add metrics through the entry point group `silkcodec.metrics`. Speaker similarity and DistillMOS
+are in silkcodec-torch.
 
 If a metric's package or model is not installed, `Metric.missing` reports this and the other metrics still run.
 Large packages are imported only when a metric needs them. docs/metrics.md lists the metrics and their limitations.

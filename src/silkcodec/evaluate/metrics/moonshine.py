@@ -29,7 +29,7 @@ FILES = ("encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin")
 
 
 def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
-    """Return the word error rate against the original's transcript, in percent, and the number of words in it.
+    """Return the word error rate against the original's transcript, in percent, and that transcript's word count.
 
     Raises:
         UndefinedMetric: the language in the clip's manifest row is not English.

@@ -1,6 +1,6 @@
 """Measure whether a codec preserves the fine structure and high frequencies of noise-like sounds, such as fricatives.
 
-Like noise, real fricatives have log spectra that scatter around their envelopes. If a codec averages out these details,
+Like noise, real fricatives have log spectra that scatter around their envelopes. If a codec averages out this scatter,
 fricatives sound synthetic.
 
 All metrics in this module use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected
@@ -90,7 +90,7 @@ def high_band_db(pair: Pair) -> float:
 
 
 def flatness_db(pair: Pair) -> float:
-    """Return the spectral flatness of the output's unvoiced frames minus that of the reference, in dB.
+    """Return the spectral flatness of unvoiced frames in the output minus that in the reference, in dB.
 
     Flatness is the geometric mean of the power spectrum between 0.3 and 7.4 kHz, divided by its arithmetic mean.
 
@@ -104,7 +104,7 @@ def flatness_db(pair: Pair) -> float:
 
 
 def fricative_frames(wave: Wave) -> Frames:
-    """Return the indices of the frames of a waveform, float32 [T] at 24 kHz, that contain a fricative."""
+    """Return the indices of the fricative frames in a waveform, float32 [T] at 24 kHz."""
     total, high, low = (np.concatenate(parts) for parts in zip(*_powers(wave), strict=True))
     if not high.any():
         return np.zeros(0, dtype=np.int64)
@@ -132,7 +132,7 @@ def bandwidth_hz(power: Power) -> float:
 
 
 def power_of(wave: Wave, frames: Frames) -> Power:
-    """Return the power spectra of frames of a waveform at 24 kHz, float64 [len(frames), 513]."""
+    """Return the power spectra of the given frames of a waveform at 24 kHz, float64 [len(frames), 513]."""
     padded = np.pad(wave, (WINDOW // 2, WINDOW))
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     spectrum = np.fft.rfft(windows[frames] * np.hanning(WINDOW), axis=1)

@@ -8,8 +8,9 @@
 The recognizer is `faster-whisper` with temperature 0, 8-bit weights and one thread, so transcripts are reproducible.
 If the manifest does not name the language, Whisper detects it in the original.
 
-Both texts are normalized first (see `normalized`). For languages that are written without spaces between words, only
-character error rates are defined. In a mean, each clip is weighted by the length of its reference text.
+The reference text and the transcript of the output are normalized first (see `normalized`). For languages that are
+written without spaces between words, only character error rates are defined. In a mean, each clip is weighted by the
+length of its reference text.
 """
 
 from __future__ import annotations
@@ -38,22 +39,22 @@ Unit = Literal["words", "characters"]
 
 
 def wer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate against the manifest's text, in percent, and the number of words in the text."""
+    """Return the word error rate against the manifest's text, in percent, and that text's word count."""
     return _against_text(pair, model, "words")
 
 
 def cer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate against the manifest's text, in percent, and the length of the text."""
+    """Return the character error rate against the manifest's text, in percent, and that text's length in characters."""
     return _against_text(pair, model, "characters")
 
 
 def dwer(pair: Pair, model: str) -> Weighted:
-    """Return the word error rate against the original's transcript, in percent, and the number of words in it."""
+    """Return the word error rate against the original's transcript, in percent, and that transcript's word count."""
     return _against_transcript(pair, model, "words")
 
 
 def dcer(pair: Pair, model: str) -> Weighted:
-    """Return the character error rate against the original's transcript, in percent, and its length."""
+    """Return the character error rate against the original's transcript, in percent, and that transcript's length."""
     return _against_transcript(pair, model, "characters")
 
 
