@@ -175,7 +175,7 @@ def source_name(source: object) -> str:
 def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
     """Return the path of a source, if it has one, and a seekable file with its content."""
     if not isinstance(source, (str, os.PathLike)):
-        return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files)
+        return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files, name)
     if os.fspath(source) == "-":
         return None, spooled(sys.stdin.buffer, files)
     path = Path(source)
@@ -184,7 +184,7 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
     try:
         file = files.enter_context(path.open("rb"))
         if not file.seekable():
-            return None, spooled(file, files)
+            return None, spooled(file, files, name)
         empty = path.stat().st_size == 0
     except (OSError, ValueError) as error:  # ValueError: the path contains a null byte.
         reason = getattr(error, "strerror", None) or error
@@ -194,11 +194,12 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
     return os.fspath(path), file
 
 
-def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
+def spooled(pipe: Any, files: ExitStack, name: str = "standard input") -> BinaryIO:
     """Copy a pipe to a temporary file.
 
     Args:
         pipe: binary file to copy.
+        name: name of the pipe for error messages.
         files: exit stack that closes the temporary file.
 
     Returns:
@@ -213,7 +214,7 @@ def spooled(pipe: Any, files: ExitStack) -> BinaryIO:
     except OSError as error:
         raise AudioError(f"Cannot store the audio from the pipe: {error.strerror or error}.") from error
     if copy.tell() == 0:
-        raise AudioError("The input must be an audio file, but standard input is empty.")
+        raise AudioError(f"The input must be an audio file, but {name} is empty.")
     copy.seek(0)
     return copy
 

@@ -290,8 +290,8 @@ class Playback:
     ) -> None:
         if not (start_s >= 0 and math.isfinite(start_s)):
             raise ArgumentError(f"The start must be at least 0 s; got {start_s:g} s.")
-        if not (duration_s is None or duration_s > 0):
-            raise ArgumentError(f"The duration must be more than 0 s; got {duration_s:g} s.")
+        if not (duration_s is None or 0 < duration_s < math.inf):
+            raise ArgumentError(f"The duration must be finite and more than 0 s; got {duration_s:g} s.")
         self._start = round(start_s * SILK_SAMPLE_RATE)  # samples
         self._end = math.inf if duration_s is None else self._start + round(duration_s * SILK_SAMPLE_RATE)
         self._first_frame = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)
