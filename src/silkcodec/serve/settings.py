@@ -53,7 +53,7 @@ class Limits:
         window_frames: maximum number of frames in progress per stream.
 
     Raises:
-        ArgumentError: a limit is not above 0.
+        ArgumentError: a limit is not finite or not above 0.
     """
 
     body_bytes: int = 32 << 20
@@ -84,8 +84,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
-                raise ArgumentError(f"{name} must be above 0; got {value}.")
+            if not 0 < value < math.inf:
+                raise ArgumentError(f"{name} must be finite and above 0; got {value}.")
 
     @property
     def json_bytes(self) -> int:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import silkcodec
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, OutputError, TokensError
@@ -196,16 +197,15 @@ def test_keeping_the_first_groups_equals_encoding_fewer_codebooks(codec: Silk, s
 
 class FakeCodec:
     def __init__(self, k: int, **attributes: Any) -> None:
-        self.codebook_sizes = (8,) * k
+        self.codebook_sizes, self.quantizer = (8,) * k, "RVQ"
         vars(self).update(attributes)
 
 
 def test_numbers_of_codebooks_are_evenly_spaced_whole_stages() -> None:
-    assert cuts(FakeCodec(15), 8) == [15]  # a codec without check_n_codebooks
-    can = {"check_n_codebooks": None}
-    assert cuts(FakeCodec(19, **can), 8) == [2, 5, 7, 10, 12, 14, 17, 19] and cuts(FakeCodec(19, **can), 1) == [19]
-    assert cuts(FakeCodec(19, **can), 50) == list(range(1, 20))
-    assert cuts(FakeCodec(32, stages=(8, 16, 24, 32), **can), 8) == [8, 16, 24, 32]
+    assert cuts(silkcodec.load("gsm"), 8) == [52]
+    assert cuts(FakeCodec(19), 8) == [2, 5, 7, 10, 12, 14, 17, 19] and cuts(FakeCodec(19), 1) == [19]
+    assert cuts(FakeCodec(19), 50) == list(range(1, 20))
+    assert cuts(FakeCodec(32, stages=(8, 16, 24, 32)), 8) == [8, 16, 24, 32]
     assert order_cuts([2, 5, 7, 10, 12, 14, 17, 19]) == [5, 10, 14] and order_cuts([10, 19]) == [10]
     assert order_cuts([19]) == []
 
