@@ -168,7 +168,7 @@ def _load(name: str) -> Codec:
 def cuts(codec: Codec, points: int) -> list[int]:
     """Return at most `points` evenly spaced numbers of codebooks to measure, ending with the total number."""
     k = len(codec.codebook_sizes)
-    if codec.quantizer == "bit stream":  # its codebooks are fields of a packet, which are all needed
+    if getattr(codec, "quantizer", None) == "bit stream":  # its codebooks are fields of a packet, which are all needed
         return [k]
     stages = getattr(codec, "stages", range(1, k + 1))
     return sorted({stages[max(round(len(stages) * (i + 1) / points), 1) - 1] for i in range(points)})

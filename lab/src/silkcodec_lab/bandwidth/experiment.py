@@ -30,7 +30,17 @@ from silkcodec.evaluate.metrics import SAMPLE_RATE
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.output import check_output
 from silkcodec.parallel.cores import available_cores
-from silkcodec_lab.bandwidth.bench import BEST, FIRST, RANDOM, Bench, BenchPool, BenchSettings, Wave, greedy_order
+from silkcodec_lab.bandwidth.bench import (
+    BEST,
+    FIRST,
+    RANDOM,
+    Bench,
+    BenchPool,
+    BenchSettings,
+    Wave,
+    greedy_order,
+    order_cuts,
+)
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
 
@@ -293,14 +303,14 @@ def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
     """Return descriptions of the audio examples.
 
     Each codec has examples with about a quarter, half and all of its codebooks. If `ordered` is true, another example
-    uses the most important half of Silk's groups.
+    uses about the most important half of Silk's groups.
     """
     examples = []
     for name, found in bench.cuts.items():
         chosen = sorted({found[-(-len(found) * part // 4) - 1] for part in (1, 2, 4)})
         examples += [_audible(name, kept, FIRST) for kept in chosen]
-        if name == "silk" and ordered:
-            examples.append(_audible(name, chosen[len(chosen) // 2], BEST))
+        if name == "silk" and ordered and (selected := order_cuts(found)):
+            examples.append(_audible(name, selected[len(selected) // 2], BEST))
     return examples
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from silkcodec_lab.bandwidth.bench import (
     order_cuts,
     rates,
 )
-from silkcodec_lab.bandwidth.experiment import BandwidthPlan, _find, bandwidth
+from silkcodec_lab.bandwidth.experiment import BandwidthPlan, _examples, _find, bandwidth
 from silkcodec_lab.run_codec import RunCodec, coarse_first, decode_cut
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
@@ -321,6 +322,13 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
 
 def test_a_result_contains_no_paths_of_this_machine(result: dict[str, Any], clips: Path) -> None:
     assert str(clips.parent) not in json.dumps(result) and str(Path.home()) not in json.dumps(result)
+
+
+@pytest.mark.parametrize("points", range(1, 9))
+def test_selections_with_audio_examples_are_measured(points: int) -> None:
+    found = _examples(SimpleNamespace(cuts={"silk": cuts(FakeCodec(19), points)}), ordered=True)
+    kept = {one["kept"] for one in found if one["how"] == "best"}
+    assert kept <= set(order_cuts(cuts(FakeCodec(19), points))) and len(kept) == (points > 1)
 
 
 @pytest.mark.slow
