@@ -283,7 +283,9 @@ def _build(name: str, target: str, preset: str | None, source: str | None, optio
     factory = _factory(target)
     if source is not None:
         if not _accepts(factory, "source"):
-            raise ArgumentError(f"The codec '{parse(name)[0]}' does not accept a weights source; got '{name}'.")
+            raise ArgumentError(
+                f"The codec '{parse(name)[0]}' does not accept a weights source (the part after @); got '{name}'."
+            )
         options = {**options, "source": source}
     _check_options(name, factory, options)
     codec: Codec = factory(preset, **options)

@@ -257,7 +257,8 @@ class Tokens:
         sequence, k = _as_integers(ids, "ids").astype(np.int64), len(self.codes)
         if sequence.ndim != 1 or not len(sequence) or len(sequence) % k:
             raise TokensError(
-                f"ids must be a one-dimensional sequence of whole frames of {k} ids each; got shape {sequence.shape}."
+                f"ids must be one-dimensional and contain one or more whole frames of {k} ids; got shape"
+                f" {sequence.shape}."
             )
         frames = sequence.reshape(-1, k)
         if not shared:

@@ -95,7 +95,7 @@ def test_canceling_channels_give_a_warning() -> None:
         (np.array([0.0, np.nan]), "finite; got nan at sample 1"),
         (np.array([0.0, 0.1, -np.inf]), "finite; got -inf at sample 2"),
         (np.array([0.0, 1e300]), "finite; got inf at sample 1"),
-        (np.array([0.0, 12345.0]), "Divide integers"),
+        (np.array([0.0, 12345.0]), "integer scale, divide"),
         (np.zeros((2, 3, 4), np.float32), "one clip at a time"),
         (np.zeros((100, 200), np.float32), "one clip at a time"),
         (np.zeros((8, 24_000), np.float32), "encode_batch for several clips"),

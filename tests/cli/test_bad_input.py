@@ -96,7 +96,7 @@ DECODE = {
     "good.silk -o taken.wav": "'taken.wav' already exists",
     "good.silk -o text.wav/x.wav": "'text.wav' is a file, not a folder",
     "good.silk -o out.xyz": "must be one of",
-    "good.silk -o silence/out.wav --start -1": "start must be at least 0",
+    "good.silk -o silence/out.wav --start -1": "start must be finite and at least 0",
     "good.silk -o silence/out.wav --duration inf": "duration must be finite",
 }
 CASES = [("encode", *case) for case in ENCODE.items()] + [("roundtrip", *case) for case in ENCODE.items()]

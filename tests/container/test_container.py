@@ -240,7 +240,7 @@ def test_a_part_has_the_frames_that_overlap_it(entropy: bool, seekable: bool, kn
     assert part(start_s=1.0, duration_s=1e-9) == frames(2, 3)
     assert part(start_s=23.9) == frames(59, 60)
     assert part(start_s=20.0, duration_s=1e12) == frames(50, 60)
-    with pytest.raises(ArgumentError, match=r"start_s must be below 23\.996 s, the end of the input; got 24\.0"):
+    with pytest.raises(ArgumentError, match=r"before the end of the input, which is at 23\.996 s; got 24\.0 s"):
         part(start_s=24.0)
 
 
@@ -281,7 +281,7 @@ def test_long_chunks_are_returned_in_small_pieces(entropy: bool) -> None:
     [{"start_s": -1}, {"start_s": float("nan")}, {"duration_s": 0}, {"duration_s": float("inf")}],
 )
 def test_invalid_parts_are_rejected(options: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentError, match=r"must be (at least|more than) 0 seconds"):
+    with pytest.raises(ArgumentError, match=r"must be finite and (at least|more than) 0 seconds"):
         from_bytes(to_bytes(tokens_of(3)), **options)
 
 

@@ -142,12 +142,12 @@ def test_another_plan_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: py
         with pytest.raises(OutputError, match="peaks@0123456789ab; got peaks@ffffffffffff"):
             tokenize([folder], out, PEAKS)
     os.replace(corpuscodecs.clips(tmp_path / "more", 4) / "clip003.wav", folder / "clip003.wav")
-    with pytest.raises(OutputError, match=r"recordings have changed.* plan lists 3 .* now contain 4"):
+    with pytest.raises(OutputError, match=r"recordings have changed.* The run has 3 .* now contain 4"):
         tokenize([folder], out, PEAKS)
     (folder / "clip003.wav").unlink()
     with open(out / "plan.jsonl", "ab") as body:
         body.write(b'{"items":[]}\n')
-    with pytest.raises(OutputError, match="was changed after the plan"):
+    with pytest.raises(OutputError, match="has changed since the run was started"):
         tokenize([folder], out, PEAKS)
     assert shards(out) == before
     with pytest.raises(OutputError, match=r"must be empty or contain a corpus; it contains 'clip000\.wav'"):
@@ -267,7 +267,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (("detokenize", "out", "--row", "3", "-o", "y.wav"), "--row must be between 0 and 2"),
         (("detokenize", "out", "--row", "0", "-o", "x.wav"), "already exists"),
         (("detokenize", "in", "--row", "0", "-o", "y.wav"), "There are no shards"),
-        (("detokenize", "out", "--row", "0", "-o", "y.wav"), "The codec of 'out' must be built in; got 'peaks'"),
+        (("detokenize", "out", "--row", "0", "-o", "y.wav"), "corpus 'out' must be built in; got 'peaks'"),
         (("tokenize", "--check", "-o", "in"), "there is no plan.json in 'in'"),
         (("tokenize", "in", "--check", "-o", "out"), "--check cannot be combined with INPUT"),
         (("tokenize", "-o", "o2"), "Pass at least one folder"),

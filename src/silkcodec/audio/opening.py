@@ -212,7 +212,7 @@ def spooled(pipe: Any, files: ExitStack, name: str = "standard input") -> Binary
     try:
         shutil.copyfileobj(pipe, copy)
     except OSError as error:
-        raise AudioError(f"Cannot store the audio from the pipe: {error.strerror or error}.") from error
+        raise AudioError(f"Cannot copy {name} to a temporary file: {error.strerror or error}.") from error
     if copy.tell() == 0:
         raise AudioError(f"The input must be an audio file, but {name} is empty.")
     copy.seek(0)
@@ -227,5 +227,5 @@ def _copied(file: BinaryIO, files: ExitStack) -> str:
         shutil.copyfileobj(file, copy)
         copy.flush()
     except OSError as error:
-        raise AudioError(f"Cannot store the audio for ffmpeg: {error.strerror or error}.") from error
+        raise AudioError(f"Cannot copy the audio to a temporary file for ffmpeg: {error.strerror or error}.") from error
     return copy.name

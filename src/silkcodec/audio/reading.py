@@ -155,9 +155,9 @@ class Reader:
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
         """Seek to the start of the requested part. Return its length in samples, or None if `duration_s` is None."""
         if not 0 <= start_s < float("inf"):
-            raise AudioError(f"start_s must be at least 0; got {start_s}.")
+            raise AudioError(f"start_s must be finite and at least 0; got {start_s}.")
         if not (duration_s is None or 0 < duration_s < float("inf")):
-            raise AudioError(f"duration_s must be more than 0; got {duration_s}.")
+            raise AudioError(f"duration_s must be finite and more than 0; got {duration_s}.")
         first, wanted = round(start_s * self.file_rate), None
         if duration_s is not None:
             wanted = max(1, round(duration_s * self.file_rate))
@@ -176,7 +176,7 @@ class Reader:
             missing_s = ((self._wanted or 0) - self._taken) / self.file_rate
             if missing_s > PART_SLACK_S:
                 raise AudioError(
-                    f"The requested part must be within {self.name}, but it extends {missing_s:.3f} s beyond the end."
+                    f"The requested part must be within {self.name}, but it extends {missing_s:.3f} s beyond its end."
                 )
             return
         if self._taken < self._sound.n_frames and not self._sound.is_estimate:

@@ -132,13 +132,13 @@ class PacketCodec:
         if tokens.codebook_sizes != self.codebook_sizes:
             k, size = len(self.codebook_sizes), self.codebook_sizes[0]
             raise TokensError(
-                f"Tokens of '{self.name}' must have {k} codebooks of {size} entries; got {tokens.codebook_sizes}."
+                f"Tokens of '{self.name}' must have {k} codebooks of {size} entries each; got the codebook sizes"
+                f" {tokens.codebook_sizes}."
             )
-        expected, got = self._n_packets(tokens.n_samples), {len(row) for row in tokens.codes}
-        if got != {expected}:
-            raise TokensError(
-                f"Tokens of '{self.name}' for {tokens.n_samples} samples must have {expected} packets; got {max(got)}."
-            )
+        expected, lengths = self._n_packets(tokens.n_samples), {len(row) for row in tokens.codes}
+        if lengths != {expected}:
+            got = ", ".join(map(str, sorted(lengths)))
+            raise TokensError(f"{tokens.n_samples} samples require {expected} packets of '{self.name}'; got {got}.")
 
 
 class MissingLibraryError(MissingExtraError):

@@ -26,6 +26,6 @@ def choose(codec: str, preset: str | None, presets: Sequence[str], default: str)
         return default
     if preset not in presets:
         numbers = list(presets) == [str(n) for n in range(1, len(presets) + 1)]
-        choice = f"1..{len(presets)}" if numbers else f"one of {', '.join(presets)}"
+        choice = f"between 1 and {len(presets)}" if numbers else f"one of {', '.join(presets)}"
         raise ArgumentError(f"The preset of '{codec}' must be {choice}; got '{preset}'.")
     return preset

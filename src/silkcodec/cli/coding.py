@@ -145,7 +145,7 @@ def roundtrip(
 
     _check_entropy(entropy)
     if inputs == [paths.STANDARD] and output is None:
-        raise ArgumentError("The output name must be given if the input is standard input. Pass -o NAME.wav.")
+        raise ArgumentError("An output name is required if the input is standard input. Pass -o NAME.wav.")
     jobs = paths.plan(inputs, output, paths.AUDIO, ".silk.wav", overwrite=force)
     sample_type = sample_type_of(subtype)
     check_targets([job.target for job in jobs], overwrite=force, subtype=sample_type)

@@ -47,7 +47,7 @@ def find(name: str) -> Any:
     """
     entry = entries().get(name)
     if entry is None and name in INSTALL:
-        raise SilkError(f"'silk {name}' is not installed. Run in a checkout of Silk: {INSTALL[name]}")
+        raise SilkError(f"'silk {name}' is not installed. In a checkout of Silk, run: {INSTALL[name]}")
     return None if entry is None else load(entry)
 
 

@@ -214,7 +214,9 @@ def read_damaged(file: File, *, start_s: float = 0.0, duration_s: float | None =
         if damage is not None:
             raise damage
         total_s = held / SILK_SAMPLE_RATE
-        raise ArgumentError(f"start_s must be below {total_s:.3f} s, the end of {reader.name}; got {start_s}.")
+        raise ArgumentError(
+            f"start_s must be before the end of {reader.name}, which is at {total_s:.3f} s; got {start_s} s."
+        )
     sizes = reader.header.codebook_sizes
     tokens = Tokens(
         codes=tuple(np.concatenate(pieces).T),
@@ -259,11 +261,11 @@ def info(file: File, *, recover: bool = False) -> Contents:
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
     """Convert a period in seconds to the index of its first frame and the index after its last frame."""
     if not (math.isfinite(start_s) and start_s >= 0):
-        raise ArgumentError(f"start_s must be at least 0 seconds; got {start_s}.")
+        raise ArgumentError(f"start_s must be finite and at least 0 seconds; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)
     if duration_s is None:
         return start // FRAME_SAMPLES, None
     if not (math.isfinite(duration_s) and duration_s > 0):
-        raise ArgumentError(f"duration_s must be more than 0 seconds; got {duration_s}.")
+        raise ArgumentError(f"duration_s must be finite and more than 0 seconds; got {duration_s}.")
     end = max(start + 1, round((start_s + duration_s) * SILK_SAMPLE_RATE))
     return start // FRAME_SAMPLES, -(-end // FRAME_SAMPLES)

@@ -127,7 +127,8 @@ def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
     column = _audio_column(batch.schema)
     if column is None:
         raise ArgumentError(
-            f"A dataset must have an Audio column (bytes, path); got the columns {batch.schema.names} in '{file}'."
+            "A dataset must have an Audio column (a struct with the fields bytes and path); got the columns"
+            f" {batch.schema.names} in '{file}'."
         )
     plain = _plain_columns(batch.schema)
     sounds = batch.column(column)
@@ -187,7 +188,8 @@ def parquet_items(
     if audio is None:
         named = opened.schema_arrow.names
         raise ArgumentError(
-            f"A Parquet input must have an Audio column (bytes, path); got the columns {named} in '{shown}'."
+            "A Parquet input must have an Audio column (a struct with the fields bytes and path); got the columns"
+            f" {named} in '{shown}'."
         )
     plain, number = _plain_columns(opened.schema_arrow), 0
     stem = os.path.splitext(place)[0]

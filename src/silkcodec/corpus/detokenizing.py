@@ -67,7 +67,8 @@ def detokenize(
     name = codec or codec_of(folder) or rows[0].tokens.codec.partition("@")[0]
     if codec is None and not is_built_in(name):  # An untrusted corpus must not decide which code is loaded.
         raise ArgumentError(
-            f"The codec of '{folder}' must be built in; got {name[:80]!r}. If you trust it, pass it with --codec."
+            f"The codec of the corpus '{folder}' must be built in; got {name[:80]!r}. If you trust this codec, pass it"
+            " with --codec."
         )
     decoder = load_codec(name, "cpu")
     done = []

@@ -60,7 +60,7 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
                     workers.remove(worker)
                     worker.end()
                     if not worker.ready:
-                        raise SilkError(f"No worker could load '{job.codec}': {crash}") from crash
+                        raise SilkError(f"A worker cannot load '{job.codec}': {crash}") from crash
                     assert worker.shard is not None
                     at = worker.shard.index, worker.item
                     n_crashes[at] += 1

@@ -104,7 +104,7 @@ class Plan:
                     self.counts.append(len(json.loads(line)["items"]))
                 at += len(line)
         if digest.hexdigest() != self.hash:
-            raise OutputError(f"'{self._body}' was changed after the plan was made. Choose another output folder.")
+            raise OutputError(f"'{self._body}' has changed since the run was started. Choose another output folder.")
 
     @property
     def n_shards(self) -> int:
@@ -194,7 +194,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
             file.write((json.dumps(header, indent=1, ensure_ascii=False) + "\n").encode())
     elif begun["hash"] != header["hash"]:
         raise OutputError(
-            f"The recordings have changed since the run in '{folder}' was started{changed or ''}. The plan lists"
+            f"The recordings have changed since the run in '{folder}' was started{changed or ''}. The run has"
             f" {begun['n_items']} recordings; the inputs now contain {counts['n_items']}. Restore the inputs, or choose"
             " another output folder."
         )

@@ -97,7 +97,8 @@ def check_worker(codec: Codec, job: ShardJob) -> None:
         header = {}
     if header.get("hash") != job.plan:
         raise OutputError(
-            f"Every worker must be able to read the output folder; a worker cannot find the plan in '{job.out}'."
+            "Every worker must be able to read the output folder; a worker cannot find the run's plan.json in"
+            f" '{job.out}'."
         )
 
 

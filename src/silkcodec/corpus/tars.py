@@ -111,7 +111,8 @@ def _members(file: str, shown: str) -> Iterator[tuple[str, int, int, bytes] | Re
             tar = tarfile.open(fileobj=_Cautious(raw), mode="r:", errors="surrogateescape")  # noqa: SIM115
         except (tarfile.TarError, ValueError, OverflowError) as error:
             raise ArgumentError(
-                f"'{file}' must be an uncompressed tar: {error}. If it is compressed, decompress it, e.g. with gunzip."
+                f"'{file}' must be an uncompressed tar file: {error}. If it is compressed, decompress it, e.g. with"
+                " gunzip."
             ) from error
         end = -1
         while True:

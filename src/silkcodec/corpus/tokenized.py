@@ -277,7 +277,7 @@ def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, byt
         if block.strip(b"\0"):
             raise tarfile.ReadError(f"the header at byte {tar.offset} is damaged")
     if n_bytes < 2 * tarfile.BLOCKSIZE:
-        raise tarfile.ReadError("its end is missing")
+        raise tarfile.ReadError("its end marker is missing")
 
 
 def _npy(content: bytes) -> Any:
@@ -303,4 +303,4 @@ def _row(shared: dict[str, Any], columns: tuple[Any, ...], codes: list[Any], fil
     except TokensError as error:
         raise ArgumentError(f"Row '{id}' of '{file}' is damaged: {error}") from error
     except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ArgumentError(f"Row {str(id)[:60]!r} of '{file}' is damaged: {error}") from error
+        raise ArgumentError(f"Row {str(id)[:60]!r} of '{file}' is damaged: {str(error).rstrip('.')}.") from error

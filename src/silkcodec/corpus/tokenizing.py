@@ -158,7 +158,7 @@ def _check(options: Options) -> None:
     }
     for what, number in positive.items():
         if number is not None and not (number > 0 and math.isfinite(number)):
-            raise ArgumentError(f"{what} must be above 0; got {number}.")
+            raise ArgumentError(f"{what} must be finite and above 0; got {number}.")
     if options.max_segment_s is not None and options.max_segment_s < 0.1:
         raise ArgumentError(f"--max-segment-s must be at least 0.1; got {options.max_segment_s}.")
     if options.file_format == "parquet":

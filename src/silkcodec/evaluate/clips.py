@@ -147,7 +147,8 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
             raise AudioError(f"'{file}' lists '{row['path']}', which does not exist in '{root}'.")
         if row.get("offset", "0").strip("0."):  # NeMo manifests use an offset for a clip inside a long file.
             raise ArgumentError(
-                f"Clips with an offset are not supported; got '{row['path']}' in '{file}'. Save the clip to a new file."
+                f"Manifest rows with an offset are not supported; got one for '{row['path']}' in '{file}'. Save this"
+                " part of the recording as a separate audio file."
             )
     paths = [Path(os.path.abspath(root / row["path"])) for row in chosen]
     folder = Path(os.path.abspath(root))

@@ -28,10 +28,12 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"Cannot read '{path}': {error}. Pass a results.json from 'silk compare'.") from error
+        raise ArgumentError(
+            f"Cannot read '{path}': {error}. Pass a results.json from 'silk compare' or 'silk score'."
+        ) from error
     if not isinstance(result, dict) or result.get("kind") not in KINDS or result.get("format") != FORMAT:
         raise ArgumentError(
-            f"'{path}' is not a result of 'silk compare' or 'silk score' in format {FORMAT}. "
+            f"'{path}' must be a result of 'silk compare' or 'silk score' and have format {FORMAT}. "
             "Pass a results.json that this version of silk wrote."
         )
     return result

@@ -221,7 +221,9 @@ def prepare(
     for column in options.by or ():
         if column not in known:
             columns = ", ".join(sorted(known)) or "none"
-            raise ArgumentError(f"by must contain only manifest columns; got '{column}'. Available columns: {columns}.")
+            raise ArgumentError(
+                f"Cannot group the results by '{column}', which is not a manifest column. Available columns: {columns}."
+            )
     if all(reasons := [problem(clip) for clip in clips]):
         raise AudioError(str(reasons[0]))
     return measured, clips

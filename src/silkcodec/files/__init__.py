@@ -209,11 +209,12 @@ def rereadable(source: Any, stack: ExitStack) -> Any:
     Raises:
         AudioError: the pipe is empty or cannot be copied.
     """
+    name = audio.source_name(source)
     if source == "-":
         source = sys.stdin.buffer
     elif isinstance(source, (str, os.PathLike)) or source.seekable():
         return source
-    return spooled(source, stack)
+    return spooled(source, stack, name)
 
 
 def decode_file(
@@ -289,7 +290,7 @@ class Playback:
         duration_s: float | None = None,
     ) -> None:
         if not (start_s >= 0 and math.isfinite(start_s)):
-            raise ArgumentError(f"The start must be at least 0 s; got {start_s:g} s.")
+            raise ArgumentError(f"The start must be finite and at least 0 s; got {start_s:g} s.")
         if not (duration_s is None or 0 < duration_s < math.inf):
             raise ArgumentError(f"The duration must be finite and more than 0 s; got {duration_s:g} s.")
         self._start = round(start_s * SILK_SAMPLE_RATE)  # samples

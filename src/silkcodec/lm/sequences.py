@@ -63,7 +63,7 @@ class Flat:
         if self.size > np.iinfo(np.int64).max:
             raise TokensError(
                 f"A vocabulary must have at most 2^63 - 1 ids; got {self.size}."
-                " Regroup the tokens so that they have fewer possible values."
+                " Regroup the tokens with fewer dimensions per token, or pass a smaller offset."
             )
         before = [0 if shared else sum(sizes[:k]) for k in layout.codebook_of]
         self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # first ids, [P]
@@ -317,7 +317,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
         at = first + int(np.argmax(starts[first:stop]))
         raise TokensError(f"A bos token is allowed only at the first step of a sequence; got one at step {at}.")
     if stop <= first:
-        raise TokensError("A sequence must have at least one frame before its end; got none.")
+        raise TokensError("A sequence must have at least one frame before its first eos or pad token; got none.")
     return slice(first, stop)
 
 
@@ -325,9 +325,9 @@ def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
     """Drop an incomplete last frame. Raises TokensError if there is one and `cut` is False, or if no frame remains."""
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):
+        advice = " Pass cut=True to drop an incomplete last frame." if n_rest < len(rows) else ""
         raise TokensError(
-            f"A sequence must consist of whole frames of {n_tokens} tokens; got {len(rows)} tokens. "
-            "Pass cut=True to drop an incomplete last frame."
+            f"A sequence must consist of one or more whole frames of {n_tokens} tokens; got {len(rows)} tokens.{advice}"
         )
     return rows[: len(rows) - n_rest]
 
@@ -335,7 +335,7 @@ def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
 def _delays(delays: Sequence[int], n_columns: int) -> tuple[int, ...]:
     late = tuple(delays)
     if len(late) != n_columns or not all(isinstance(d, (int, np.integer)) and d >= 0 for d in late):
-        raise ArgumentError(f"delays must be {n_columns} whole numbers of at least 0; got {late}.")
+        raise ArgumentError(f"delays must be {n_columns} non-negative integers; got {late}.")
     return tuple(int(d) for d in late)
 
 

@@ -97,9 +97,10 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
         n_tokens = layout.n_tokens
         n_rest = len(codes) % n_tokens
         if n_rest == len(codes) or (n_rest and not cut):
+            advice = " Pass cut=True to drop an incomplete last frame." if n_rest < len(codes) else ""
             raise TokensError(
-                f"The tokens of '{name}' in a text must form whole frames of {n_tokens} tokens; got {len(codes)} in a"
-                " row. Pass cut=True to drop an incomplete last frame."
+                f"Consecutive tokens of '{name}' in a text must form one or more whole frames of {n_tokens} tokens;"
+                f" got {len(codes)} tokens.{advice}"
             )
         whole = [codes[i : i + n_tokens] for i in range(0, len(codes) - n_rest, n_tokens)]
         parts.append(layout.tokens(whole, n_samples))
@@ -153,6 +154,6 @@ def name_of(layout: Layout) -> str:
     """
     name, _, _ = layout.codec.partition("@")
     if not TOKEN.fullmatch(f"<|{name}:0:0|>"):
-        raise TokensError(f"To be written as text, a codec name must not contain |, < or >; got '{name}'.")
+        raise TokensError(f"A codec name in token strings must not contain |, < or >; got '{name}'.")
     dims = (layout.codebook_sizes[0].bit_length() - 1) // 3  # 8^n has 3n + 1 bits
     return name if name != "silk" or dims == DIMS_PER_TOKEN else f"{name}/{dims}"

@@ -115,7 +115,7 @@ def check(
     origin, host = headers.get("origin"), headers.get("host")
     if origin is not None and not _is_here(origin):
         raise DeniedError(
-            f"The Origin header must name this machine; got {origin!r:.60}. "
+            f"The host in the Origin header must be localhost or a loopback address; got {origin!r:.60}. "
             "To allow any origin, start the server with a token."
         )
     if loopback and host is not None and not _is_here(f"//{host}"):

@@ -173,7 +173,7 @@ class _LiveStream:
             from websockets.sync.client import connect
             from websockets.typing import Subprotocol
         except ModuleNotFoundError as error:
-            raise MissingExtraError("A stream", "websockets", "serve") from error
+            raise MissingExtraError("Streaming", "websockets", "serve") from error
         self._timeout_s = timeout_s
         self._open = ExitStack()
         try:

@@ -132,7 +132,7 @@ def _checked(site: Path, weights: Path | None) -> Path:
     """Check that the page and the weights exist, and return the weights folder."""
     if not (site / "index.html").is_file():
         raise SilkError(
-            "The page has not been built. Run `make web` (needs Node.js), or install silkcodec from a wheel."
+            "The web page has not been built. Run `make web` (needs Node.js), or install silkcodec from a wheel."
         )
     folder = weights or WEIGHTS
     for name in SERVED:

@@ -187,7 +187,7 @@ def as_codes(frames: Any, k: int) -> np.ndarray:
     Raises:
         TokensError: `frames` is empty, or is not a list of lists of k integers.
     """
-    what = f"'codes' must be a list of frames with {k} integers each"
+    what = f"'codes' must be a non-empty list of frames with {k} integers each"
     if not isinstance(frames, list) or not frames:
         got = "an empty list" if frames == [] else type(frames).__name__
         raise TokensError(f"{what}; got {got}.")

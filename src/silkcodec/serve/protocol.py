@@ -140,9 +140,10 @@ class Session:
         if not message:
             raise ProtocolError("A binary message must not be empty.")
         if len(message) % width:
-            what = "samples" if start.task == "encode" else f"frames of {start.n_codebooks} int32 codes"
+            what = "sample" if start.task == "encode" else f"frame of {start.n_codebooks} int32 codes"
             raise ProtocolError(
-                f"A binary message must contain whole {what} of {width} bytes each; got {len(message)} bytes."
+                f"The size of a binary message must be a multiple of {width} bytes (one {what});"
+                f" got {len(message)} bytes."
             )
         if start.task == "decode":
             yield from self._frames(message, width)

@@ -168,7 +168,10 @@ def read_token(file: Path | None) -> str | None:
     token = text.strip()
     # These characters are valid in a header and in the list of WebSocket subprotocols.
     if not all(c.isascii() and (c.isalnum() or c in "-._~") for c in token):
-        raise ArgumentError(f"The token in {source} may contain only A-Z a-z 0-9 - . _ ~. {CREATE_TOKEN}")
+        raise ArgumentError(
+            f"The token in {source} may contain only letters (A-Z, a-z), digits and the characters '-._~'."
+            f" {CREATE_TOKEN}"
+        )
     if len(token) < MIN_TOKEN:
         raise ArgumentError(
             f"The token in {source} must have at least {MIN_TOKEN} characters; got {len(token)}. {CREATE_TOKEN}"

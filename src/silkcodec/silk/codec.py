@@ -196,7 +196,7 @@ class Silk(FrameModel):
             return tokens.to_levels()
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
-            raise TokensError(f"Only the last codebooks can be omitted from Silk tokens; got {tokens!r}.")
+            raise TokensError(f"Silk tokens must have all codebooks, or only the first K; got {tokens!r}.")
         self._check_lengths(tokens)
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 
@@ -224,5 +224,7 @@ def load(preset: str | None = None, *, threads: int | None = None, provider: str
         ProviderError: the provider is not available on this machine.
     """
     if preset is not None:
-        raise ArgumentError(f"The codec 'silk' has no presets; got '{preset}'. To use other weights, pass a folder.")
+        raise ArgumentError(
+            f"The codec 'silk' has no presets; got '{preset}'. To use other weights, pass a weights folder."
+        )
     return Silk(threads=threads, provider=provider)

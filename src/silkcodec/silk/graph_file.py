@@ -46,7 +46,8 @@ def check_graph_file(content: bytes, name: str) -> None:
                 if found in _REFUSED:
                     fault = _REFUSED[found]
                     raise WeightsError(
-                        f"'{name}' must be an ONNX graph with embedded weights and without subgraphs, but it {fault}."
+                        f"'{name}' must be an ONNX graph with embedded weights and without subgraphs, functions or"
+                        f" training information, but it {fault}."
                     )
                 if not isinstance(value, memoryview):
                     raise ValueError(f"field {number} of a {kind} is not a message")

@@ -42,7 +42,9 @@ class Graph:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"Cannot load '{self._path}' with ONNX Runtime: {reason.rstrip('.')}.") from error
         if self._session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU and only logs this.
-            raise ProviderError(f"Cannot start '{provider}'. Check the GPU's drivers, or use --provider cpu.")
+            raise ProviderError(
+                f"Cannot start the provider '{provider}'. Check the GPU drivers, or use --provider cpu."
+            )
         self._input = "levels" if output == "wave" else "wave"
         self._states = config.state_names
         self._outputs = [output, *(f"next_{name}" for name in config.state_names)]
@@ -58,7 +60,7 @@ class Graph:
         if taken != states or any(returned.get(f"next_{name}") != shape for name, shape in states.items()) or missing:
             raise WeightsError(
                 f"'{self._path}' must have the input {self._input!r}, the output {self._outputs[0]!r} and the states"
-                " in config.json. Export it again."
+                " listed in config.json. Export the weights again."
             )
 
     def run(self, value: NDArray[Any], states: States) -> tuple[NDArray[Any], States]:

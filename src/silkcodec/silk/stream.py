@@ -276,7 +276,7 @@ class StreamDecoder:
 def _streaming(codec: FrameModel) -> FrameModel:
     """Return `codec`, or raise ArgumentError if it is not a loaded Silk codec."""
     if not hasattr(codec, "encoder_states"):
-        raise ArgumentError(f"codec must be a loaded Silk codec, such as silkcodec.load(); got {codec!r}.")
+        raise ArgumentError(f"codec must be a loaded Silk codec, e.g. from silkcodec.load(); got {codec!r}.")
     return codec
 
 

@@ -215,14 +215,17 @@ def _sizes(values: Any) -> dict[str, int | float | str]:
         if isinstance(value, str):
             _text(values, name)
         elif not isinstance(value, int | float) or not abs(value) <= MAX_SIZE:
-            raise ValueError(f"network.{name} must be a number of at most {MAX_SIZE:,}; got {_short(value)}")
+            raise ValueError(
+                f"network.{name} must be a string or a number between -{MAX_SIZE:,} and {MAX_SIZE:,};"
+                f" got {_short(value)}"
+            )
     return values
 
 
 def _shape(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or not 1 <= len(values) <= MAX_STATE_AXES:
-        raise ValueError(f"the shape of a state must have 1 to {MAX_STATE_AXES} axes; got {_short(values)}")
-    return tuple(_integer("an axis of a state", value, 1, MAX_STATE_NUMBERS) for value in values)
+        raise ValueError(f"the shape of a state must be a list of 1 to {MAX_STATE_AXES} integers; got {_short(values)}")
+    return tuple(_integer("each value in the shape of a state", value, 1, MAX_STATE_NUMBERS) for value in values)
 
 
 def _integer(name: str, value: Any, low: int, high: int) -> int:

@@ -70,9 +70,9 @@ class Network:
             self._encoder, self._decoder = (onnx_session(folder / name) for name in FILES[:2])
             self._vocabulary = vocabulary((folder / FILES[2]).read_bytes())
         except Exception as error:  # The errors of ONNX Runtime have no common base class.
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].rstrip(".")
             raise WeightsError(
-                f"The model 'moonshine' must be a folder with {', '.join(FILES)}; got '{folder.name}': {reason}"
+                f"The model 'moonshine' must be a folder with {', '.join(FILES)}; got '{folder.name}': {reason}."
             ) from error
         self._inputs = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
         self._outputs = [entry.name for entry in self._decoder.get_outputs()]
