@@ -307,7 +307,7 @@ def test_a_damaged_model_gives_one_sentence(model: Path, tmp_path: Path, capsys:
     (tmp_path / "voices").mkdir()
     for voice in VOICES:
         (tmp_path / "voices" / f"{voice}.bin").write_bytes(bytes(8))
-    assert run(tmp_path / "speech", tmp_path) == 2 and "must have 522240 bytes; got 8." in capsys.readouterr().err
+    assert run(tmp_path / "speech", tmp_path) == 2 and "must be 522240 bytes long; got 8." in capsys.readouterr().err
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     assert run(tmp_path / "speech", tmp_path) == 2
     assert "as an ONNX model" in (found := capsys.readouterr().err) and found.count("\n") == 1

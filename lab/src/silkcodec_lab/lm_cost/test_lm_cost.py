@@ -263,8 +263,8 @@ def test_a_busy_machine_is_reported(result: dict[str, Any]) -> None:
         (["silk", "silk/7"], {}, "different names"),
         (["silk/0"], {}, "dims_per_token"),
         (["silk"], {"cost_only": ["silk"]}, "different names"),
-        (["silk"], {"train_minutes": 0}, "must be above 0"),
-        (["silk"], {"held_out_minutes": math.nan}, "must be above 0"),
+        (["silk"], {"train_minutes": 0}, "must both be above 0 min; got 0"),
+        (["silk"], {"held_out_minutes": math.nan}, "nan min"),
         (["nonesuch"], {}, "must be"),
     ],
 )

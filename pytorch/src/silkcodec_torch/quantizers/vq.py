@@ -52,7 +52,7 @@ class Codebook(nn.Module):
         self.register_buffer("ready", torch.tensor(False))  # whether k-means has run
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return, for each vector, the code of the nearest entry by Euclidean distance, int64 [...].
+        """Return the code of the nearest entry (by Euclidean distance) for each vector, int64 [...].
 
         Args:
             vectors: float [..., dim].
