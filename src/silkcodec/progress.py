@@ -77,7 +77,7 @@ def _bar(what: str, counts: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]:
-    """Show progress in seconds of audio, as a bar on a terminal and as log lines elsewhere."""
+    """Show progress in seconds of audio: a bar on a terminal, log lines elsewhere."""
     if sys.stderr.isatty():
         counts = "{task.percentage:>3.0f} %  {task.completed:.0f} of {task.total:.0f} s of audio"
         with _bar(what, counts) as update:
@@ -94,7 +94,7 @@ def sound_progress(sources: Sequence[str], what: str) -> Iterator[SoundProgress]
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show progress as a count of items, as a bar on a terminal and as log lines elsewhere.
+    """Show progress as a count of items: a bar on a terminal, log lines elsewhere.
 
     Yields:
         A callback that takes the number of finished items, the total, and the name of the current item.

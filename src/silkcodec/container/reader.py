@@ -72,7 +72,7 @@ class Reader:
 
         Args:
             first: index of the first frame.
-            last: index of the frame after the last one. None reads to the end of the file.
+            last: index of the frame after the last frame to read. None reads to the end of the file.
 
         Raises:
             ContainerError: the file is damaged.
@@ -85,7 +85,7 @@ class Reader:
 
         Args:
             first: index of the first frame.
-            last: index of the frame after the last one. None reads to the end of the file.
+            last: index of the frame after the last frame to read. None reads to the end of the file.
 
         Raises:
             ContainerError: the file is damaged.

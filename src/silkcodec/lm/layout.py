@@ -175,7 +175,7 @@ class Layout:
             columns = [p for p in range(n_tokens) if self.codebook_of[p] == k]
             n_codes = n_frames * len(columns)
             if len(stream) != n_codes:
-                raise TokensError(f"Codebook {k} must have {n_codes} codes in {n_frames} frames; got {len(stream)}.")
+                raise TokensError(f"The stream of codebook {k} must have {n_codes} codes; got {len(stream)}.")
             codes[:, columns] = stream.reshape(n_frames, len(columns))  # The columns of a codebook are in time order.
         return codes
 

@@ -85,7 +85,10 @@ class ConcurrencyLimit:
 
 
 def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | None:
-    """Return the bearer token of a request, or None if it has none. Browsers send it as a WebSocket subprotocol."""
+    """Return the bearer token of a request, or None if it has none.
+
+    Browsers cannot set the headers of WebSocket connections, so they send the token as a subprotocol.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
@@ -110,7 +113,7 @@ def check(
     """
     if token is not None:
         if not is_token(bearer(headers, subprotocols), token):
-            raise DeniedError("The bearer token is missing or wrong. Send it in the Authorization header.")
+            raise DeniedError("The bearer token is missing or invalid. Send a valid token in the Authorization header.")
         return
     origin, host = headers.get("origin"), headers.get("host")
     if origin is not None and not _is_here(origin):

@@ -196,7 +196,7 @@ class Silk(FrameModel):
             return tokens.to_levels()
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
-            raise TokensError(f"Silk tokens must have all codebooks, or only the first K; got {tokens!r}.")
+            raise TokensError(f"Silk tokens must contain all codebooks, or only the first ones; got {tokens!r}.")
         self._check_lengths(tokens)
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
 

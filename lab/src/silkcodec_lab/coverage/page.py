@@ -18,9 +18,10 @@ from silkcodec_lab.pages import Description, Result, reproduction
 def caption(result: Result) -> str:
     """Return the text below the page's figure."""
     text = (
-        "Colors distinguish groups of speakers, and bars are 95 % intervals. The left plots show coverage by "
-        "codebooks, and the middle plots show coverage by grids with the same number of bits. The right plots show the "
-        "distribution of quantization errors. The first row shows the original vectors. In the second row, each "
+        "Colors distinguish groups of speakers, and bars are 95 % intervals. In the first two rows, the left "
+        "plots show the coverage of codebooks, the middle plots show the coverage of grids with the same number of "
+        "bits, and the right plots show the distribution of quantization errors. The first row shows the original "
+        "vectors. In the second row, each "
         "speaker's mean vector is subtracted."
     )
     if result.get("sounds") or result.get("rebuilt"):
@@ -43,8 +44,8 @@ def summary(result: Result) -> str:
     groups = codebook["against_unseen"]
     same = "from its training project" if about.kind_of(result) == "source" else "of its training language"
     texts = [
-        f"By definition, a codebook covers {100 * result['settings']['covered']:.0f} % of the vectors of speakers in "
-        f"its training set. A codebook with {_entries(headline(found))} entries covers "
+        f"By definition, a codebook covers {100 * result['settings']['covered']:.0f} % of held-out vectors of speakers "
+        f"in its training set. A codebook with {_entries(headline(found))} entries covers "
         f"{_percent(codebook['groups'][UNSEEN]['inside'])} % of the vectors of unseen speakers {same} (mean with 95 % "
         "interval)."
     ]
@@ -89,8 +90,8 @@ def method(result: Result) -> list[str]:
         "(FSQ) that has the same number of bits. The grid rounds the principal components of a vector to uniformly "
         "spaced levels.",
         "**Coverage.** A vector is covered if its quantization error is at most the *radius* of the quantizer. The "
-        f"radius is chosen so that {covered} % of the vectors of seen speakers that were not used for fitting are "
-        "covered.",
+        f"radius is chosen so that it covers {covered} % of held-out vectors of seen speakers, i.e. of vectors that "
+        "were not used for fitting.",
         f"**Groups.** The training speech is divided into {folds} parts by {parts}. For each part, the quantizers are "
         "fitted to the remaining training speech. Speakers in the part are *unseen*, and the remaining training "
         "speakers are *seen*. The other groups are measured with all of these quantizers.",

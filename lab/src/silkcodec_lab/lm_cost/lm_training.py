@@ -120,7 +120,7 @@ def train(
 
 @torch.inference_mode()
 def score(model: FrameLanguageModel, frames: Tensor, n_window: int, frame_rate: float) -> NDArray[np.float64]:
-    """Return the cross-entropy of each sequence of `n_window` frames in bits per second of speech."""
+    """Return the cross-entropy, in bits per second of speech, of each sequence of `n_window` frames."""
     n_windows = len(frames) // n_window
     windows = frames[: n_windows * n_window].unflatten(0, (n_windows, n_window))
     bits = torch.cat([model.bits(part).sum(1) for part in windows.split(2)])

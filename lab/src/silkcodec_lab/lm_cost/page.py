@@ -29,7 +29,7 @@ LIMITATIONS = (
     "ranking can change with larger models and more data.",
     "The transformers for all codecs have the same size. Another size might suit some codecs better.",
     "The digits of a Silk token are predicted independently of each other. With smaller tokens (`silk/4`, `silk/1`), "
-    "fewer digits are predicted independently, but the model needs more steps.",
+    "each token is predicted as a whole, but the model needs more steps.",
     "Times are measured on a CPU. The number of steps does not depend on the hardware.",
     "The experiment does not measure the quality of the decoded speech.",
 )
@@ -71,9 +71,9 @@ def method(result: Result) -> list[str]:
         "**Steps.** With the pattern *flat*, the model needs one step per token. With *frame*, it needs one step per "
         "frame, and a second, smaller model can predict the tokens within the frame.",
         "**Output heads.** An output head predicts one token. If a codebook has more than 4,096 entries, its tokens "
-        "are written in base 8, and a head with 8 outputs predicts each digit. Of the 19 tokens in a frame "
-        "of `silk`, 18 have 7 digits and the last has 2. In `silk/4` and `silk/1`, the same digits are regrouped into "
-        "tokens of 4 digits and of 1 digit, respectively.",
+        "are written in base 8 instead, and a separate head with 8 outputs predicts each digit. Of the 19 tokens in a "
+        "frame of `silk`, 18 have 7 digits and the last has 2. In `silk/4` and `silk/1`, the same digits are regrouped "
+        "into tokens of 4 digits and of 1 digit, respectively.",
         f"**Model.** A transformer over frames ({parts['body']}) is followed by a smaller transformer over the tokens "
         f"of a frame ({parts['depth']}), as in the [RQ-Transformer](https://arxiv.org/abs/2203.01941) and "
         f"[Moshi](https://arxiv.org/abs/2410.00037). The widths are {size['width']} and {size['depth_width']}. The "
@@ -110,7 +110,7 @@ def findings(result: Result) -> list[str]:
     if len(trained) < len(codecs):
         names = joined([f"`{name}`" for name in codecs if name not in trained])
         parts.append(
-            f"For {names}, bits are not measured, because these codecs were run with random weights. Random weights "
+            f"For {names}, bits were not measured, because these codecs were run with random weights. Random weights "
             "affect neither the number of tokens nor the times."
         )
     return parts

@@ -84,14 +84,14 @@ def method(result: Result) -> list[str]:
     return [
         "**Mel patches.** A mel patch is a section of a log-mel spectrogram that covers 4 bands and 40 ms "
         f"({mel['dim']} numbers).",
-        "**Silk's latents.** Silk's encoder computes 128 numbers per frame. Before rounding, they are split into "
-        f"vectors of {silk['dim']}.",
+        "**Silk's latents.** Silk's encoder computes 128 numbers per frame. This experiment "
+        f"splits them into vectors of {silk['dim']} before they are rounded.",
         f"**Training speech.** The quantizers are fitted to {mel['n_train']:,} mel patches and {silk['n_train']:,} "
         f"latent vectors from {describe_speech(speech['train'])}.",
         "**VQ** is one codebook, which is fitted by k-means. A codebook is not measured if it has fewer than "
         f"{settings['fewest_per_entry']} training vectors per entry.",
-        "**RVQ** is a chain of two or four codebooks that share the bits evenly. Each codebook quantizes the error "
-        "left by the previous ones.",
+        "**RVQ** is a chain of two or four codebooks that share the bits as evenly as possible. Each codebook "
+        "quantizes the error left by the previous ones.",
         "**FSQ** rounds each number to uniformly spaced levels, which are fitted to the training speech. With "
         "fewer bits than numbers, some numbers are replaced with their mean.",
         "**Rotated FSQ** rounds principal components instead of the numbers themselves. In a codec, the linear layer "

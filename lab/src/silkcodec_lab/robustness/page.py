@@ -31,8 +31,8 @@ CAPTION = (
 LIMITATIONS = (
     "The tokens have no error protection. If the transport detects errors, bit errors become lost frames.",
     "Silk's decoder was not trained with bit errors or lost frames.",
-    "A lost frame of Silk is a gap of 400 ms. In codecs with short frames, it is a gap of only 20 or 40 ms, which is "
-    "easier to conceal.",
+    "A lost frame of Silk leaves a gap of 400 ms. In codecs with short frames, a lost frame leaves a gap of only 20 or "
+    "40 ms, which is easier to conceal.",
     "The metrics compare the output with the original. They do not measure whether concealment is less annoying than a "
     "gap.",
     "The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
@@ -97,7 +97,7 @@ def method(result: Result) -> list[str]:
         f"(seed {settings['seed']}). All codecs and replacements use the same draws. Square brackets contain 95 % "
         "bootstrap intervals over clips. Differences are paired by clip."
         + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
-        f"{ABOUT_METRICS} All metrics compare the damaged output with the original.",
+        f"{ABOUT_METRICS} Except under *Recovery*, all metrics compare the output with the original.",
         f"**Bit errors.** Bit errors are measured for {bits}. The models `run:*` are small models that differ only in "
         "the quantizer. Each bit of the tokens is flipped with the same probability (bit error rate). The decoder does "
         "not know which bits are wrong.",
@@ -109,7 +109,7 @@ def method(result: Result) -> list[str]:
             "last received frame again. *Interpolated* decodes levels between the last and the next received frame, "
             "which increases latency. *Concealed* is `StreamDecoder.conceal`, which decodes middle levels and fades to "
             "silence.",
-            "**Recovery.** In one frame of each clip, a bit is flipped, or the frame is lost. The output is compared "
+            "**Recovery.** In each clip, a bit of one frame is flipped, or the frame is lost. The output is compared "
             "with the undamaged output frame by frame.",
         ]
     return parts
@@ -128,8 +128,8 @@ def findings(result: Result) -> list[str]:
         parts += [
             "### STOI by share of lost frames",
             _losses(result),
-            "The next table counts the rows in which concealment is significantly better or worse than another "
-            "replacement:",
+            "For each metric, the next table counts the conditions in which concealment is significantly better or "
+            "worse than another replacement:",
             significance_table(result, "difference", gains),
         ]
     if result["recovery"]:

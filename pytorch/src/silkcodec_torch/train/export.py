@@ -137,7 +137,7 @@ def sizes(config: ModelConfig) -> dict[str, int | float]:
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
-    """Load a run. Return its config, its averaged model (large weights rounded to float16) and its progress.
+    """Load a run. Return its config, its averaged model (large tensors rounded to float16) and its progress.
 
     Raises:
         WeightsError: the checkpoint does not exist or is damaged.
