@@ -135,7 +135,7 @@ $(EARLIER):
 	git archive 93a2c62 src/silkcodec/silk/weights | tar x -C $@ --strip-components=4
 
 quality: $(FULL) $(EARLIER)
-	$(EVALUATE) "$(CLIPS):group=english-read|seen-source|unseen-source|unseen-language" $(ALL) --by group -o bench/quality \
+	$(EVALUATE) "$(CLIPS):group=english-read|unseen-source|unseen-language" $(ALL) --by group -o bench/quality \
 		--metrics $(NATURALNESS),visqol,mel_distance,si_sdr_db,level_db,f0_correlation,voicing_error
 	$(EVALUATE) "$(CLIPS):group=english-read" $(ALL) --metrics dwer,dwer_moonshine,dcer \
 		--model whisper=$(WHISPER) -o bench/quality/english
