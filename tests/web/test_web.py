@@ -963,7 +963,7 @@ def test_the_opening_figure_shows_all_parts_during_playback(live: Any) -> None:
     names = ["waveform", "spectrogram", "encoder", "128 numbers", "19 tokens", "decoder", "waveform"]
     assert parts.all_inner_texts() == names
     tops = [box["y"] for box in (one.bounding_box() for one in figure.locator("li .picture").all())]
-    assert len(set(tops)) == 1  # on one line
+    assert max(tops) - min(tops) < 1  # on one line; far outside the view, positions are rounded
     pictures = figure.locator("li canvas")
     in_view(live, pictures.first)
     before = [one.evaluate("one => one.toDataURL()") for one in pictures.all()]
