@@ -892,7 +892,7 @@ def test_the_landscape_has_dots_on_its_logarithmic_axis(live: Any) -> None:
     rows = section(live, "landscape").locator(".chart .row:not(.ticks, .heads)")
     assert rows.locator(".dot").count() == rows.count() > 5
     widths = rows.locator(".dot").evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
-    assert len(set(widths)) == 1  # dots, not bars: the position shows the number
+    assert max(widths) - min(widths) < 0.5  # dots, not bars: the position shows the number
 
 
 def test_a_token_is_the_sum_of_its_digits(live: Any) -> None:
