@@ -115,7 +115,7 @@ class StageConfig:
     learning_rate_scale: float = 1.0  # multiplies optim.learning_rate
     decay_share: float = 0.25  # share of the stage in which the learning rate falls linearly to zero
     train_encoder: bool = True  # if false, the encoder is frozen, so the tokens do not change
-    train_decoder: bool = True  # if both are false, only the discriminators are trained
+    train_decoder: bool = True  # if false, it is frozen; if both are false, only the discriminators learn
 
     @property
     def trains_codec(self) -> bool:
