@@ -177,7 +177,7 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
     if not isinstance(source, (str, os.PathLike)):
         return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files, name)
     if os.fspath(source) == "-":
-        return None, spooled(sys.stdin.buffer, files)
+        return None, spooled(sys.stdin.buffer, files, name)
     path = Path(source)
     if path.is_dir():
         raise AudioError(f"The input must be an audio file, but {name} is a folder.")
@@ -194,7 +194,7 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
     return os.fspath(path), file
 
 
-def spooled(pipe: Any, files: ExitStack, name: str = "standard input") -> BinaryIO:
+def spooled(pipe: Any, files: ExitStack, name: str) -> BinaryIO:
     """Copy a pipe to a temporary file.
 
     Args:

@@ -251,16 +251,14 @@ class Trainer:
             torch.distributed.destroy_process_group()
 
     def _run_stage(self, stage: StageConfig, interrupts: Interrupts) -> None:
-        for part in (self.model.encoder, self.model.quantizer):
-            part.requires_grad_(stage.train_encoder)
-        self.model.decoder.requires_grad_(stage.train_decoder)
-        if not stage.train_decoder and self.steps_in_stage == 0:
-            self.model.decoder.load_state_dict(self.ema.decoder.state_dict())  # for the same reason as below
-        if not stage.train_encoder and self.steps_in_stage == 0:
-            # Freeze the averaged encoder, which is exported. The decoder is then trained on the tokens that it decodes
-            # after the export.
-            self.model.encoder.load_state_dict(self.ema.encoder.state_dict())
-            self.model.quantizer.load_state_dict(self.ema.quantizer.state_dict())
+        trained = {"encoder": stage.train_encoder, "quantizer": stage.train_encoder, "decoder": stage.train_decoder}
+        for name, is_trained in trained.items():
+            part = getattr(self.model, name)
+            part.requires_grad_(is_trained)
+            if not is_trained and self.steps_in_stage == 0:
+                # A frozen part gets its averaged weights, which are exported. The other parts are then trained with the
+                # part that they work with after the export.
+                part.load_state_dict(getattr(self.ema, name).state_dict())
         self.model.quantizer.train(stage.train_encoder)  # Learned codebooks are frozen with the encoder.
         network, spectral = self._compiled()
         saved = time.monotonic()
