@@ -54,7 +54,7 @@ def select(
     held_out_s: float,
     seed: int,
 ) -> Selection:
-    """Select random training clips and held-out clips, up to a maximum total duration of each set.
+    """Select random training clips and held-out clips, up to a maximum total duration for each set.
 
     Args:
         inputs: Audio files, folders, or a manifest.

@@ -33,7 +33,7 @@ def run_training(
 def run_export(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the weights.")],
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a run or, with --format transformers, of weights.")
+        Path | None, typer.Argument(help="Run folder or, with --format transformers, weights folder.")
     ] = None,
     results: Annotated[
         Path | None, typer.Option("--results", help="Results of silk compare for the model card.")

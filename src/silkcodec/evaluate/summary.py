@@ -106,7 +106,7 @@ def _means(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], s
 
 
 def _differences(rows: Sequence[Row], codecs: Sequence[str], metrics: Sequence[str], seed: int) -> dict[str, Any]:
-    """Compute the paired differences between the first usable codec and each other codec."""
+    """Compute the paired differences between the first usable codec and each of the other codecs."""
     usable = {row["codec"] for row in rows if row["status"] == "ok"}
     first = next((codec for codec in codecs if codec in usable), codecs[0])
     compared: dict[str, Any] = {codec: {} for codec in codecs if codec != first}

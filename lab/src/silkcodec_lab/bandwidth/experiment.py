@@ -259,7 +259,7 @@ class _Points:
     def compared(self, runs: Sequence[str]) -> list[dict[str, Any]]:
         """Return paired differences in each metric between:
 
-        - random or best groups of Silk, and the same number of its first groups
+        - Silk's random or best groups, and the same number of its first groups
         - each of the other training runs and the first run, at the same bit rate
         - Silk and each of the other codecs except the training runs, with all codebooks
         """
@@ -303,7 +303,7 @@ def _examples(bench: Bench, *, ordered: bool) -> list[dict[str, Any]]:
     """Return descriptions of the audio examples.
 
     Each codec has examples with about a quarter, half and all of its codebooks. If `ordered` is true, another example
-    uses about the most important half of Silk's groups.
+    uses roughly the more important half of Silk's groups.
     """
     examples = []
     for name, found in bench.cuts.items():
@@ -345,7 +345,7 @@ def _to_show(bench: Bench, examples: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _spectrogram(wave: Wave) -> dict[str, Any]:
-    """Return a log-mel spectrogram with 64 bands and columns of 20 ms, for the JSON result.
+    """Return a log-mel spectrogram with 64 bands and 20 ms columns, for the JSON result.
 
     `bands` is the number of bands. `data` contains the uint8 values [columns, bands], encoded as Base64.
     """

@@ -74,8 +74,7 @@ def summary(result: Result) -> str:
         n = result["codecs"]["silk"]["n_codebooks"]
         gains = [f"{interval(entry['metrics']['stoi'], 3)} ({entry['of']['kept']} of {n} codebooks)" for entry in best]
         texts.append(
-            "If the most important codebooks of Silk are kept instead of the first ones, STOI increases by "
-            f"{joined(gains)}."
+            f"If Silk's most important codebooks are kept instead of the first ones, STOI increases by {joined(gains)}."
         )
     return " ".join(texts) or "No codec was measured with fewer codebooks."
 
@@ -101,7 +100,7 @@ def method(result: Result) -> list[str]:
         )
     if order is not None:
         parts.append(
-            "**Selection of Silk's codebooks.** Each codebook of Silk is a group of 7 dimensions of the latent. *First "
+            "**Selection of Silk's codebooks.** Each Silk codebook is a group of 7 dimensions of the latent. *First "
             "groups* are groups 1 to k. *Random groups* are k random groups "
             f"({settings['n_draws']} draws per clip). *Best groups* are the k most important groups. Their order of "
             f"importance is determined on {order['n_clips']} other clips, by repeatedly removing the group whose "

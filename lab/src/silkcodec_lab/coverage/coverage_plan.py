@@ -20,7 +20,7 @@ class CoveragePlan:
         rvq_lengths: Numbers of residual codebooks to measure.
         hold_out: Kind of control group: "speaker" for unseen speakers, "source" for unseen sources.
         folds: Number of cross-validation folds of the training speech.
-        sounds: Whether to also measure coverage by Mandarin tone, class of Arabic consonant, and pitch.
+        sounds: Whether to also measure coverage by Mandarin tone, Arabic consonant class, and pitch.
         kmeans_steps: Number of k-means steps.
         seed: Random seed.
         patches: Settings for the extraction of vectors from speech.

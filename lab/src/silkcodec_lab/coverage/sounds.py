@@ -1,4 +1,4 @@
-"""Classify vectors of speech by the sound of their word or syllable, and by pitch.
+"""Classify speech vectors by the sound of their word or syllable, and by pitch.
 
     kind      classes                                              vectors
     tone      tones 1 to 4                                         Mandarin syllables

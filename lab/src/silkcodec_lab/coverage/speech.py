@@ -52,7 +52,7 @@ class Patches:
         limit_hz: Highest frequency to use. Clips with a lower bandwidth are skipped.
         floor_db: Distance between the loud level and the floor in dB. Lower levels are set to the floor.
         silence_db: Patches that are more than this many dB below the loud level count as silence.
-        columns: Number of mel columns of 10 ms per patch.
+        columns: Number of 10 ms mel columns per patch.
         pool: Each value is the mean over this many columns and this many bands.
         seconds: Maximum duration of speech per speaker in seconds.
         per_speaker: Maximum number of vectors per speaker.

@@ -74,7 +74,7 @@ def _line(axes: Any, entries: list[dict[str, Any]], of: str, color: str, style: 
 
 
 def _use(axes: Any, result: Result) -> None:
-    """Draw a bar for each codebook that shows its entropy as a share of the maximum."""
+    """Draw one bar per codebook, showing its entropy as a share of the maximum."""
     names, place = [], 0.0
     for name, found in result["models"].items():
         begin = place

@@ -27,7 +27,7 @@ def lm_cost(
         str, typer.Option("--codecs", help="Codec names, separated by commas. silk/4: 4 dimensions per token.")
     ] = "silk,silk/4",
     cost_only: Annotated[
-        str, typer.Option("--cost-only", help="Codecs with random weights. Bits are not measured.")
+        str, typer.Option("--cost-only", help="Codecs to load with random weights. Bits are not measured.")
     ] = "",
     splits: Splits = None,
     minutes: Annotated[float, typer.Option("--minutes", help="At most N minutes of training speech.")] = 60.0,

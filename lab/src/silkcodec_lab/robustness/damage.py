@@ -53,7 +53,7 @@ def code_bits(sizes: Sequence[int]) -> list[int]:
 
 
 def transitions(rate: float, burst: float) -> tuple[float, float]:
-    """Return the probabilities of losing a frame after a received frame and after a lost frame (Gilbert's model).
+    """Return the probabilities of losing a frame after a received frame and after a lost frame (the Gilbert model).
 
     Args:
         rate: Share of lost frames.

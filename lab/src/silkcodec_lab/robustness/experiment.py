@@ -4,7 +4,7 @@
                       tokens -> lose frames -> decode with concealment or another replacement  -> quality
 
 Bit errors are simulated in the codes or, for a classical codec, in its packets. No error protection is used. Frames are
-lost independently or in bursts (Gilbert's model), and the decoder knows which frames are lost.
+lost independently or in bursts (the Gilbert model), and the decoder knows which frames are lost.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ QUESTION = (
 )
 
 CAPTION = (
-    "The first row shows bit errors, and the second row shows lost frames of Silk. Bands are 95 % intervals over "
+    "The first row shows bit errors, and the second row shows lost Silk frames. Bands are 95 % intervals over "
     "clips. Horizontal dotted lines show the quality of the undamaged output."
 )
 

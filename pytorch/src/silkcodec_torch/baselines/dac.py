@@ -38,7 +38,7 @@ class Dac(neural.NeuralCodec):
 
     Args:
         preset: one of `PRESETS`. None means "44k".
-        source: folder or hub repository with the weights. None means the published weights.
+        source: folder or Hugging Face repository with the weights. None means the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.

@@ -52,7 +52,7 @@ class Encodec(neural.NeuralCodec):
 
     Args:
         preset: one of `PRESETS`, e.g. "stereo-6k". None means "6k".
-        source: folder or hub repository with the weights. None means the published weights.
+        source: folder or Hugging Face repository with the weights. None means the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.

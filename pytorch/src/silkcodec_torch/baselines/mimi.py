@@ -1,4 +1,4 @@
-"""Provide Mimi (Défossez et al. 2024, arXiv 2410.00037), the codec of Moshi, using the `transformers` package.
+"""Provide Mimi (Défossez et al. 2024, arXiv 2410.00037), Moshi's codec, using the `transformers` package.
 
 Mimi is causal and has 12.5 frames/s at 24 kHz. The preset is the number of codebooks, 1 to 32, with 2,048 entries each.
 Moshi uses `mimi:8`. The first ("semantic") codebook is trained to match the features of a speech model. The other
@@ -32,11 +32,11 @@ TRANSFORMER_STEPS = 250  # steps at 25 Hz per call of a transformer
 
 
 class Mimi(neural.NeuralCodec):
-    """Encode and decode with the first codebooks of Mimi.
+    """Encode and decode with Mimi's first codebooks.
 
     Args:
         preset: number of codebooks, "1" to "32". None means "8".
-        source: folder or hub repository with the weights. None means the published weights.
+        source: folder or Hugging Face repository with the weights. None means the published weights.
 
     Raises:
         ArgumentError, WeightsError, MissingExtraError: see `silkcodec.load`.

@@ -5,7 +5,7 @@
     preprocessor_config.json  SilkFeatureExtractor
     tokenizer_config.json     SilkTokenizer
     README.md                 model card with example code
-    LICENSE                   license of silkcodec
+    LICENSE                   silkcodec license
 
 An export is checked against golden.npz, the test data in the folder of weights. The output folder is written only if
 the exported model returns the expected tokens and audio.
