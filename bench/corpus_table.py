@@ -91,7 +91,7 @@ def scaling(bench: Path) -> str:
                 f"{plan['workers']:,}",
                 number(plan["paper"]["core_hours_of_work"], 0),
                 *days,
-                number(simulated and simulated["paid_core_hours"], 0),
+                number(simulated and simulated["billed_core_hours"], 0),
                 number(simulated and 100 * simulated["lost_share"], 2),
                 number(plan["read_mb_per_s"], 0),
                 number(plan["write_mb_per_s"], 1),
@@ -99,7 +99,7 @@ def scaling(bench: Path) -> str:
             ]
         )
     headers = ["hours of speech", "workers", "core-hours of work", "days, calculated", "days, simulated"]
-    headers += ["core-hours paid", "lost work, %", "read, MB/s", "written, MB/s", "written, GB"]
+    headers += ["billed core-hours", "lost work, %", "read, MB/s", "written, MB/s", "written, GB"]
     return f"{table(headers, rows)}\n\n{_assumed(result)}"
 
 
@@ -169,7 +169,8 @@ def limits(bench: Path) -> str:
         ]
         for plan in {plan["hours"]: plan for plan in result["plans"]}.values()
     ]
-    return table(["hours of speech", "output folders", "million recordings per folder", "GB of plan per folder"], rows)
+    headers = ["hours of speech", "output folders", "million recordings per folder", "plan size per folder, GB"]
+    return table(headers, rows)
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

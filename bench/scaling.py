@@ -187,12 +187,12 @@ def plan(
     if n_shards <= MAX_SHARDS:
         drawn = [shards.draw() for _ in range(n_shards)]
         done = simulate(drawn, workers, measured.start_s, a, seed=2)
-        paid_s = workers * done["wall_s"]
+        billed_s = workers * done["wall_s"]
         row["simulated"] = done | {
             "ratio_to_paper": done["wall_s"] / paper["wall_s"],
-            "lost_share": done["lost_s"] / paid_s,
+            "lost_share": done["lost_s"] / billed_s,
             "tail_share": done["idle_tail_s"] / done["wall_s"],
-            "paid_core_hours": paid_s / 3600,
+            "billed_core_hours": billed_s / 3600,
         }
     report = found["engines"]["local"]["report"]
     speed = hours / (row.get("simulated", paper)["wall_s"] / 3600)  # hours of audio per hour
@@ -205,7 +205,7 @@ def plan(
         "runs": math.ceil(hours / RUN_HOURS),
         "plan_gb_per_run": min(hours, RUN_HOURS) * found["plan_bytes"] / report["hours"] / 1e9,
         "recordings_per_run": min(hours, RUN_HOURS) * found["recordings"] / report["hours"],
-        "cost": None if a.price is None else a.price * row.get("simulated", {}).get("paid_core_hours", 0.0),
+        "cost": None if a.price is None else a.price * row.get("simulated", {}).get("billed_core_hours", 0.0),
     }
     return row
 

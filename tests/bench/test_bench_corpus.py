@@ -96,7 +96,7 @@ def test_tables_are_built_from_the_json(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "argv", words)
     scaling.main()
     plan = json.loads((bench / "scaling.json").read_text())["plans"][0]
-    assert plan["cost"] == pytest.approx(2 * plan["simulated"]["paid_core_hours"], rel=1e-4)
+    assert plan["cost"] == pytest.approx(2 * plan["simulated"]["billed_core_hours"], rel=1e-4)
     texts = {name: table(bench) for name, table in corpus_table.TABLES.items()}
     assert "| `--engine ray` | 3 | 7, 15, 22 | 240 | yes |" in texts["corpus"]
     assert all("quick" in texts[name] for name in ("corpus", "scaling"))
