@@ -63,7 +63,7 @@ LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
 
-# Build the page of `silk explain`. This needs Node.js; without it, the tests of the page are skipped.
+# Build the `silk explain` page. This needs Node.js; without it, the tests of the page are skipped.
 web: $(SITE)
 
 $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
@@ -101,7 +101,7 @@ test-lowest: $(LIGHT)
 test-newest: $(LIGHT)
 	$(call light_tests,highest)
 
-# Build the wheel, including the page of `silk explain`.
+# Build the wheel, including the `silk explain` page.
 wheel: $(FULL) $(SITE)
 	$(BIN)/python -m build --wheel
 

@@ -73,7 +73,7 @@ export default defineConfig({
   plugins: [svelte(), packagedWeights(), finishSite()],
   define: { __MODEL_BYTES__: JSON.stringify(modelBytes()) },
   resolve: {
-    // the entries of codec/package.json, and the player of the report of `silk compare`
+    // the entries of codec/package.json, and the player of the `silk compare` report
     alias: { "silkcodec/worker": codec("worker"), silkcodec: codec("index"), "report-player": join(html, "mixer.js") },
   },
   server: { fs: { allow: [".", html] } }, // style/page.css imports tokens.css from there

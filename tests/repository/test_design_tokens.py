@@ -1,4 +1,4 @@
-"""Test that the report, the page of `silk explain` and the documentation site take colors and fonts from one file."""
+"""Test that the report, the `silk explain` page and the documentation site take colors and fonts from one file."""
 
 from __future__ import annotations
 

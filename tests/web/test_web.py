@@ -1,4 +1,4 @@
-"""Test the built page of `silk explain` in Chromium: the model, all figures, and accessibility.
+"""Test the built `silk explain` page in Chromium: the model, all figures, and accessibility.
 
 The tests need Chromium and the page that `make web` builds. They are skipped if one of them is missing.
 """

@@ -3,7 +3,7 @@
     [project.entry-points."silkcodec.commands"]
     lab = "silkcodec_lab.cli:lab"          # command = "module:attribute", a typer.Typer or a click command
 
-To start fast, `silk` searches this group only for `silk --help` and for commands that it does not define itself.
+To start fast, `silk` reads this group only to show `silk --help` or to run a command that it does not define itself.
 """
 
 from __future__ import annotations

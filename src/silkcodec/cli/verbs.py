@@ -29,7 +29,7 @@ def _function(section: str, name: str) -> Any:
 
 
 class Verbs(TyperGroup):
-    """The command group of `silk`, which includes commands from other distributions.
+    """The `silk` command group, which includes commands from other distributions.
 
     To start fast, the group imports a command's module and inspects the command's options only when the command is
     used. `silk --help` imports the modules of all commands.

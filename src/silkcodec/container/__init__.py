@@ -259,7 +259,7 @@ def info(file: File, *, recover: bool = False) -> Contents:
 
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
-    """Convert a period in seconds to the index of its first frame and the index after its last frame."""
+    """Convert a time range to the index of its first frame and the index after its last frame."""
     if not (math.isfinite(start_s) and start_s >= 0):
         raise ArgumentError(f"start_s must be finite and at least 0 seconds; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)

@@ -42,7 +42,7 @@ class Writer:
             writer.finish(n_samples)
 
     Args:
-        file: a path or a binary file object, such as a pipe. `finish` moves the file to the path.
+        file: a path or a binary file object, such as a pipe. A file appears at the path only after `finish`.
         codec: codec name and weights hash, as in `Tokens.codec`.
         dims_per_token: number of FSQ dimensions per code, 1 to 20.
         n_samples: length of the recording in samples. If None, pass the length to `finish`.
@@ -144,7 +144,7 @@ class Writer:
             self._file.flush()
 
     def finish(self, n_samples: int | None = None) -> None:
-        """Finish the file and move it to its path.
+        """Finish the file, and move it from its temporary name to its path.
 
         Args:
             n_samples: length of the recording in samples. None uses the value passed to the constructor.

@@ -46,7 +46,7 @@ def detokenize(
     Raises:
         ArgumentError: a row does not exist, or `codec` is None and the codec of the corpus is not built in.
         OutputError: a file cannot be written.
-        TokensError: the weights of the codec differ from those that encoded the corpus.
+        TokensError: the weights of the codec differ from those used to encode the corpus.
     """
     corpus = Corpus(folder, partial=partial, verify=True)
     rows = list(corpus.find(ids).values()) if ids else []

@@ -101,7 +101,7 @@ class Refused:
 
 
 def refused(id: str, path: str, refusal: Refusal) -> Refused:
-    """Convert a `Refusal` to a `Refused` object with printable texts of limited length."""
+    """Convert a `Refusal` to a `Refused` object with printable strings of limited length."""
     safe = [_safe(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
     return Refused(safe[0], safe[1], refusal.reason, safe[2])
 

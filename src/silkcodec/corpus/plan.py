@@ -3,7 +3,7 @@
     OUT/plan.jsonl   {"items": [...]} for each shard, and {"refused": {...}} for each rejected recording
     OUT/plan.json    settings, numbers of recordings and shards, and a SHA-256 of the plan; written last
 
-A resumed run makes the plan again, and raises an error if the recordings, the codec or the settings have changed.
+A resumed run recreates the plan, and raises an error if the recordings, the codec or the settings have changed.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Plan:
 
 
 def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings, extra: Mapping[str, Any]) -> Plan:
-    """Create the plan of an output folder, or check that its existing plan is still valid.
+    """Create the plan for an output folder, or check that its existing plan is still valid.
 
     Args:
         folder: output folder.

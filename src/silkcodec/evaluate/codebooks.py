@@ -1,7 +1,7 @@
 """Measure how a codec uses its codebooks: the number of used codes, the perplexity and the entropy.
 
-The entropy is estimated from the frequencies of single codes. If a codebook is large compared with the number of
-measured tokens, the estimate is too low. For Silk, the statistics of single FSQ dimensions are more reliable.
+The entropy is estimated from the frequencies of individual codes. If a codebook is large compared with the number of
+measured tokens, the estimate is too low. For Silk, the statistics of individual FSQ dimensions are more reliable.
 """
 
 from __future__ import annotations

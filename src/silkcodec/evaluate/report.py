@@ -153,8 +153,8 @@ def _rates(result: Result) -> str:
         )
     note = (
         "Rates are computed from the tokens of all clips and the duration of their frames. Entropy is estimated from "
-        "single codes; see Codebooks. Latency is the algorithmic latency: one frame plus the look-ahead of the encoder "
-        "and the decoder. A dash means that the codec cannot stream or does not report its latency."
+        "individual codes; see Codebooks. Latency is the algorithmic latency: one frame plus the look-ahead of the "
+        "encoder and the decoder. A dash means that the codec cannot stream or does not report its latency."
     )
     return f"{table(header, rows)}\n\n{note}"
 

@@ -21,7 +21,7 @@
     request_log.py  request ids, request log, request counts
     server.py       runs the server process; on SIGTERM, finishes open requests and then exits
     client.py       a synchronous client
-    explain.py      serves the page of `silk explain` on the loopback address; needs no extra
+    explain.py      serves the `silk explain` page on the loopback address; needs no extra
 
 The model runs in worker processes, because a malicious upload can crash a C library or exhaust memory. A crash
 affects only the work of one process. Live streams and uploads have separate workers.

@@ -50,7 +50,7 @@ _META = f'<meta http-equiv="Content-Security-Policy" content="{_META_POLICY}">'
 
 
 def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = None) -> None:
-    """Serve the page of `silk explain` until the user presses Ctrl-C.
+    """Serve the `silk explain` page until the user presses Ctrl-C.
 
     Args:
         port: TCP port. 0 selects a free one.
@@ -71,7 +71,7 @@ def explain(*, port: int = 0, open_browser: bool = True, weights: Path | None = 
 
 
 def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> ThreadingHTTPServer:
-    """Create an HTTP server for the page of `silk explain`. Raises the same errors as `explain`."""
+    """Create an HTTP server for the `silk explain` page. Raises the same errors as `explain`."""
     if not 0 <= port <= 65_535:
         raise ArgumentError(f"port must be between 0 and 65535; got {port}.")
     folder = _checked(site, weights)
@@ -84,7 +84,7 @@ def server(port: int = 0, weights: Path | None = None, site: Path = SITE) -> Thr
 
 
 def export(folder: Path, *, weights: Path | None = None, site: Path | None = None) -> None:
-    """Write the page of `silk explain` and the weights to a folder for use with any static web server.
+    """Write the `silk explain` page and the weights to a folder for use with any static web server.
 
     Args:
         folder: folder to create. It can exist if it is empty.

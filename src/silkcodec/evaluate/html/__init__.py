@@ -6,10 +6,10 @@
     report.html   is the Jinja template of the page
     sections/     contains one template per section
     report.css    defines the style
-    tokens.css    defines colors and fonts; the page of `silk explain` and the documentation site use them too
+    tokens.css    defines colors and fonts; the `silk explain` page and the documentation site use them too
     table.js      sorts the table
     player.js     shows the players
-    mixer.js      plays the clips; the page of `silk explain` uses it too
+    mixer.js      plays the clips; the `silk explain` page uses it too
     plot.js       plots quality against rate
 
 The templates escape all values, and a Content-Security-Policy allows only the scripts above. Without JavaScript, the

@@ -1,4 +1,4 @@
-// Gapless playback of several versions of a clip. The report and the page of `silk explain` (web/) share this file.
+// Gapless playback of several versions of a clip. The report and the `silk explain` page (web/) share this file.
 // All versions play in sync, each through its own gain node. Selecting a version only changes the gains, so the position
 // stays the same and switching is immediate.
 

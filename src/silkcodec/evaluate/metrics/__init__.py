@@ -77,7 +77,7 @@ def _unavailable(name: str, label: str, reason: str, unit: str = "", model_key: 
 
 
 def _from_torch(name: str, label: str, unit: str, model_key: str | None = None) -> Metric:
-    """Return a placeholder for a metric of silkcodec-torch, for use if this distribution is not installed."""
+    """Return a placeholder for a silkcodec-torch metric, for use if this distribution is not installed."""
     reason = f"{label} needs 'silkcodec-torch', which is not installed. In a checkout of Silk, run: {INSTALL_TORCH}"
     return _unavailable(name, label, reason, unit, model_key)
 

@@ -5,8 +5,8 @@
 | wer, cer   | the manifest column `text`                    | errors of the codec and the recognizer |
 | dwer, dcer | the recognizer's transcript of the *original* | changes caused by the codec            |
 
-The recognizer is `faster-whisper` with temperature 0, 8-bit weights and one thread, so transcripts are reproducible.
-If the manifest does not name the language, Whisper detects it in the original.
+The recognizer is `faster-whisper` with temperature 0, 8-bit weights and one thread, so transcripts are reproducible
+on the same machine. If the manifest does not name the language, Whisper detects it in the original.
 
 The reference text and the transcript of the output are normalized first (see `normalized`). For languages that are
 written without spaces between words, only character error rates are defined. In a mean, each clip is weighted by the
