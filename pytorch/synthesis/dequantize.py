@@ -1,6 +1,6 @@
 """Convert an ONNX model with dynamically quantized layers to floating point.
 
-The published graph of Kokoro has 8-bit weights, and rounds the activations of each sentence to 8 bits. The rounded
+Kokoro's published graph has 8-bit weights, and rounds the activations of each sentence to 8 bits. The rounded
 activations add noise between the harmonics of the voice. This module keeps the values of the weights, but computes with
 float32 activations. The resulting speech contains less noise, and is also generated faster.
 

@@ -64,12 +64,12 @@ class Kokoro:
         """Return the speech for 1 to 510 tokens, float32 [T] at 24 kHz.
 
         Args:
-            tokens: tokens of the phonemes, without padding.
+            tokens: phoneme tokens, without padding.
             voice: name of a voice.
             speed: speaking rate relative to the voice's own rate.
 
         Raises:
-            ArgumentError: the file of the voice is missing or has the wrong size.
+            ArgumentError: the voice file is missing or has the wrong size.
         """
         feeds = {
             "tokens": np.array([[PAD, *tokens, PAD]], dtype=np.int64),

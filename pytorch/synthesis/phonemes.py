@@ -1,9 +1,9 @@
 """Convert text to the phonemes that Kokoro was trained with.
 
-espeak-ng converts all languages except Mandarin. The tables below then replace its symbols with those of Kokoro, for
-example the two letters of a diphthong with one capital letter. The tables are adapted from misaki 0.9.4 (Apache-2.0),
-the library that prepared Kokoro's training data. misaki itself converts Mandarin. For other languages it needs
-phonemizer, which has many dependencies, so this module calls the espeak-ng library directly.
+espeak-ng converts all languages except Mandarin. The tables below then replace espeak-ng's symbols with Kokoro's,
+for example the two letters of a diphthong with one capital letter. The tables are adapted from misaki 0.9.4
+(Apache-2.0), the library that prepared Kokoro's training data. misaki itself converts Mandarin. For other languages
+it needs phonemizer, which has many dependencies, so this module calls the espeak-ng library directly.
 """
 
 # ruff: noqa: RUF001 (phonetic symbols look like other letters)
@@ -140,7 +140,7 @@ def phonemizer(packages: Path) -> Phonemizer:
     """Return a function that takes a text and the first letter of a voice, and returns Kokoro's phonemes.
 
     Args:
-        packages: folder with the Python packages of requirements/kokoro.txt.
+        packages: folder with the Python packages in requirements/kokoro.txt.
 
     Raises:
         ArgumentError: a package is missing or cannot be loaded.

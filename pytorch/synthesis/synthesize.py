@@ -4,9 +4,9 @@
     python pytorch/synthesis/synthesize.py speech/kokoro --model .venv/models/kokoro --hours 15
 
 The program writes FLAC files at 24 kHz and their manifest, INDEX.tsv, until the folder contains the given number of
-hours. Every run with the same options makes the same clips in the same order. To resume an interrupted run, run the
-same command again. To extend the folder, run it with a larger value of --hours. One process uses one core, so run
-one process per core, each with its own folder and seed.
+hours of speech. Every run with the same options makes the same clips in the same order. To resume an interrupted run,
+run the same command again. To extend the folder, increase --hours. One process uses one core, so run one process per
+core, each with its own folder and seed.
 
 The text lists in text/ contain 480 English sentences and 300 Chinese couplets. Each voice reads each sentence once
 before a sentence repeats with the same voice at another speed. For more variety, pass your own text with --text.
@@ -173,9 +173,9 @@ def trimmed(wave: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def bandwidth_hz(wave: NDArray[np.float32]) -> int:
-    """Return the upper edge of the highest band of 500 Hz whose level is at most 60 dB below that of the loudest band.
+    """Return the upper edge of the highest 500 Hz band whose level is at most 60 dB below that of the loudest band.
 
-    The level of a band is the 99th percentile over frames of 43 ms, so a few fricatives are enough to raise it.
+    The level of a band is the 99th percentile over 43 ms frames, so a few fricatives are enough to raise it.
     """
     padded = np.pad(wave, (0, max(0, WINDOW - len(wave))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: WINDOW // 2] * np.hanning(WINDOW)
@@ -188,7 +188,7 @@ def bandwidth_hz(wave: NDArray[np.float32]) -> int:
 
 
 def row_of(clip: Clip, wave: NDArray[np.float32], origin: str, text_license: str) -> dict[str, str]:
-    """Return the row of the manifest for a clip."""
+    """Return the manifest row for a clip."""
     values = (
         *(clip.path, "kokoro-82m", origin, f"Apache-2.0 (voice), {text_license} (text)"),
         *(ACCENTS.get(clip.voice[0], clip.sentence.language), clip.voice, str(bandwidth_hz(wave))),
@@ -226,7 +226,7 @@ def check_settings(folder: Path, settings: dict) -> None:
 
 
 def known_rows(folder: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of the manifest from an earlier run, keyed by path."""
+    """Return the manifest rows from an earlier run, keyed by path."""
     file = folder / manifest.INDEX_NAME
     return {row["path"]: row for row in manifest.read(file)} if file.is_file() else {}
 
@@ -239,7 +239,7 @@ def write_rows(folder: Path, rows: list[dict[str, str]]) -> None:
 
 
 def make(folder: Path, clips: Iterator[Clip], kokoro: Kokoro, hours: float, text_license: str) -> None:
-    """Write clips and the manifest to a folder until it contains the given number of hours.
+    """Write clips and the manifest to a folder until it contains the given number of hours of speech.
 
     Existing files are kept. Files are written atomically, so an existing file is complete.
     """

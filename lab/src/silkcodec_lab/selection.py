@@ -96,7 +96,7 @@ def waves(part: Part) -> Iterator[NDArray[np.float32]]:
 
 
 def describe_speech(facts: dict[str, Any]) -> str:
-    """Format the number and the duration of clips as text."""
+    """Format the number of clips and their total duration as text."""
     seconds, n_clips = facts["duration_s"], facts["n_clips"]
     duration = f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
     return f"{n_clips} clips, {duration} in total" if n_clips > 1 else f"one clip of {duration}"

@@ -14,7 +14,7 @@ QUANTIZED = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "DynamicQu
 
 
 def round_bias(graph: onnx.GraphProto) -> None:
-    """Add the bias before scaling, as 32-bit integers. The graph of Kokoro does this, newer versions do not."""
+    """Add the bias before scaling, as 32-bit integers. Kokoro's graph does this; newer versions do not."""
     scale, shape = "x_scale_conv_scale_mul:0", "c_bias_reshape_shape"
     nodes = list(graph.node)[1:]  # without the Reshape of the bias, which is the first node
     at = next(i for i, node in enumerate(nodes) if node.op_type == "ConvInteger")

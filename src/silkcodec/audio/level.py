@@ -34,7 +34,7 @@ SILENCE = 1e-7
 """RMS level at or below which a recording is not normalized, -140 dBFS."""
 
 PIECE_SAMPLES = 2400
-"""Length in samples of the pieces whose power `Meter` measures, 100 ms."""
+"""Length of the pieces whose power `Meter` measures, in samples (100 ms)."""
 
 GATE = 0.1
 """Fraction of the mean power below which a piece counts as a pause, similar to ITU-R BS.1770."""

@@ -29,7 +29,7 @@ class Reader:
         source: a path, "-" for standard input, or a binary file. Pipes are copied to a temporary file first.
         sample_rate: sample rate of the returned samples in Hz.
         channel: channel to read, counted from 0. None averages all channels.
-        start_s, duration_s: start and duration in seconds of the part to read. The part can extend beyond the end of
+        start_s, duration_s: start and duration of the part to read, in seconds. The part can extend beyond the end of
             the file by at most `PART_SLACK_S`, because durations are often rounded.
 
     Attributes:

@@ -64,7 +64,7 @@ class Header:
         n_samples: length of the recording in samples, or None if it was unknown when the header was written.
         sample_rate: sample rate in Hz.
         frame_samples: number of samples per frame.
-        version: version of the format.
+        version: format version.
         gain: factor that restores the level of a normalized recording after decoding; 1 without normalization.
     """
 

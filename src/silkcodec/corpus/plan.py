@@ -70,7 +70,7 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class Shard:
-    """The number and the recordings of a shard."""
+    """A shard's number and its recordings."""
 
     index: int
     items: tuple[Item, ...]

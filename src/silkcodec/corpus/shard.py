@@ -35,7 +35,7 @@ from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamEncoder
 from silkcodec.tokens import Tokens
 
-BLOCK_S = 10.0  # duration in seconds of each read from an audio file
+BLOCK_S = 10.0  # duration of each read from an audio file, in seconds
 Record = dict[str, Any]
 """A line in the ledger. `tokenize_shard` describes its fields."""
 

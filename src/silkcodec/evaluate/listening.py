@@ -62,7 +62,7 @@ def kept(folder: Path, chosen: Mapping[str, Sequence[str]]) -> list[Listening]:
     """Read the stored audio of clips.
 
     Args:
-        folder: folder of the run.
+        folder: run folder.
         chosen: names of the codecs whose audio is read, keyed by clip name.
 
     Raises:

@@ -245,7 +245,7 @@ def carry_out(
         clips: the reference clips.
         candidates: codecs or folders to measure.
         measured: the metrics. Unavailable metrics are skipped.
-        folder: folder of the run. If None, rows are neither reused nor stored.
+        folder: run folder. If None, rows are neither reused nor stored.
         options: options of the run.
         isolate: whether to measure in separate processes.
         progress: callback that receives the number of finished rows, the total, and the name of the latest clip.

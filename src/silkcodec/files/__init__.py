@@ -31,7 +31,7 @@ from silkcodec.silk.stream import StreamDecoder, StreamEncoder
 from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
 BLOCK_S = 10.0
-"""Length in seconds of the blocks in which audio files are read."""
+"""Length of the blocks in which audio files are read, in seconds."""
 
 PREROLL_FRAMES = 8
 """Number of frames decoded before a part and discarded. The decoder output depends on past frames."""

@@ -1,5 +1,5 @@
 /**
- * The tokens of Silk.
+ * Silk tokens.
  *
  * A frame has 128 levels in 0..7. A code combines several neighboring levels, starting with the least significant
  * digit. Levels are stored as a Uint8Array [F * 128], and flat codes as an array [F * K].

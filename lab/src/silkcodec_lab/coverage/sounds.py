@@ -77,7 +77,7 @@ def classes_of(wave: NDArray[np.float32], clip: Clip, starts: NDArray[np.int64],
 
     Args:
         wave: Waveform of the whole clip at 24 kHz.
-        clip: Clip with its row of the manifest.
+        clip: Clip with its manifest row.
         starts: Index of the first mel column of each vector, [N].
         columns: Number of mel columns per vector.
     """

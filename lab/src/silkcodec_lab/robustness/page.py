@@ -31,7 +31,7 @@ CAPTION = (
 LIMITATIONS = (
     "The tokens have no error protection. If the transport detects errors, bit errors become lost frames.",
     "Silk's decoder was not trained with bit errors or lost frames.",
-    "A lost frame of Silk leaves a gap of 400 ms. In codecs with short frames, a lost frame leaves a gap of only 20 or "
+    "A lost Silk frame leaves a gap of 400 ms. In codecs with short frames, a lost frame leaves a gap of only 20 or "
     "40 ms, which is easier to conceal.",
     "The metrics compare the output with the original. They do not measure whether concealment is less annoying than a "
     "gap.",

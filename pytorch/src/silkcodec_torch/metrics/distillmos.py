@@ -1,4 +1,4 @@
-"""Predict an opinion score from a codec's output alone with DistillMOS.
+"""Predict an opinion score with DistillMOS, from a codec's output alone.
 
 The metric does not use the original, so it cannot detect changes in words, voice or intonation. Clean speech with the
 wrong words gets a high score. Do not rely on this metric alone.

@@ -55,8 +55,8 @@ class InverseSTFTHead(nn.Module):
         Args:
             x: features, [B, T, C].
             state: windowed output of the two previous columns, [B, 2, 720].
-            position: index in the stream of the first column of `x`, modulo 7,919, float32 [B, 1]. It is used only if
-                the head adds noise.
+            position: stream index of the first column of `x`, modulo 7,919, float32 [B, 1]. It is used only if the head
+                adds noise.
         """
         log_magnitude, phase = self.project(x).float().chunk(2, dim=-1)  # [B, T, 361] each
         magnitude = torch.exp(torch.clamp(log_magnitude, max=MAX_LOG_MAGNITUDE))
@@ -83,7 +83,7 @@ class InverseSTFTHead(nn.Module):
         """Return the row index in the noise table for each column and frequency bin, int64 [B, T, 361].
 
         Args:
-            position: index in the stream of the first of the T columns, [B, 1].
+            position: stream index of the first column, [B, 1].
             n_columns: number of columns (T).
         """
         column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]

@@ -1,4 +1,4 @@
-"""Define two families of discriminators, which return scores, and feature maps for a feature matching loss.
+"""Define two families of discriminators, which return scores and, for a feature matching loss, feature maps.
 
 Multi-period discriminators (Kong et al., HiFi-GAN, 2020, https://arxiv.org/abs/2010.05646) fold the waveform at prime
 periods. Multi-band complex STFT discriminators (Kumar et al., DAC, 2023, https://arxiv.org/abs/2306.06546) process the

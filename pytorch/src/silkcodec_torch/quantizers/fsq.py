@@ -24,7 +24,7 @@ class Quantized(NamedTuple):
     Attributes:
         latent: quantized latent, float32 [..., D], with straight-through gradients.
         codes: int64 [..., K]. For FSQ, the codes are the levels, and K = D.
-        loss: loss of the quantizer, a scalar. It is 0 for FSQ.
+        loss: quantizer loss, a scalar. It is 0 for FSQ.
     """
 
     latent: Tensor

@@ -220,7 +220,7 @@ def license_lines(data: str) -> list[str]:
     """Return Markdown lines on the licenses of the code, the weights and the training data.
 
     Args:
-        data: section of the model card on the training data.
+        data: the model card's section on the training data.
     """
     found = [name for name, pattern in COPYLEFT.items() if re.search(pattern, data)]
     return [

@@ -40,7 +40,7 @@ def find(source: Path, key: str) -> Path | None:
     """Return the checkpoint file for `source`, or None if `source` is a folder of exported weights.
 
     Args:
-        source: folder of a run, checkpoint file, or folder of exported weights.
+        source: run folder, checkpoint file, or folder of exported weights.
         key: config key that contains `source`, for the error message.
 
     Raises:

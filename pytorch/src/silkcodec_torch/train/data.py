@@ -170,7 +170,7 @@ class Pack:
         samples: memory-mapped samples of all clips, int16 [T].
         clips: position of each clip in `samples`.
         limited: paths of the clips whose total share of the crops is limited.
-        limit: maximum share of the crops that are drawn from these clips, from 0 to 1.
+        limit: maximum share of crops to draw from these clips, from 0 to 1.
 
     Attributes:
         lengths: length of each clip in samples, int64 [N].

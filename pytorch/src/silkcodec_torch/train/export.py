@@ -62,7 +62,7 @@ def export(
     """Export a training run, and return the contents of config.json.
 
     Args:
-        run: folder of a run, with config.toml and checkpoint.safetensors.
+        run: run folder, with config.toml and checkpoint.safetensors.
         out: output folder, created if necessary.
         results: results of `silk compare` for the model card, if available.
         same_encoder: folder of exported weights with the same encoder as the run. The new weights can decode all tokens
@@ -394,7 +394,7 @@ def write_golden(model: SilkNetwork, out: Path) -> None:
 
 
 def golden_wave(seed: int) -> np.ndarray:
-    """Return a synthetic waveform of 2.13 s, float32 [51120]: voiced syllables, hiss and faint noise."""
+    """Return a synthetic 2.13 s waveform, float32 [51120]: voiced syllables, hiss and faint noise."""
     rng = np.random.default_rng(seed)
     seconds = np.arange(int(2.13 * SAMPLE_RATE)) / SAMPLE_RATE
     pitch = 140 + 60 * np.sin(2 * np.pi * 0.7 * seconds)  # Hz

@@ -51,7 +51,7 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
 
     Args:
         config_path: TOML file, or name of a packaged config.
-        run: folder of the run, created if necessary.
+        run: run folder, created if necessary.
         overrides: values that override the config, as ``key.path=value``.
 
     Raises:
@@ -428,7 +428,7 @@ class Trainer:
         return torch.from_numpy(rng.integers(NOISE_LENGTH, size=(2, batch)).astype(np.float32)).to(self.device)
 
     def _compare(self, target: Tensor, wave: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of the discriminators, and the adversarial losses of the codec, keyed by name."""
+        """Return the discriminator loss, and the codec's adversarial losses, keyed by name."""
         assert self.discriminators is not None
         original, decoded = at_one_level(*(both[:, self._segment()] for both in (target, wave)))
         with self._autocast():  # Two batches keep the originals out of the codec's backward pass.
@@ -439,7 +439,7 @@ class Trainer:
         """Return the discriminators' gradients, or None in steps without a discriminator update.
 
         Args:
-            loss: loss of the discriminators.
+            loss: discriminator loss.
             keep: whether to retain the autograd graph.
         """
         if self.step % self.config.adversary.every_steps:

@@ -215,8 +215,8 @@ def _read_ctranslate2(file: Path) -> tuple[dict[str, Tensor], int]:
 def _variables(file: Path) -> dict[str, NDArray[np.float32]]:
     """Return the float32 variables of the encoder in a CTranslate2 file, keyed by name.
 
-    The file starts with the version of the format, the name of the model class, its revision, and the number of
-    variables. Each variable has a name, dimensions, a type, a size in bytes, and data. Numbers are little-endian. A
+    The file starts with the format version, the name of the model class, its revision, and the number of variables.
+    Each variable has a name, dimensions, a type, a size in bytes, and data. Numbers are little-endian. A
     string is stored as its length + 1, its characters, and a zero byte.
     """
     variables = {}

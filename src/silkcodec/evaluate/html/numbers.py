@@ -72,7 +72,7 @@ def is_plottable(result: Result) -> bool:
 
 
 def lengths(result: Result) -> list[tuple[str, float, float]]:
-    """Return the name, largest delay in ms and largest length error in samples of each codec that has both values."""
+    """Return the name, largest delay (ms) and largest length error (samples) of each codec that has both values."""
     keys = ("delay_ms_largest", "length_error_samples_largest")
     found = [(name, *(codec.get(key) for key in keys)) for name, codec in result["codecs"].items()]
     return [row for row in found if None not in row]
