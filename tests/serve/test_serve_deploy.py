@@ -110,7 +110,7 @@ def test_the_documented_limits_are_the_defaults() -> None:
         f"duration of a stream | {limits.session_s / 3600:g} hours |",
         f"without a message | {limits.idle_s:g} s |",
         f"to accept a response | {limits.send_s:g} s |",
-        f"the headers of a request | {limits.header_s:g} s |",
+        f"time to receive the request headers | {limits.header_s:g} s |",
         f"within {limits.upload_s:g} s",
         f"within {limits.job_s:g} s",
         f"| {limits.pressed_s:g} s |",

@@ -1,4 +1,4 @@
-"""Run measurements in worker processes, so that the crash of a codec affects only one row.
+"""Run measurements in worker processes, so that a codec crash affects only one row.
 
 A row contains the measurements of one codec on one clip. All measurements on a clip run in the same worker, so the clip
 is read only once.

@@ -70,7 +70,7 @@ def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
 
 
 def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Tokens]:
-    """Split text with words and speech tokens into strings and Tokens.
+    """Split text that contains words and speech tokens into strings and Tokens.
 
     Args:
         text: text with words and the tokens of any number of recordings.

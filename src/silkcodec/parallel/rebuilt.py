@@ -34,7 +34,7 @@ def rebuild(kind: type, arguments: dict[str, Any], identity: str) -> Any:
 
 
 def absolute(folder: str | os.PathLike[str] | None) -> str | None:
-    """Return the absolute path of a folder, or return other values unchanged."""
+    """Return the absolute path of an existing folder, or any other value unchanged."""
     if folder is None:
         return None
     expanded = os.path.expanduser(folder)

@@ -161,7 +161,7 @@ def clock(at_s: float, step_s: float) -> str:
 
 
 def _colored(values: NDArray[np.floating]) -> Image.Image:
-    """Convert an array [height, width] of values from 0 to 1 to an image with a color palette."""
+    """Convert an array [height, width] of values between 0 and 1 to an image with a color palette."""
     anchors = np.array([list(bytes.fromhex(color)) for color in _MAGMA.split()])
     at = np.linspace(0, 1, len(anchors))
     palette = np.stack([np.interp(np.linspace(0, 1, 256), at, channel) for channel in anchors.T], axis=1)

@@ -12,7 +12,7 @@
     pool.py         starts, watches and replaces all workers, assigns streams to them, and queues file jobs
     uploads.py      saves request bodies to files in a private folder
     access.py       bearer token, rate limiter, concurrency limit
-    connections.py  time and rate limits of connections
+    connections.py  time and rate limits on connections
     prometheus.py   metrics for Prometheus
     logs.py         JSON log lines with a request id
     service.py      the state that all parts of a running server share

@@ -1,6 +1,6 @@
 """Enforce time and rate limits on each connection, so that no client can slow down other clients.
 
-HTTP clients must send the head of a request within a time limit. The server pauses reading from a WebSocket that
+HTTP clients must send the request headers within a time limit. The server pauses reading from a WebSocket that
 sends too many messages or bytes per second.
 """
 
@@ -28,7 +28,7 @@ PAUSE = 9.0  # After a piece above the limit, pause for 9 times its CPU time. Th
 
 
 class Waiting:
-    """The connections on which the server waits for the head of a request, oldest first."""
+    """The connections on which the server waits for request headers, oldest first."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -56,7 +56,7 @@ class Waiting:
                 del self._n_of[client]
 
     def allowed_s(self, client: str) -> float:
-        """Return the time limit in seconds for receiving the head of a request from an address."""
+        """Return the time limit in seconds for receiving request headers from an address."""
         limits = self._limits
         pressed = self._n_of[client] > limits.client_waiting or len(self._clients) > limits.waiting
         return min(limits.pressed_s, limits.header_s) if pressed else limits.header_s
@@ -66,7 +66,7 @@ class Budget:
     """Limit the rate of messages or bytes with a token bucket.
 
     Args:
-        per_s: average amount per second. Up to one second's amount can be used at once.
+        per_s: average amount per second. Up to one second's worth can be used at once.
         clock: function that returns a monotonic time in seconds.
     """
 
@@ -88,7 +88,7 @@ def http_class(limits: Limits) -> type[H11Protocol]:
     waiting = Waiting(limits)
 
     class Http(H11Protocol):
-        """Close connections on which the head of a request does not arrive in time, and read data in small pieces."""
+        """Close connections on which the request headers do not arrive in time, and read data in small pieces."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)

@@ -87,7 +87,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
     """Write the `silk explain` page and the weights to a folder for use with any static web server.
 
     Args:
-        folder: folder to create. It can exist if it is empty.
+        folder: folder to create. It can already exist if it is empty.
         weights: weights folder. None uses the weights in the package.
         site: folder of the built page. None uses the installed page.
 

@@ -75,7 +75,7 @@ class Start:
 
 
 class Session:
-    """Parse the messages of a client, and create those of the server.
+    """Parse a client's messages, and create the server's messages.
 
     Args:
         max_s: maximum duration of the audio in the stream, in seconds.

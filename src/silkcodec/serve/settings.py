@@ -34,15 +34,15 @@ class Limits:
             once.
         upload_s: time limit for receiving an upload.
         job_s: time limit for processing an upload.
-        header_s: time limit for receiving the head of a request.
+        header_s: time limit for receiving the request headers.
         pressed_s: replaces `header_s` while more than `client_waiting` connections from the client's address, or more
-            than `waiting` connections from all addresses, have not sent the head of a request.
+            than `waiting` connections from all addresses, have not sent the request headers.
         client_waiting, waiting: see `pressed_s`.
-        most_waiting: maximum number of connections that have not sent the head of a request. Above this number, the
+        most_waiting: maximum number of connections that have not sent the request headers. Above this number, the
             server closes the oldest of them.
         requests, client_requests: maximum number of HTTP requests in progress for all clients together, and for one
             address. Health checks are exempt.
-        idle_s: maximum time between two messages from the client of a stream.
+        idle_s: maximum time between two client messages in a stream.
         session_s: maximum duration of the audio in a stream.
         send_s: time limit for a client to receive a message or a part of a response.
         drain_s: time limit for finishing all work after SIGTERM.

@@ -2,7 +2,7 @@
 
     length of the head, length of the body (u32, little-endian) | head (JSON) | body
 
-This module does not use the pipes of `multiprocessing`, because they unpickle received data.
+This module does not use `multiprocessing` pipes, because they unpickle received data.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from silkcodec.tokens import Tokens, n_frames
 
 
 class Silk(FrameModel):
-    """Encode speech to 19 tokens per frame of 400 ms, and decode the tokens.
+    """Encode speech to 19 tokens per 400 ms frame, and decode the tokens.
 
     Args:
         folder: weights folder with config.json, encoder.onnx and decoder.onnx. None loads the weights that ship with

@@ -208,7 +208,7 @@ def _ids(values: Any) -> tuple[str, ...]:
 
 
 def _sizes(values: Any) -> dict[str, int | float | str]:
-    """Check that each size of the network is a short string or a number of at most `MAX_SIZE`, and return the sizes."""
+    """Check that each value is a short string or a number between -`MAX_SIZE` and `MAX_SIZE`, and return the values."""
     if not isinstance(values, dict) or len(values) > MAX_STATES:
         raise ValueError(f"network must be an object with at most {MAX_STATES} entries")
     for name, value in values.items():

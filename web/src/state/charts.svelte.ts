@@ -44,7 +44,7 @@ export interface Version {
 export interface Listen {
   created: string;
   n_clips: number;
-  current: string; // id of the codec that made the version of Silk
+  current: string; // id of the codec that made Silk's version
   versions: Version[];
 }
 

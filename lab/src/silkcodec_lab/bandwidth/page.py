@@ -95,7 +95,7 @@ def method(result: Result) -> list[str]:
     if settings["runs"]:
         parts.append(
             "**Small models.** The models `run:*` differ only in the quantizer. They were trained with the same code, "
-            "data and number of steps. With all codebooks, they use 384 bits per frame of 400 ms. A token of "
+            "data and number of steps. With all codebooks, they use 384 bits per 400 ms frame. A token of "
             "`run:fsq` contains one dimension, so compare the models at the same bit rate, not at the same token rate."
         )
     if order is not None:

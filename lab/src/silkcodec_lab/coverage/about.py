@@ -79,7 +79,7 @@ def vectors(result: Result) -> str:
     limit, least = f"{patches['limit_hz']:,.0f} Hz", f"at most {patches['per_speaker']:,} vectors"
     if kind_of(result) == "latents":
         return (
-            "**Vectors.** Silk's encoder computes 128 numbers for each frame of 400 ms. These numbers, before "
+            "**Vectors.** Silk's encoder computes 128 numbers for each 400 ms frame. These numbers, before "
             f"rounding, are split into vectors of {settings['width']}. Before encoding, recordings are low-pass "
             f"filtered at {limit} and scaled to the same level. Silence is skipped. Each speaker contributes {least}. "
             "All measurements are repeated after subtracting each speaker's mean frame."

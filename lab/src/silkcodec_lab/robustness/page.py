@@ -104,7 +104,7 @@ def method(result: Result) -> list[str]:
     ]
     if result["losses"]:
         parts += [
-            "**Lost frames.** Frames of Silk (400 ms) are lost independently or in bursts. The decoder knows which "
+            "**Lost frames.** Silk frames (400 ms) are lost independently or in bursts. The decoder knows which "
             "frames are lost and replaces them in one of four ways. *Silence* outputs zeros. *Repeated* decodes the "
             "last received frame again. *Interpolated* decodes levels between the last and the next received frame, "
             "which increases latency. *Concealed* is `StreamDecoder.conceal`, which decodes middle levels and fades to "

@@ -1,4 +1,4 @@
-"""Decode 128 quantized values per frame of 400 ms into audio.
+"""Decode 128 quantized values per 400 ms frame into audio.
 
     latent [B, F, 128] -> 10 time steps per frame -> transformer at 25 Hz -> 4 columns per time step
     -> ConvNeXt at 100 Hz -> magnitude and phase per column -> inverse STFT -> samples [B, F * 9600]

@@ -1,4 +1,4 @@
-"""Encode the log-mel spectrogram of audio into 128 continuous values per frame of 400 ms.
+"""Encode the log-mel spectrogram of audio into 128 continuous values per 400 ms frame.
 
 samples [B, F * 9600] -> mel [B, F * 40, 128] -> ConvNeXt at 100 Hz -> 1 time step per 4 columns
 -> transformer at 25 Hz -> 128 numbers per 10 time steps [B, F, 128]

@@ -107,7 +107,7 @@ def start_lines(config: TrainConfig) -> list[str]:
     for folder, earlier in starts(config):
         try:
             written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            chain.append(f"the weights of Silk {written['weights_hash']}")
+            chain.append(f"the Silk weights {written['weights_hash']}")
             break
         except (OSError, ValueError, KeyError):  # The folder is a run, or is no longer available.
             name = f"the run {folder.name}"
@@ -224,7 +224,7 @@ def license_lines(data: str) -> list[str]:
     """
     found = [name for name, pattern in COPYLEFT.items() if re.search(pattern, data)]
     return [
-        "The code of Silk is licensed under Apache-2.0. To the extent that it has the right to do so, the Silk",
+        "Silk's code is licensed under Apache-2.0. To the extent that it has the right to do so, the Silk",
         "project releases the weights in its package under the same license.",
         "",
         *([f"Some of the training speech is under copyleft licenses: {', '.join(found)}."] if found else []),

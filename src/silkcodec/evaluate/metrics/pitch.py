@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from silkcodec.evaluate.metrics.base import SAMPLE_RATE, Metric, Pair, UndefinedMetric, Wave, is_silent
 from silkcodec.evaluate.metrics.foreign import import_around
 
-F0 = NDArray[np.float64]  # [frames of 5 ms], Hz; 0 where unvoiced
+F0 = NDArray[np.float64]  # [5 ms frames], Hz; 0 where unvoiced
 
 F0_MIN_HZ, F0_MAX_HZ = 60.0, 600.0
 F0_PERIOD_MS = 5.0
@@ -84,7 +84,7 @@ def _f0_of_both(pair: Pair) -> tuple[F0, F0]:
 
 
 def find_f0(wave: Wave) -> F0:
-    """Estimate the F0 in Hz of a waveform at 24 kHz, float64 [frames of 5 ms]. The F0 of unvoiced frames is 0."""
+    """Estimate the F0 in Hz of a waveform at 24 kHz, float64 [5 ms frames]. The F0 of unvoiced frames is 0."""
     # pyworld 0.3.5 reads its version with pkg_resources, which newer versions of setuptools no longer include.
     no_version = {"get_distribution": lambda name: SimpleNamespace(version="unknown")}
     pyworld = import_around("pyworld", pkg_resources=no_version)
