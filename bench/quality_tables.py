@@ -385,8 +385,9 @@ def _clips_note(bench: Path, result: Figures) -> str:
     notes = f" Codecs failed on a clip {failed} times." if failed else ""
     if n_missing:
         notes += f" {n_missing} values are missing or undefined."
+    processed = "All codecs processed the same" if len(result["codecs"]) > 1 else "Silk processed"
     return (
-        f"All codecs processed the same {clips['n']} clips{split}{drawn} ({clips['duration_s'] / 3600:.2f} h).{notes} "
+        f"{processed} {clips['n']} clips{split}{drawn} ({clips['duration_s'] / 3600:.2f} h).{notes} "
         f"Conditions: {weights}silkcodec {result['version']}; {result['created'][:10]}."
     )
 

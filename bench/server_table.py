@@ -136,7 +136,7 @@ def neighbours(bench: Path) -> str:
         "one stream floods the server with",
         "p50 of other streams, ms",
         "p99 of other streams, ms",
-        "ratio of p99",
+        "p99 ratio",
     ]
     header.append(f"target met: at most {result['target']:g}")
     found = result["conditions"]
@@ -144,7 +144,7 @@ def neighbours(bench: Path) -> str:
         f"{table(header, rows)}\n\nThe other streams are {result['streams']} live encoding streams of"
         f" {result['seconds']:g} s. The value before each arrow is their response time without the flood, and the value"
         " after it is their response time with the flood. Conditions: 1 worker; the clients ran on the same"
-        f" {found['cores']} cores, {found['cpu']}; load average before the run"
+        f" {found['cores']} cores, {found['cpu']}; the load average before the run was"
         f" {found['load_before']:.1f}."
     )
 
@@ -153,8 +153,9 @@ def _conditions(bench: Path, result: Figures) -> str:
     found, server = result["conditions"], result["server"]
     held_s = result["both"]["held"]["seconds"]
     sentences = [
-        f"Each load ran for {held_s:g} s with messages of {server['chunk_ms']:g} ms. Every frame was compared with the",
-        "result of `codec.encode` or `codec.decode` for the same speech. *Largest number* is the largest number of",
+        f"Each load ran for {held_s:g} s. Each message to an encoding stream contained {server['chunk_ms']:g} ms of",
+        "audio, and each message to a decoding stream contained the codes of one frame. Every frame was compared with",
+        "the result of `codec.encode` or `codec.decode` for the same speech. *Largest number* is the largest number of",
         "streams or voice agents without a late frame. A frame is late if its response arrives more than 400 ms after",
         f"the last sample of the frame. *MB per stream* is the increase in memory from {_streams(result, 0)} to",
         f"{_streams(result, 1)} streams, divided by the number of added streams. Conditions:",

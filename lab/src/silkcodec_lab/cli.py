@@ -64,7 +64,7 @@ def write_page(
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder for pages and figures.")],
     force: Force = False,
 ) -> None:
-    """Write the pages and figures of existing results."""
+    """Write the pages and figures for existing results."""
     from silkcodec_lab import pages
 
     loaded = [pages.load_result(path) for path in results]

@@ -28,8 +28,8 @@ def answer(result: Result) -> str:
     frame = f"not significantly better than for {others}" if not_better else "better than for the others"
     losses = sorted(models, key=lambda name: models[name]["loss"]["mean"])
     return (
-        "Correlation between predicted and actual changes in the loss when one number of the latent moves by one "
-        f"quantization cell: {correlations}. When all numbers of a frame change at once, the prediction for "
+        "Correlation between predicted and actual changes in the loss when one number in the latent moves by one "
+        f"quantization cell: {correlations}. When all numbers in a frame change at once, the prediction for "
         f"FSQ is {frame}. Loss after "
         f"{models['fsq']['steps']:,} training steps: "
         + ", ".join(f"{LABELS[name]} {number(models[name]['loss']['mean'], 2)}" for name in losses)

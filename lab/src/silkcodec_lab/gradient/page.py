@@ -69,13 +69,13 @@ def summary(result: Result) -> str:
         known = [entry for entry in known if entry["mean"] is not None]
         frames |= {name: max(known, key=lambda entry: entry["mean"])} if known else {}
     texts.append(
-        "Accuracy is measured by the correlation between predicted and actual changes in the loss. If one number of "
+        "Accuracy is measured by the correlation between predicted and actual changes in the loss. If one number in "
         f"the latent changes by {number_steps[at]['step']:g} cell (for FSQ, about the distance between two adjacent "
         f"levels), the correlation is {_ranked(ones)}."
     )
     if frames:
         texts.append(
-            "If all numbers of a frame change, the correlation is lower. At the best step size, it is "
+            "If all numbers in a frame change, the correlation is lower. At the best step size, it is "
             f"{_ranked(frames)}."
         )
     if differences:

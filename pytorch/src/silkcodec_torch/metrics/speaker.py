@@ -178,7 +178,7 @@ METRIC = Metric(
     speaker_similarity,
     worst=0.0,
     what="cosine similarity between the speaker embeddings of the output and the original; at most 1",
-    source="an x-vector model of `transformers`, or GE2E (arXiv 1710.10467)",
+    source="an x-vector model from `transformers`, or GE2E (arXiv 1710.10467)",
     packages=("torch",),
     extra="hf",
     distribution="./pytorch",
