@@ -82,7 +82,7 @@ test: setup
 	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/fuzz.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
 	$(PYTEST); tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
-# Run the tests of silkcodec except training runs, live servers, browsers and other tests that take more than about 5 s.
+# Run the silkcodec tests except training runs, live servers, browsers and other tests that take more than about 5 s.
 # This target installs only what these tests need. Tests that need other packages, such as PyTorch, are skipped.
 # The tests of pytorch and lab are not included, because almost all of them need PyTorch. To run them after `make setup`:
 # .venv/bin/python -m pytest pytorch/tests lab/src -m "not slow and not browser"

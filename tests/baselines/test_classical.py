@@ -148,7 +148,7 @@ def test_tokens_that_are_cut_or_forged_are_refused(name: str) -> None:
     tokens = codec.encode(SPEECH, RATE)
     fields = (tokens.codebook_sizes, tokens.frame_rates, tokens.sample_rate)
     cut = Tokens(tuple(codes[:-1] for codes in tokens.codes), *fields, tokens.n_samples, tokens.codec)
-    with pytest.raises(TokensError, match=r"require \d+ packets"):
+    with pytest.raises(TokensError, match=rf"require \d+ '{name}' packets"):
         codec.decode(cut)
     ones = tuple(np.full_like(codes, codec.codebook_sizes[0] - 1) for codes in tokens.codes)
     forged = Tokens(ones, *fields, tokens.n_samples, tokens.codec)

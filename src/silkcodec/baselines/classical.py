@@ -138,7 +138,7 @@ class PacketCodec:
         expected, lengths = self._n_packets(tokens.n_samples), {len(row) for row in tokens.codes}
         if lengths != {expected}:
             got = ", ".join(map(str, sorted(lengths)))
-            raise TokensError(f"{tokens.n_samples} samples require {expected} packets of '{self.name}'; got {got}.")
+            raise TokensError(f"{tokens.n_samples} samples require {expected} '{self.name}' packets; got {got}.")
 
 
 class MissingLibraryError(MissingExtraError):

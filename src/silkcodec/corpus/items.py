@@ -20,13 +20,13 @@ MAX_SECONDS = 1e8  # about three years; a larger start or duration is an error
 REASONS = {  # reasons for excluding a recording from the corpus
     "name": "its id or path has control characters, is not valid text, or is too long",
     "row": "its row has invalid or unsupported values",
-    "outside": "its path is outside the folder of its input",
+    "outside": "its path is outside the input folder",
     "missing": "its file does not exist",
     "changed": "its file was replaced or written to after the plan was made",
     "unreadable": "it is not audio, is damaged, truncated or empty, or needs ffmpeg",
     "too long": "it is longer than --max-hours-per-file",
     "codec": "the codec failed on it",
-    "crash": "it crashed every process that encoded it",
+    "crash": "it crashed every process that tried to encode it",
 }
 
 
@@ -161,7 +161,7 @@ def meta(columns: Mapping[str, object]) -> str | None:
 
 
 def below(place: str, folder: str, allow_outside: bool) -> str:
-    """Make a path relative to the folder of its input. The file is not accessed.
+    """Make a path relative to the input folder. The file is not accessed.
 
     Raises:
         Refusal: the path contains a null character, or it is outside the folder and `allow_outside` is False.
@@ -175,7 +175,7 @@ def below(place: str, folder: str, allow_outside: bool) -> str:
     if not allow_outside:
         raise Refusal(
             "outside",
-            f"The path must be inside the folder of its input; got '{place}'. Pass --allow-outside to allow it.",
+            f"The path must be inside the input folder; got '{place}'. Pass --allow-outside to allow it.",
         )
     return whole if os.path.isabs(place) else relative.replace(os.sep, "/")
 
@@ -211,7 +211,7 @@ def find(place: str, folder: str, allow_outside: bool, shown: str) -> tuple[str,
     real = os.path.realpath(os.path.join(folder, place))
     top = os.path.realpath(folder)
     if not allow_outside and os.path.commonpath([real, top]) != top:
-        raise Refusal("outside", f"'{shown}' must be inside the folder of its input; a link points outside it.")
+        raise Refusal("outside", f"'{shown}' must be inside the input folder; a link points outside it.")
     try:
         status = os.stat(real)
     except OSError as error:
