@@ -16,8 +16,8 @@ FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 TITLE = "Quality and token rate"
 
 QUESTION = (
-    "A codec can use only some of its codebooks, which decreases the number of tokens and bits per second. How does "
-    "quality depend on these rates for different quantizers? Does it matter which of Silk's codebooks are kept?"
+    "If a codec uses only some of its codebooks, it needs fewer tokens and bits per second. How does quality depend on "
+    "these rates for different quantizers? Does it matter which of Silk's codebooks are kept?"
 )
 
 CAPTION = (
@@ -42,8 +42,9 @@ CUT = {
     "codebooks are kept. The model was trained with a random number of codebooks.",
     "multi-scale RVQ": "Multi-scale RVQ is RVQ in which the codebooks have different frame rates. The codebooks with "
     "the lowest rates are kept. The model was always trained with all codebooks.",
-    "VQ": "VQ replaces each vector of the latent with an entry of one codebook. The first vectors are kept, and the "
-    "others are set to the mean of the training vectors. The model was not trained with missing vectors.",
+    "VQ": "VQ splits the latent into vectors and replaces each with an entry of the same codebook. The first vectors "
+    "are kept, and the others are set to the mean of the training vectors. The model was not trained with missing "
+    "vectors.",
     "split RVQ": "The first codebooks are kept.",
     "bit stream": "These codecs always use all codes, so each mode has only one rate.",
 }
@@ -95,8 +96,9 @@ def method(result: Result) -> list[str]:
     if settings["runs"]:
         parts.append(
             "**Small models.** The models `run:*` differ only in the quantizer. They were trained with the same code, "
-            "data and number of steps. With all codebooks, they use 384 bits per 400 ms frame. A token of "
-            "`run:fsq` contains one dimension, so compare the models at the same bit rate, not at the same token rate."
+            "data and number of steps. With all codebooks, they use 384 bits per 400 ms frame. Each code in a frame "
+            "counts as one codebook, even if several codes share the same entries. A token of `run:fsq` contains one "
+            "dimension, so compare the models at the same bit rate, not at the same token rate."
         )
     if order is not None:
         parts.append(

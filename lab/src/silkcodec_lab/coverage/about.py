@@ -57,7 +57,7 @@ def limitations(result: Result) -> list[str]:
         "fixed vectors.",
     ]
     if result.get("sounds"):
-        texts.append("The labels of tones and Arabic sounds apply to whole words or syllables, not to single sounds.")
+        texts.append("The labels for tones and Arabic sounds apply to whole words or syllables, not to single sounds.")
     return texts
 
 

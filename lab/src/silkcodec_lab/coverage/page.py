@@ -19,10 +19,9 @@ def caption(result: Result) -> str:
     """Return the text below the page's figure."""
     text = (
         "Colors distinguish groups of speakers, and bars are 95 % intervals. In the first two rows, the left "
-        "plots show the coverage of codebooks, the middle plots show the coverage of grids with the same number of "
-        "bits, and the right plots show the distribution of quantization errors. The first row shows the original "
-        "vectors. In the second row, each "
-        "speaker's mean vector is subtracted."
+        "plots show codebook coverage, the middle plots show grid coverage with the same number of bits, and the right "
+        "plots show the distribution of quantization errors. The first row shows the original vectors. In the second "
+        "row, each speaker's mean vector is subtracted."
     )
     if result.get("sounds") or result.get("rebuilt"):
         text += " The third row shows coverage by pitch and by sound, and the pitch error after resynthesis."
@@ -59,8 +58,8 @@ def summary(result: Result) -> str:
         ]
         texts += [
             f"The change from this value, in percentage points, is {joined(points)}.",
-            "The codebook loses significantly more coverage than a scalar grid with the same number of bits for "
-            f"{joined(worse)}{', but not for the other groups' if len(worse) < len(excess) else ''}."
+            "Compared with a scalar grid with the same number of bits, the codebook loses significantly more coverage "
+            f"for {joined(worse)}{', but not for the other groups' if len(worse) < len(excess) else ''}."
             if worse
             else "In these groups, the codebook does not lose significantly more coverage than a scalar grid with the "
             "same number of bits.",
@@ -90,8 +89,8 @@ def method(result: Result) -> list[str]:
         "(FSQ) that has the same number of bits. The grid rounds the principal components of a vector to uniformly "
         "spaced levels.",
         "**Coverage.** A vector is covered if its quantization error is at most the *radius* of the quantizer. The "
-        f"radius is chosen so that it covers {covered} % of held-out vectors of seen speakers, i.e. of vectors that "
-        "were not used for fitting.",
+        f"radius is chosen so that the quantizer covers {covered} % of held-out vectors of seen speakers, i.e. of "
+        "vectors that were not used for fitting.",
         f"**Groups.** The training speech is divided into {folds} parts by {parts}. For each part, the quantizers are "
         "fitted to the remaining training speech. Speakers in the part are *unseen*, and the remaining training "
         "speakers are *seen*. The other groups are measured with all of these quantizers.",

@@ -32,11 +32,11 @@ def rebuilt_method(result: Result) -> list[str]:
         return []
     settings = result["rebuilt"]["settings"]
     return [
-        f"**Resynthesis.** For up to {settings['speakers']} speakers per group, the spectrogram of an excerpt of "
-        f"{settings['seconds']:g} s is quantized and converted to audio with the Griffin-Lim algorithm. The audio is "
-        "compared with audio from the same spectrogram without quantization. *F0 RMSE* is the error of the "
-        "fundamental frequency in cents (1/100 of a semitone). *Mel distance* is the mean absolute difference between "
-        "log-mel spectrograms."
+        f"**Resynthesis.** For up to {settings['speakers']} speakers per group, the spectrogram of a "
+        f"{settings['seconds']:g} s excerpt is quantized and converted to audio with the Griffin-Lim algorithm. The "
+        "audio is compared with audio from the same spectrogram without quantization. *F0 RMSE* is the RMS error in "
+        "the fundamental frequency, in cents (1/100 of a semitone). *Mel distance* is the mean absolute difference "
+        "between log-mel spectrograms."
     ]
 
 
@@ -53,8 +53,8 @@ def sounds_findings(result: Result) -> list[str]:
         heading,
         f"The table lists the {len(rows)} significant differences among {n} comparisons with at least {FEW} speakers, "
         "in percentage points. About one in twenty comparisons would be significant by chance. If a value is below 0, "
-        "the codebook loses more coverage in this class than the grid. For F0 and F0 movement, the value for unseen "
-        "speakers is subtracted.",
+        "the codebook loses more coverage in this class than the grid does. For F0 and F0 movement, the value for "
+        "unseen speakers is subtracted.",
         table(header, rows, numeric=[False, False, False, False, True]),
     ]
 

@@ -33,14 +33,16 @@ def figure(result: Result) -> bytes:
         steps, losses = ([line[of] for line in found["curves"]] for of in ("step", "loss"))
         loss.plot(steps, losses, color=color, marker="o", markersize=4, linewidth=1.5)
     frame.set(
-        title="random steps of a whole frame", ylabel="correlation of predicted and actual change", ylim=(-0.25, 1.02)
-    )
-    alone.set(
-        title="steps of one number, or of one vector (dashed)",
+        title="random steps that change a whole frame",
         ylabel="correlation of predicted and actual change",
         ylim=(-0.25, 1.02),
     )
-    kept.set(title="steps against the gradient", ylabel="decrease of the loss / predicted decrease")
+    alone.set(
+        title="steps that change one number, or one vector (dashed)",
+        ylabel="correlation of predicted and actual change",
+        ylim=(-0.25, 1.02),
+    )
+    kept.set(title="steps against the gradient", ylabel="decrease in loss / predicted decrease")
     kept.set_ylim(LOWEST_KEPT, 1.5)
     still.set(title="steps that change no code: one number, one vector (dashed)", ylabel="share", ylim=(-0.02, 1.02))
     loss.set(title="training", xlabel="step", ylabel="mean training loss")

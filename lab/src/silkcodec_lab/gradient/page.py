@@ -38,8 +38,8 @@ QUESTION = (
 
 CAPTION = (
     "Solid lines show steps with quantization, and bands are 95 % intervals. Dotted lines show the same steps without "
-    "quantization. Dashed lines show steps of one vector. In the plot of codebook use, black ticks show the expected "
-    "values for equally probable codes."
+    "quantization. Dashed lines show steps that change one vector. In the plot of codebook use, black ticks "
+    "show the expected values for equally probable codes."
 )
 
 LIMITATIONS = (
@@ -81,8 +81,8 @@ def summary(result: Result) -> str:
     if differences:
         losses = [f"{_signed(found['loss'], 3)} for {LABELS[other]}" for other, found in differences.items()]
         texts.append(
-            f"After {models['fsq']['steps']:,} training steps, the loss of FSQ at the changed frames, minus that of "
-            f"another quantizer, is {joined(losses)}."
+            f"After {models['fsq']['steps']:,} training steps, the loss of the FSQ model at the changed frames, minus "
+            f"that of the other model, is {joined(losses)}."
         )
     return " ".join(texts)
 
@@ -101,21 +101,21 @@ def method(result: Result) -> list[str]:
     )
     lowest = min(found["steps_of"]["check"][0]["correlation"]["mean"] for found in models.values())
     return [
-        f"**Models.** {trained} They differ only in the quantizer of the 128 numbers that the encoder outputs per "
+        f"**Models.** {trained} They differ only in the quantizer for the 128 numbers that the encoder outputs per "
         f"frame. {' '.join(QUANTIZERS[name].format(**found) for name, found in models.items())}",
         f"**Speech.** One frame in each of {speech['n_clips']} clips is changed. It is drawn at random from the louder "
         f"half of the frames (seed {settings['seed']}). All models use the same frames and random numbers. Square "
         "brackets contain 95 % bootstrap intervals over clips. Differences are paired by clip."
         + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
-        "**Predicted change.** The predicted change in the loss is the inner product of the step and the decoder's "
-        "gradient at the quantized latent.",
+        "**Steps.** A random step changes a whole frame, one number, or one vector, i.e. the numbers that a codebook "
+        "quantizes together. The step size is the RMS change per changed number, in *cells*. A cell is the RMS "
+        "quantization error times the square root of 12. For FSQ, it is about the distance between two adjacent "
+        "levels.",
+        "**Predicted change.** The predicted change in the loss is the inner product of the step and the gradient of "
+        "the loss at the quantized latent.",
         "**Actual change.** The loss is measured after the step and after the opposite step, both with quantization. "
         "The actual change is half of the difference. The loss is the sum of the spectral training losses over "
         f"{settings['span']} frames, starting at the changed frame ({weights}).",
-        "**Steps.** A random step changes a whole frame, one number, or one vector, i.e. the numbers that a codebook "
-        "quantizes together. The step size is the RMS change of these numbers, in *cells*. A cell is the RMS "
-        "quantization error times the square root of 12. For FSQ, it is about the distance between two adjacent "
-        "levels.",
         "**Without quantization.** The same steps start at the quantized latent and are decoded without quantization. "
         "In this case, only the curvature of the decoder decreases the correlation. For very small steps and without "
         f"the loudness loss, the correlation is at least {math.floor(1e4 * lowest) / 1e4:.4f} for all models.",
@@ -139,7 +139,7 @@ def findings(result: Result) -> list[str]:
         *parts,
         "### Training",
         "PESQ-WB (perceived quality, 1 to 4.64) and STOI (intelligibility, at most 1) come from the last validation of "
-        "each run. The training loss is the mean since the validation before it. *Used bits* is the sum of the "
+        "each run. The training loss is the mean since the previous validation. *Used bits* is the sum of the "
         "entropies of the codes.",
         _models(result, several),
     ]
@@ -154,7 +154,7 @@ def _correlations(result: Result, several: bool) -> str:
         for i, entry in enumerate(next(iter(models.values()))["steps_of"][kind]):
             cells = [_cell(found["steps_of"][kind][i]["correlation"], several) for found in models.values()]
             rows.append([what, f"{entry['step']:g}", *cells])
-    head = ["step of", "size, cells", *(LABELS[name] for name in models)]
+    head = ["changed", "step size, cells", *(LABELS[name] for name in models)]
     return table(head, rows)
 
 

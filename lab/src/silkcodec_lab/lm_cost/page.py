@@ -15,7 +15,7 @@ NOTABLE_RISE = 0.005  # relative increase of held-out bits above their minimum t
 TITLE = "Cost of tokens for a language model"
 
 QUESTION = (
-    "A voice language model reads and predicts the tokens of a codec. How many steps does it need per minute of "
+    "A voice language model reads and predicts codec tokens. How many steps does it need per minute of "
     "speech? How many bits per second must it predict, and how long do training and sampling take?"
 )
 
@@ -51,7 +51,7 @@ def summary(result: Result) -> str:
         seconds = sorted(codecs[name]["train_s_per_hour"] for name in others)
         own = codecs[fewest]["train_s_per_hour"]
         texts += [
-            f"The other codecs and groupings need {minutes[others[0]]:,} to {minutes[others[-1]]:,} steps.",
+            f"The others need {minutes[others[0]]:,} to {minutes[others[-1]]:,} steps.",
             f"With a tiny model, one pass over an hour of training speech takes {own:.3g} s for `{fewest}` and "
             f"{seconds[0]:.3g} to {seconds[-1]:.3g} s for the others.",
         ]
@@ -72,7 +72,7 @@ def method(result: Result) -> list[str]:
         "frame, and a second, smaller model can predict the tokens within the frame.",
         "**Output heads.** An output head predicts one token. If a codebook has more than 4,096 entries, its tokens "
         "are written in base 8 instead, and a separate head with 8 outputs predicts each digit. Of the 19 tokens in a "
-        "frame of `silk`, 18 have 7 digits and the last has 2. In `silk/4` and `silk/1`, the same digits are regrouped "
+        "`silk` frame, 18 have 7 digits and the last has 2. In `silk/4` and `silk/1`, the same digits are regrouped "
         "into tokens of 4 digits and of 1 digit, respectively.",
         f"**Model.** A transformer over frames ({parts['body']}) is followed by a smaller transformer over the tokens "
         f"of a frame ({parts['depth']}), as in the [RQ-Transformer](https://arxiv.org/abs/2203.01941) and "
@@ -80,8 +80,8 @@ def method(result: Result) -> list[str]:
         "sizes of the token embeddings and heads depend on the vocabulary.",
         f"**Training.** The training speech consists of {describe_speech(result['speech']['train'])}. Each model is "
         f"trained on the same excerpts for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
-        f"{settings['batch']} windows of {settings['window_s']:.3g} s, so the training processes {trained_h:.2g} h "
-        "of speech, including repetitions.",
+        f"{settings['batch']} windows of {settings['window_s']:.3g} s, so training covers {trained_h:.2g} h of "
+        "speech, including repetitions.",
         f"**Bits per second.** The held-out speech consists of {describe_speech(result['speech']['held_out'])}. The "
         "cross-entropy of all tokens is divided by the duration. Square brackets contain 95 % bootstrap intervals over "
         "windows. They do not include the variation between training runs. *Raw* is the bit rate of the codec. "
@@ -168,7 +168,7 @@ def _timed(codecs: dict[str, Any]) -> str:
     for name, found in codecs.items():
         times = (found[key] for key in ("train_steps_per_second", "train_s_per_hour", "sampling_times_real_time"))
         rows.append([name, *(f"{time:.3g}" for time in times), _millions(found["parameters"]["vocabulary"])])
-    return table([*header, "parameters of embeddings and heads"], rows)
+    return table([*header, "embedding and head parameters"], rows)
 
 
 def reproduce(result: Result) -> str:

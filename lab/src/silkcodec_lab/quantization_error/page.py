@@ -66,7 +66,8 @@ def summary(result: Result) -> str:
             for of in sorted(last, key=lambda of: last[of]["held_out"]["mean"])
         ]
         texts.append(
-            f"For {WHAT[name]} with {bits} bits ({2**bits:,} entries or points), the error is {joined(errors)}."
+            f"For {WHAT[name]} quantized with {bits} bits ({2**bits:,} entries or points), the error is "
+            f"{joined(errors)}."
         )
         if name == "silk":
             own = found["own_rounding"]
@@ -159,7 +160,7 @@ def figure(result: Result) -> bytes:
         errors.yaxis.set_minor_locator(NullLocator())
         errors.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         gaps.axhline(1, color="gray", linewidth=0.8)
-        gaps.set(xscale="log", xlabel="entries of the codebook or points of the grid")
+        gaps.set(xscale="log", xlabel="codebook entries or grid points")
         gaps.set_xticks([2**bits for bits in _bits(found)], [f"{2**bits:,}" for bits in _bits(found)], rotation=45)
         gaps.xaxis.set_minor_locator(NullLocator())
         for axes in (errors, gaps):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from silkcodec.evaluate.markdown import number
 from silkcodec_lab.pages import Result
 
-QUESTION = "How much of the error does each codebook of a residual quantizer remove at one moment of a recording?"
+QUESTION = "How much of the error does each codebook of a residual quantizer remove at one moment in a recording?"
 
 
 def answer(result: Result) -> str:

@@ -27,7 +27,7 @@ def residual(
 ) -> None:
     """Measure the error after each residual codebook.
 
-    The command quantizes one moment of a recording with residual codebooks that are fitted to other speech.
+    The command quantizes one moment in a recording with residual codebooks that are fitted to other speech.
     """
     from silkcodec_lab.residual import experiment
 

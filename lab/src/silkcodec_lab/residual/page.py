@@ -27,7 +27,7 @@ CAPTION = (
 )
 
 LIMITATIONS = (
-    "The left plot and most columns of the table describe a single moment of one recording.",
+    "The left plot and most columns of the table describe a single moment in one recording.",
     "The codebooks overfit to the training speech. With more training speech, they might remove more of the error.",
     "In a codec, the codebooks are trained together with an encoder and a decoder. Here, they are fitted to spectra.",
     "The nearest entry of each codebook is selected in turn. A beam search can find a better sum.",
@@ -46,7 +46,7 @@ def summary(result: Result) -> str:
     recording, trained = result["recording_error_db"], result["train_error_db"]
     half = next((k for k, stage in enumerate(stages, 1) if stage["error_db"] <= first["error_db"] / 2), None)
     texts = [
-        "In this experiment, the vector is the spectrum of a single moment.",
+        "In this experiment, the vector is the spectrum at a single moment.",
         f"The mean spectrum of the training speech differs from it by {result['mean_error_db']:.2f} dB.",
         f"The error is {first['error_db']:.2f} dB after the first codebook and {last['error_db']:.2f} dB after all "
         f"{len(stages)} codebooks.",
@@ -91,7 +91,7 @@ def method(result: Result) -> list[str]:
 def findings(result: Result) -> list[str]:
     """Return the table for the page's results section."""
     bits = math.log2(result["settings"]["entries"])
-    header = ["codebooks", "bits", "cosine", "error, dB", "share of variance", "error of the recording, dB"]
+    header = ["codebooks", "bits", "cosine", "error, dB", "share of variance", "error for the recording, dB"]
     rows = []
     for k, stage in enumerate(result["stages"], 1):
         if k in SHOWN or k == len(result["stages"]):
@@ -106,7 +106,7 @@ def findings(result: Result) -> list[str]:
                     number(result["train_error_db"][k - 1], 2),
                 ]
             )
-    return [table([*header, "error of the training speech, dB"], rows)]
+    return [table([*header, "error for the training speech, dB"], rows)]
 
 
 def reproduce(result: Result) -> str:
@@ -147,10 +147,10 @@ def figure(result: Result) -> bytes:
         color="black",
         marker="o",
         markersize=3,
-        label="this moment (0: mean column)",
+        label="this moment (0: mean spectrum)",
     )
     left.plot(stages, result["recording_error_db"], "--", color="#d1495b", label="whole recording")
-    left.plot(stages, result["train_error_db"], ":", color="#0b6fa4", linewidth=2, label="training columns")
+    left.plot(stages, result["train_error_db"], ":", color="#0b6fa4", linewidth=2, label="training speech")
     left.set(
         xlabel="number of codebooks", ylabel="error, dB (root mean square over bands)", title="error", ylim=(0, None)
     )

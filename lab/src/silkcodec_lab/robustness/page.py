@@ -24,8 +24,8 @@ QUESTION = (
 )
 
 CAPTION = (
-    "The first row shows bit errors, and the second row shows lost Silk frames. Bands are 95 % intervals over "
-    "clips. Horizontal dotted lines show the quality of the undamaged output."
+    "The first row shows quality by bit error rate, and the second row shows quality by share of lost Silk frames. "
+    "Bands are 95 % intervals over clips. Horizontal dotted lines show the quality of the undamaged output."
 )
 
 LIMITATIONS = (
@@ -94,22 +94,21 @@ def method(result: Result) -> list[str]:
     parts = [
         f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
         f"{speech['duration_s']:.0f} s in total. Errors are drawn at random {settings['n_seeds']} times per clip "
-        f"(seed {settings['seed']}). All codecs and replacements use the same draws. Square brackets contain 95 % "
-        "bootstrap intervals over clips. Differences are paired by clip."
-        + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
+        f"(seed {settings['seed']}). All codecs use the same draws. Square brackets contain 95 % bootstrap "
+        "intervals over clips. Differences are paired by clip." + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
         f"{ABOUT_METRICS} Except under *Recovery*, all metrics compare the output with the original.",
-        f"**Bit errors.** Bit errors are measured for {bits}. The models `run:*` are small models that differ only in "
-        "the quantizer. Each bit of the tokens is flipped with the same probability (bit error rate). The decoder does "
-        "not know which bits are wrong.",
+        f"**Bit errors.** The effect of bit errors is measured for {bits}. The models `run:*` are small models that "
+        "differ only in the quantizer. Each bit of the tokens is flipped with the same probability (bit error rate). "
+        "The decoder does not know which bits are wrong.",
     ]
     if result["losses"]:
         parts += [
-            "**Lost frames.** Silk frames (400 ms) are lost independently or in bursts. The decoder knows which "
-            "frames are lost and replaces them in one of four ways. *Silence* outputs zeros. *Repeated* decodes the "
-            "last received frame again. *Interpolated* decodes levels between the last and the next received frame, "
-            "which increases latency. *Concealed* is `StreamDecoder.conceal`, which decodes middle levels and fades to "
-            "silence.",
-            "**Recovery.** In each clip, a bit of one frame is flipped, or the frame is lost. The output is compared "
+            "**Lost frames.** Silk frames (400 ms) are lost independently or in bursts. The decoder knows which frames "
+            "are lost and replaces them in one of four ways. *Silence* outputs zeros. *Repeated* decodes the last "
+            "received frame again. *Interpolated* decodes levels (quantized values) between those of the last and the "
+            "next received frame, which increases latency. *Concealed* is `StreamDecoder.conceal`, which decodes "
+            "middle levels and fades to silence. All four replacements are applied to the same lost frames.",
+            "**Recovery.** In each clip, one bit in one frame is flipped, or the frame is lost. The output is compared "
             "with the undamaged output frame by frame.",
         ]
     return parts
