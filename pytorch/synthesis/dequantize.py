@@ -50,7 +50,7 @@ class _Graph:
         self.weights: dict[str, onnx.TensorProto] = {}
 
     def product(self, node: onnx.NodeProto) -> tuple[str, onnx.NodeProto]:
-        """Return the output name and the replacement node of a quantized convolution or matrix product."""
+        """Return the output name and the replacement node for a quantized convolution or matrix product."""
         inputs = [self._producer[node.input[0]].input[0]]
         (following,) = self._users[node.output[0]]
         bias = []

@@ -98,7 +98,7 @@ def bearer(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str 
 def check(
     token: str | None, headers: Mapping[str, str], subprotocols: Sequence[str] = (), *, loopback: bool = True
 ) -> None:
-    """Check the bearer token of a request. If the server has no token, check the headers `Origin` and `Host` instead.
+    """Check the bearer token of a request. If the server has no token, check the `Origin` and `Host` headers instead.
 
     Without the header check, any web page open in a browser on this machine could use a server without a token.
 

@@ -166,7 +166,7 @@ def _load(name: str) -> Codec:
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
-    """Return at most `points` evenly spaced numbers of codebooks to measure, ending with the total number."""
+    """Return at most `points` evenly spaced codebook counts to measure, ending with the full count."""
     k = len(codec.codebook_sizes)
     if getattr(codec, "quantizer", None) == "bit stream":  # its codebooks are fields of a packet, which are all needed
         return [k]

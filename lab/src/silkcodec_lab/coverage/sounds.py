@@ -153,7 +153,7 @@ class Sounds:
                     by_speaker.setdefault(speaker, []).append(shares)
 
     def summary(self, seed: int) -> dict[str, Any]:
-        """Return statistics of coverage over speakers, keyed by codebook, kind of class, class and group."""
+        """Return coverage statistics over speakers, keyed by codebook, kind of class, class and group."""
         return {name: self._of(name, grid, seed) for name, grid in self.quantizers.items()}
 
     def _of(self, name: str, grid: str, seed: int) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class Sounds:
         return result
 
     def _relative_coverage(self, name: str, grid: str, group: str, kind: str, one: str) -> tuple[Floats, Floats]:
-        """Return coverage of a class minus coverage of other vectors, per speaker, for a codebook and for a grid."""
+        """Return the coverage of a class minus that of other vectors, per speaker, for a codebook and for a grid."""
         codebooks, grids = (self._means(quantizer, group, kind, one) for quantizer in (name, grid))
         return codebooks[:, 0] - codebooks[:, 1], grids[:, 0] - grids[:, 1]
 

@@ -4,7 +4,7 @@ The scalar grid is FSQ without a trained encoder. The vectors are rotated to the
 with b bits is rounded to 2^b uniform levels around its mean. Each bit is assigned to the component whose error it
 reduces most. The distance between levels minimizes the training error.
 
-Unlike `silkcodec_lab.chains`, this module fits a quantizer once for several numbers of bits.
+Unlike `silkcodec_lab.chains`, this module fits a quantizer once for several bit budgets.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def rms(difference: NDArray[Any]) -> NDArray[np.float64]:
 
 
 class NestedChain:
-    """Quantize vectors with chains of residual codebooks of several lengths.
+    """Quantize vectors with residual codebook chains of several lengths.
 
     Each codebook is fitted by k-means to the residual of the previous ones. A chain of one codebook is VQ.
     """
@@ -88,7 +88,7 @@ class NestedChain:
 
 
 class NestedGrid:
-    """Quantize vectors with a scalar grid, for several numbers of bits per vector."""
+    """Quantize vectors with scalar grids for several bit budgets per vector."""
 
     def __init__(self, vectors: Vectors, bits: Sequence[int], seed: int) -> None:
         exact = vectors.astype(np.float64)

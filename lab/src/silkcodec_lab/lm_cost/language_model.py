@@ -29,7 +29,10 @@ Cache = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Hold the sizes of the body and, with the prefix `depth_`, of the depth transformer."""
+    """Hold the sizes of the body and the depth transformer.
+
+    Fields with the prefix `depth_` belong to the depth transformer.
+    """
 
     width: int = 192
     layers: int = 4

@@ -110,7 +110,7 @@ def findings(result: Result) -> list[str]:
 
 
 def _table(found: dict[str, Any]) -> str:
-    """Return a table of errors on held-out speech, with a row for every other number of bits."""
+    """Return a table of errors on held-out speech, with a row for every second bit budget."""
     several = _several(found)
     rows = []
     for i in range(len(_bits(found)))[::-2][::-1]:
@@ -172,7 +172,7 @@ def figure(result: Result) -> bytes:
 
 
 def _bits(found: dict[str, Any]) -> list[int]:
-    """Return all measured numbers of bits per vector. FSQ is measured with each of them."""
+    """Return all measured bit budgets per vector. FSQ is measured with each of them."""
     return [point["bits"] for point in found["quantizers"]["fsq"]]
 
 
