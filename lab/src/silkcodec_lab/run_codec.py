@@ -141,8 +141,8 @@ def stages(quantizer: nn.Module, n_codes: int) -> tuple[int, ...]:
 def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
     """Decode codes, some of which may be missing.
 
-    Missing codes of a residual quantizer are skipped. A missing vector of VQ is replaced with the mean of the training
-    vectors. A missing dimension of FSQ is set to the middle level.
+    Missing codes of a residual quantizer are skipped. A missing VQ vector is replaced with the mean of the training
+    vectors. A missing FSQ dimension is set to the middle level.
 
     Args:
         quantizer: Quantizer of the model.

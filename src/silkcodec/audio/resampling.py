@@ -77,7 +77,7 @@ class Resampler:
     The result does not depend on how the stream is split into blocks.
 
     Args:
-        from_rate, to_rate: sample rates in Hz of the input and the output.
+        from_rate, to_rate: input and output sample rates in Hz.
 
     Raises:
         AudioError: a rate is not a whole number of Hz between 1,000 and 1,000,000.

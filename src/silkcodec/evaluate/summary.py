@@ -32,7 +32,7 @@ def summarize(
             succeeded on at least one clip is compared with each of the others.
         metrics: names of the metrics.
         by: manifest columns to group by.
-        seed: random seed of the bootstrap.
+        seed: random seed for the bootstrap.
     """
     n_clips = len({row["clip"] for row in rows})
     names = list(codecs)

@@ -1,1 +1,1 @@
-"""Measure the effect of lower token and bit rates on the quality of speech."""
+"""Measure the effect of lower token and bit rates on speech quality."""

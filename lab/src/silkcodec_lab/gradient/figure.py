@@ -16,7 +16,7 @@ LOWEST_KEPT = -1.0  # lower limit of the axis; the table contains all values
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    It shows the accuracy of the predicted changes in the loss, training curves, and code usage.
+    It shows training curves, code usage, and the accuracy of the predicted changes in the loss.
     """
     drawing = new_figure(14, 8)
     (frame, alone, kept), (still, loss, used) = drawing.subplots(2, 3)

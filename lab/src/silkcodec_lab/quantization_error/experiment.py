@@ -57,7 +57,7 @@ def quantization_error(
         held_out_minutes: Maximum duration of the held-out speech in minutes.
         seed: First random seed.
         n_seeds: Number of fits per quantizer and size, with consecutive seeds.
-        bits: Numbers of bits per vector to measure.
+        bits: Bit budgets to measure, in bits per vector.
         progress: Progress callback.
 
     Returns:
@@ -119,7 +119,7 @@ def compare(
     Args:
         train: Training vectors, [N, D].
         held_out: Held-out vectors, one array [N, D] per clip.
-        bits: Numbers of bits per vector.
+        bits: Bit budgets in bits per vector.
         seeds: Random seeds of the fits.
         advance: Callback that is called after each fit.
     """

@@ -88,7 +88,7 @@ def pieces(n_frames: int, piece: int, left: int, right: int) -> Iterator[Piece]:
 
 
 def seanet_encoder(config: Any) -> ReceptiveField:
-    """Return the receptive field of the EnCodec or Mimi encoder, without LSTM and transformer layers."""
+    """Return the receptive field of the EnCodec or Mimi encoder, excluding LSTM and transformer layers."""
     field = ReceptiveField()
     field.conv(config.kernel_size, config.kernel_size - 1)
     for ratio in reversed(config.upsampling_ratios):
@@ -99,7 +99,7 @@ def seanet_encoder(config: Any) -> ReceptiveField:
 
 
 def seanet_decoder(config: Any) -> ReceptiveField:
-    """Return the receptive field of the EnCodec or Mimi decoder, without LSTM and transformer layers."""
+    """Return the receptive field of the EnCodec or Mimi decoder, excluding LSTM and transformer layers."""
     field = ReceptiveField(step=math.prod(config.upsampling_ratios))
     field.conv(config.kernel_size, config.kernel_size - 1)
     for ratio in config.upsampling_ratios:

@@ -178,7 +178,7 @@ class VQ(nn.Module):
 
 
 def _draw(flat: Tensor, n: int) -> Tensor:
-    """Return n random vectors of `flat`, [N, dim]. Vectors are repeated only if n > N."""
+    """Return n random vectors from `flat`, [N, dim]. Vectors are repeated only if n > N."""
     order = torch.randperm(len(flat), device=flat.device)
     return flat[order.repeat(-(-n // len(flat)))[:n]]
 

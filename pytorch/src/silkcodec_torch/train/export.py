@@ -377,7 +377,7 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def write_golden(model: SilkNetwork, out: Path) -> None:
-    """Write golden.npz, which contains a synthetic waveform, its levels and the decoded waveform, for tests.
+    """Write the test file golden.npz, which contains a synthetic waveform, its levels and the decoded waveform.
 
     The waveform is chosen so that its latent values are not close to rounding boundaries. The levels are therefore the
     same on all machines.

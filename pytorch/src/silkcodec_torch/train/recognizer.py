@@ -1,4 +1,4 @@
-"""Compare decoded audio with its original by the hidden features of a speech recognizer.
+"""Use the hidden features of a speech recognizer to compare decoded audio with its original.
 
 Unlike spectral losses, a loss on these features reflects intelligibility. Prior art:
 

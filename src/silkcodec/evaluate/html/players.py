@@ -47,7 +47,7 @@ def _player(one: Listening) -> dict[str, Any]:
 
 
 def levels_db(waves: dict[str, Wave]) -> dict[str, float | None]:
-    """Return the RMS level of each waveform relative to the reference in dB, or None if either is silent."""
+    """Return the RMS level of each waveform in dB relative to the reference, or None if either is silent."""
     if is_silent(waves[REFERENCE]):
         return dict.fromkeys(waves, None)
     aim_db = rms_dbfs(waves[REFERENCE])

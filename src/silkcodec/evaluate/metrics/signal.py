@@ -129,7 +129,7 @@ def si_sdr_db(pair: Pair) -> float:
 
 
 def level_db(pair: Pair) -> float:
-    """Return the RMS level of the output relative to the reference in dB, with a minimum of -100."""
+    """Return the RMS level of the output in dB relative to the reference, with a minimum of -100."""
     return max(rms_dbfs(pair.output) - rms_dbfs(pair.reference), -100.0)
 
 
