@@ -1,6 +1,6 @@
 """Measure the STOI of quiet recordings and of recordings with a DC offset, with and without `--normalize`.
 
-    python bench/loudness.py --out bench/loudness.json      # about a minute; needs the extra [eval]
+    python bench/loudness.py --out bench/loudness.json      # about a minute; needs the [eval] extra
 
 The recordings are those in samples/, scaled to an RMS level or with an added offset.
 """

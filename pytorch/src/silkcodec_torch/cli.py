@@ -44,13 +44,13 @@ def run_export(
     ] = None,
     file_format: Annotated[str, typer.Option("--format", help="Output format: onnx or transformers.")] = "onnx",
 ) -> None:
-    """Export a training run to a folder of weights.
+    """Export a training run to a weights folder.
 
     Writes encoder.onnx, decoder.onnx, config.json, a model card and test data (golden.npz). Exporting a run again gives
     identical graphs, so you can add results to the model card later with --results.
 
     With --format transformers, writes a folder for AutoModel.from_pretrained, which you can push to the Hugging Face
-    hub (extra [hf]). The input is a run or a folder of weights. By default, the weights that ship with silkcodec are
+    hub (extra [hf]). The input is a run or a weights folder. By default, the weights that ship with silkcodec are
     exported.
     """
     if file_format not in ("onnx", "transformers"):

@@ -53,7 +53,7 @@ def rows(measured: Rates, registry: Mapping[str, str]) -> list[Row]:
 
 
 def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Return the rows to show in the table of `silk codecs`, and the names of the omitted presets."""
+    """Return the rows to show in the `silk codecs` table, and the names of the omitted presets."""
     shown: list[Row] = []
     left_out: list[str] = []
     for _, group in groupby(found, key=lambda row: codec.parse(row["name"])[0]):
@@ -67,7 +67,7 @@ def short(found: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def notes(found: Sequence[Row], left_out: Sequence[str]) -> list[str]:
-    """Return the notes to print below the table of `silk codecs`, e.g. about omitted presets and missing packages."""
+    """Return the notes to print below the `silk codecs` table, e.g. about omitted presets and missing packages."""
     known = {row["name"]: row for row in found if "tokens_per_second" in row}
     lines = []
     for base, n_presets in Counter(codec.parse(name)[0] for name in left_out).items():

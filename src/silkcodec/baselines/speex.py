@@ -30,7 +30,7 @@ SET_QUALITY, SET_COMPLEXITY, GET_LOOKAHEAD = 4, 16, 39
 
 @dataclass(frozen=True)
 class SpeexMode:
-    """The settings of libspeex for a bit rate."""
+    """The libspeex settings for a bit rate."""
 
     quality: int
     packet_bits: int

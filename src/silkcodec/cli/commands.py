@@ -27,7 +27,7 @@ INSTALL = {
 def entries() -> dict[str, EntryPoint]:
     """Return the entry points of the commands that other installed distributions add, keyed by command name.
 
-    Commands of this project come first, in the order of `INSTALL`. The other names are sorted.
+    Commands from this project's own distributions come first, in the order of `INSTALL`. The other names are sorted.
     """
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     order = [*(name for name in INSTALL if name in found), *sorted(found.keys() - INSTALL.keys())]

@@ -48,7 +48,7 @@ def compare(
     """Measure codecs on the same clips and write a report.
 
     To resume an interrupted run, run the same command again. If you add a codec or a metric, only the missing results
-    are computed. Most metrics require the extra [eval].
+    are computed. Most metrics require the [eval] extra.
     """
     from silkcodec.evaluate.compare import compare
 

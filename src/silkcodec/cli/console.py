@@ -183,7 +183,7 @@ def roundtrip_json(trip: Roundtrip) -> dict[str, Any]:
 
 
 def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
-    """Print the table of `silk roundtrip` and the paths of its output files."""
+    """Print the `silk roundtrip` table and the paths of its output files."""
     rows = []
     for trip in done:
         encoding, decoding = trip.encoding, trip.decoding
@@ -206,7 +206,7 @@ def show_roundtrips(done: Sequence[Roundtrip], file: TextIO) -> None:
 
 
 def show_comparison(result: dict[str, Any], folder: os.PathLike[str]) -> None:
-    """Print the table of `silk compare` or `silk score`, and the paths of the reports."""
+    """Print the `silk compare` or `silk score` table, and the paths of the reports."""
     from silkcodec.evaluate import report
 
     some = [

@@ -61,7 +61,7 @@ def tokenize(
 ) -> None:
     """Tokenize a corpus into shards (extra [corpus]).
 
-    Shards are Parquet or WebDataset files. The ray engine requires the extra [ray].
+    Shards are Parquet or WebDataset files. The ray engine requires the [ray] extra.
 
     To resume an interrupted run, run the same command again. Unusable recordings are skipped and listed in
     quarantine.jsonl in the output folder. The exit code is 0 if all shards are complete. It is 2 if the run failed, if

@@ -117,7 +117,7 @@ def write(
     Args:
         tokens: tokens in Silk's layout: 128 dimensions of 8 levels at 2.5 Hz, with any number of dimensions per token.
         file: a path or a binary file object. A file is created at the path only if writing succeeds.
-        entropy: compress the file with a range coder. Both writing and reading then require the extra `entropy`.
+        entropy: compress the file with a range coder. Both writing and reading then require the `[entropy]` extra.
         chunk_frames: number of frames per chunk, 1 to 4096. None uses 25, or 75 with `entropy`. Damage anywhere
             in a chunk makes the whole chunk unreadable.
         overwrite: replace the file if it exists.

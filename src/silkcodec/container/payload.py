@@ -3,7 +3,7 @@
 `docs/format.md` describes both encodings. The range coder's model uses only integers, so decoding gives the same levels
 on every machine. The model counts the levels in each dimension (`seen`) and in all dimensions (`shared`).
 
-The package `constriction` converts probabilities to integers as floor(cumulative * (2**24 - 8) / total) + symbol. This
+The `constriction` package converts probabilities to integers as floor(cumulative * (2**24 - 8) / total) + symbol. This
 module passes integers whose sum is exactly 2**24 - 8, so nothing is rounded.
 """
 

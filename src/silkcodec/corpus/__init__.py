@@ -1,6 +1,6 @@
 """Create a corpus of speech tokens with `tokenize`, and read it with `read`.
 
-This package requires the extra [corpus]. Runs on a cluster also require the extra [ray].
+This package requires the [corpus] extra. Runs on a cluster also require the [ray] extra.
 
 items, sources      list the recordings in folders, manifests, Lhotse cuts, WebDataset tars or Hugging Face datasets
 plan                assigns the recordings to shards before encoding starts

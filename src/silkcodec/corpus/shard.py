@@ -64,7 +64,7 @@ class ShardJob:
 def load_codec(name: str, provider: str) -> Codec:
     """Load a codec, and limit Silk to one thread. Raises the same errors as `load`."""
     base = parse(name)[0]
-    if base == "silk" or base not in codecs():  # A folder of weights always contains a Silk model.
+    if base == "silk" or base not in codecs():  # A weights folder always contains a Silk model.
         silk = load(name, threads=1, provider=provider)
         return silk
     if provider != "cpu":

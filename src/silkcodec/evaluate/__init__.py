@@ -19,5 +19,5 @@
     report.py       result -> Markdown report
     html/           result -> HTML report
 
-This module imports nothing, so that it can be imported without the extra `[eval]`.
+This module imports nothing, so that it can be imported without the `[eval]` extra.
 """

@@ -173,7 +173,7 @@ def write(result: Result, folder: Path, examples: list[listening.Listening], *, 
         OutputError: `folder` cannot be written, or a file exists and `overwrite` is False.
     """
     texts = {"results.json": to_json(result), "report.md": report.to_markdown(result)}
-    if find_spec("jinja2") is not None:  # in the extra [eval]
+    if find_spec("jinja2") is not None:  # in the [eval] extra
         from silkcodec.evaluate.html import to_html
 
         texts["report.html"] = to_html(result, examples)

@@ -9,7 +9,7 @@
             send(stream.feed(chunk))                         # int64 [F, 19]; F is usually 0
         send(stream.flush())
 
-Live streams require the extra [serve].
+Live streams require the [serve] extra.
 """
 
 from __future__ import annotations

@@ -260,7 +260,7 @@ class _Points:
         """Return paired differences in each metric between:
 
         - Silk's random or best groups, and the same number of its first groups
-        - each of the other training runs and the first run, at the same bit rate
+        - each later training run and the first one, at the same bit rate
         - Silk and each of the other codecs except the training runs, with all codebooks
         """
         pairs: list[tuple[Key, Key]] = []

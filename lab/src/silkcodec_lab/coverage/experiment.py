@@ -56,7 +56,7 @@ def coverage(
     """Measure how well codebooks and scalar grids cover the speech of different groups of speakers.
 
     Args:
-        train: Path of the training speech with an optional filter; see `find_clips`.
+        train: Path to the training speech files, with an optional filter; see `find_clips`.
         tests: Paths of the test speech with optional filters, keyed by group name.
         plan: Settings of the experiment.
         name: Name of the result, its page and its figure.
@@ -142,7 +142,7 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
-    """Return the scalar grids to compare with the largest VQ codebook and the longest RVQ, keyed by codebook name."""
+    """Return the scalar grids to compare with the largest VQ codebook and the longest RVQ chain, keyed by codebook."""
     bits, length = int(np.log2(max(plan.vq))), max(plan.rvq_lengths)
     chain_bits = length * int(np.log2(plan.rvq_entries))
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}

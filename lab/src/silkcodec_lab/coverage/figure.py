@@ -15,7 +15,7 @@ def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
     The figure shows the coverage of speech by codebooks and by scalar grids, and the error distribution of the largest
-    VQ codebook. If available, it also shows coverage by sound and the F0 error of resynthesized speech.
+    VQ codebook. It also shows coverage by sound and the F0 error of resynthesized speech, if available.
     """
     more = bool(result.get("sounds") or result.get("rebuilt"))
     n_rows = len(VIEWS) + more

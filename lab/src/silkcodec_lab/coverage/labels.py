@@ -17,7 +17,7 @@ Label = tuple[str, str]  # kind and class
 
 @dataclass(frozen=True)
 class Rule:
-    """Assign classes of sounds to the paths that match a pattern."""
+    """Assign sound classes to the paths that match a pattern."""
 
     language: str
     kind: str

@@ -81,7 +81,7 @@ def resynthesize(
     """Measure the quality of resynthesized speech for each quantizer, each codec and each group of speakers.
 
     Args:
-        train: Path of the training speech with an optional filter; see `find_clips`.
+        train: Path to the training speech files, with an optional filter; see `find_clips`.
         tests: Paths of the test speech with optional filters, keyed by group name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
@@ -157,7 +157,7 @@ def _voice(
 
 
 def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
-    """Fit the largest VQ codebook, the longest RVQ, and scalar grids with the same numbers of bits."""
+    """Fit the largest VQ codebook, the longest RVQ chain, and scalar grids with the same bit budgets."""
     vectors = np.concatenate([voice.vectors for voice in seen])
     largest = 2 ** int(np.log2(max(2, len(vectors) / 4)))
     size, entries = min(max(plan.vq), largest), min(plan.rvq_entries, largest)
@@ -167,7 +167,7 @@ def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, di
 def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
     """Return whether the quantizers that are fitted in a fold can be measured on a speaker.
 
-    Speakers in the group "seen" must be in the training set of the fold. All other speakers must not be in it.
+    Speakers in the "seen" group must be in the training set of the fold. All other speakers must not be in it.
     """
     return key not in held_out if group == SEEN else key in held_out or key not in keys
 

@@ -14,11 +14,11 @@ KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movemen
 
 
 def sounds_method(result: Result) -> list[str]:
-    """Return the method paragraph on classes of sounds, or an empty list if they were not measured."""
+    """Return the method paragraph on sound classes, or an empty list if they were not measured."""
     if not result.get("sounds"):
         return []
     return [
-        "**Sounds.** Coverage of the original vectors is also measured for classes of sounds. The classes are Mandarin "
+        "**Sounds.** Coverage of the original vectors is also measured for sound classes. The classes are Mandarin "
         "tones, Arabic words with emphatic or pharyngeal consonants or with neither, ranges of the fundamental "
         "frequency (F0), and F0 movements. *Falls fast* and *rises fast* mean more than 30 semitones per second, and "
         "*level* means less than 10. The coverage of the same speaker's other vectors is subtracted from the coverage "

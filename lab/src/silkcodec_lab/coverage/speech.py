@@ -140,7 +140,7 @@ def voices_of(
     """Group clips by speaker.
 
     Args:
-        text: Path of the speech with an optional filter; see `find_clips`.
+        text: Path to the speech files, with an optional filter; see `find_clips`.
         patches: Settings for the extraction of vectors.
         seed: Random seed for selecting speakers and for the order of clips.
         without: Names of speakers to exclude.
@@ -173,7 +173,7 @@ def speakers_of(
     """Extract vectors from the speech of each speaker.
 
     Args:
-        text: Path of the speech with an optional filter; see `find_clips`.
+        text: Path to the speech files, with an optional filter; see `find_clips`.
         patches: Settings for the extraction of vectors.
         seed: Random seed for selecting speakers and vectors, and for the order of clips.
         without: Names of speakers to exclude.

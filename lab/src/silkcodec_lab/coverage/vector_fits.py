@@ -104,8 +104,8 @@ class NestedGrid:
         """Assign bits to components.
 
         Returns:
-            For each component, its number of bits and the distance between its levels in standard deviations. The keys
-                are the total number of bits and the component.
+            For each component, its number of bits and the distance between its levels in standard deviations, keyed by
+                total number of bits and then by component.
         """
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}

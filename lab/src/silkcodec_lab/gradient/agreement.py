@@ -42,7 +42,7 @@ class SplitQuantizer:
         self.unit = 1 if isinstance(quantizer, FSQ) else LATENT_WIDTH // self.quantizer.vectors
 
     def inside(self, latent: Tensor) -> Tensor:
-        """Apply the smooth function of the quantizer, such as the tanh of FSQ, to a latent, [..., D]."""
+        """Apply the quantizer's smooth function, such as FSQ's tanh, to a latent, [..., D]."""
         if isinstance(self.quantizer, FSQ):
             return self.quantizer.bound(latent) / self.quantizer.half_width
         return latent.float()

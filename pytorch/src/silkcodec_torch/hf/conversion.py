@@ -1,4 +1,4 @@
-"""Convert a folder of Silk weights to a folder for `AutoModel.from_pretrained` and the Hugging Face hub.
+"""Convert a Silk weights folder to a folder for `AutoModel.from_pretrained` and the Hugging Face hub.
 
     config.json               SilkConfig
     model.safetensors         weights of the network, large tensors in float16
@@ -7,7 +7,7 @@
     README.md                 model card with example code
     LICENSE                   silkcodec license
 
-An export is checked against golden.npz, the test data in the folder of weights. The output folder is written only if
+An export is checked against golden.npz, the test data in the weights folder. The output folder is written only if
 the exported model returns the expected tokens and audio.
 """
 
@@ -71,7 +71,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
     """Export weights to a folder for `transformers`.
 
     Args:
-        source: a folder of weights or of a training run. None means the weights that ship with silkcodec.
+        source: a weights folder or a run folder. None means the weights that ship with silkcodec.
         out: output folder, created if necessary. Files with the same names are overwritten.
 
     Raises:

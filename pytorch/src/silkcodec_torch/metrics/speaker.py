@@ -5,7 +5,7 @@ Select the model with `silk compare --model speaker=VALUE`. VALUE is one of:
 - the Hugging Face name or folder of a `transformers` model for speaker verification (AutoModelForAudioXVector), e.g.
   microsoft/wavlm-base-plus-sv, the most common model in the literature.
 - the path of Resemblyzer's weights, `pretrained.pt` (GE2E, arXiv 1710.10467). This module implements Resemblyzer's
-  network. If the package `resemblyzer` is installed, its weights are the default.
+  network. If the `resemblyzer` package is installed, its weights are the default.
 
 Similarities from different models are not comparable.
 """

@@ -137,7 +137,7 @@ class StageConfig:
 class FinishConfig:
     """Configure the adjustments made to the weights after training; see `train/finish.py`."""
 
-    blend: str = ""  # folder of exported weights or of a run, to average the weights with
+    blend: str = ""  # weights folder or run folder to average the weights with
     blend_share: float = 0.0  # share of these weights in the average, at least 0 and below 1
     equalize_clips: int = 0  # number of training clips for equalizing the output; 0: no equalization
 
@@ -364,7 +364,7 @@ def _check(config: TrainConfig) -> None:
         )
     share = config.finish.blend_share
     _must(0 <= share < 1, "finish.blend_share must be at least 0 and below 1", share)
-    rule = "finish.blend must be a folder of weights or of a run if finish.blend_share is above 0"
+    rule = "finish.blend must be a weights folder or a run folder if finish.blend_share is above 0"
     _must(bool(config.finish.blend) or not share, rule, config.finish.blend)
     _must(config.finish.equalize_clips >= 0, "finish.equalize_clips must be at least 0", config.finish.equalize_clips)
     _must(len(config.stage) >= 1, "A config must have at least one [[stage]]", 0)

@@ -1,6 +1,6 @@
 """Run Whisper's frozen encoder (Radford et al., 2022, https://arxiv.org/abs/2212.04356) on audio of up to 30 s.
 
-A folder of weights can have one of two formats:
+A weights folder can have one of two formats:
 
     model.safetensors + config.json   saved by `transformers`
     model.bin                         converted for CTranslate2 (faster-whisper)

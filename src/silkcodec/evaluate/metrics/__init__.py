@@ -154,7 +154,7 @@ def measure_all(
         are undefined, and the weights of the values in a mean. Only error rates have a weight.
 
     Raises:
-        MissingExtraError: the package of a metric is not installed.
+        MissingExtraError: the package that a metric needs is not installed.
         ArgumentError: another requirement of a metric is missing.
     """
     values: dict[str, float | None] = {}

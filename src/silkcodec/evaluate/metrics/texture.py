@@ -140,7 +140,7 @@ def power_of(wave: Wave, frames: Frames) -> Power:
 
 
 def _powers(wave: Wave) -> Iterator[tuple[NDArray[np.float64], ...]]:
-    """Yield, for each block of frames, the frames' total power and their power in FRICATIVE_HZ and in VOWEL_HZ."""
+    """Yield, block by block, each frame's total power and its power in FRICATIVE_HZ and in VOWEL_HZ."""
     n_frames = len(wave) // HOP + 1
     for start in range(0, n_frames, BLOCK):
         power = power_of(wave, np.arange(start, min(start + BLOCK, n_frames)))
