@@ -3,7 +3,7 @@
     python bench/corpus.py --speech FOLDER --out bench/corpus.json         # about 10 minutes on two idle cores
     python bench/corpus.py --speech FOLDER --out /tmp/quick.json --quick   # trial run with a few minutes of speech
 
-FOLDER must contain an INDEX.tsv with a column duration_s. The program tokenizes randomly selected speech four times:
+FOLDER must contain an INDEX.tsv with a duration_s column. The program tokenizes randomly selected speech four times:
 with local processes and with Ray, each once without interruption and once with three kills (`kill -9`). All runs must
 write the same bytes and contain every recording exactly once. Otherwise the program exits with 1 and writes no results.
 The throughput is compared with that of a single process that only encodes.

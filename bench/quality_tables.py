@@ -30,7 +30,7 @@ WORDS = {  # Mandarin is written without spaces, so its word errors cannot be co
     "English": ("english", ("dwer", "dwer_moonshine", "dcer")),
     "Mandarin": ("mandarin", ("dcer",)),
 }
-ENGLISH = "english-read"  # value of the column `group` in evaluation/clips.tsv
+ENGLISH = "english-read"  # value of the `group` column in evaluation/clips.tsv
 NATURALNESS = "distillmos"
 # Training losses are similar to PESQ, STOI, ESTOI and the mel distance, so each table also shows other metrics.
 COLUMNS = (

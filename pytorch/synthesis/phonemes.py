@@ -107,7 +107,7 @@ class Espeak:
 
     Args:
         library: path of libespeak-ng.
-        data: path of the folder espeak-ng-data.
+        data: path of the espeak-ng-data folder.
 
     Raises:
         ArgumentError: the library cannot be loaded.

@@ -21,8 +21,8 @@ def as_tokens(codec: Any, given: Any, n_samples: int | None = None, n_codebooks:
     Args:
         codec: codec that produced the codes.
         given: Tokens, an integer array [K, F], or one array per codebook.
-        n_samples: length of the waveform in samples, for bare codes only. None means the length of all frames,
-            minus the codec's delay.
+        n_samples: length of the waveform in samples, for bare codes only. None means the total length of all
+            frames, minus the codec's delay.
         n_codebooks: number of codebooks K, for bare codes only. None means all codebooks of the codec.
 
     Returns:

@@ -19,7 +19,7 @@ EXTERNAL = [name for name, metric in metrics.registered().items() if metric.pack
 
 
 for package in ("pesq", "pystoi"):
-    pytest.importorskip(package, reason="needs the extra [eval]")
+    pytest.importorskip(package, reason="needs the [eval] extra")
 
 
 def noisy(wave: np.ndarray, snr_db: float, seed: int = 0) -> np.ndarray:

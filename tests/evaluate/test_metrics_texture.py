@@ -66,7 +66,7 @@ def test_high_band_is_relative_to_the_reference_and_needs_a_full_band_one() -> N
         texture.high_band_db(Pair(narrow, narrow))
 
 
-@pytest.mark.skipif(METRICS["flatness_db"].missing() is not None, reason="needs the extra [eval]")
+@pytest.mark.skipif(METRICS["flatness_db"].missing() is not None, reason="needs the [eval] extra")
 def test_flatness_of_noise_is_minus_2_5_db() -> None:
     # The power is exponentially distributed: the mean logarithm is 2.51 dB (Euler's constant) below that of the mean.
     assert texture.flatness_db(Pair(NOISE, without_grain())) == pytest.approx(2.51, abs=0.1)

@@ -12,7 +12,7 @@ from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.evaluate.metrics import Pair, UndefinedMetric, Weighted, find_metrics, measure_all, words
 
 for package in ("rapidfuzz", "faster_whisper"):
-    pytest.importorskip(package, reason="needs the extra [asr]")
+    pytest.importorskip(package, reason="needs the [asr] extra")
 
 LOUD = np.full(24_000, 0.5, dtype=np.float32)  # recognized as the original by the fake recognizer
 SOFT = np.full(24_000, 0.1, dtype=np.float32)  # the output

@@ -27,14 +27,14 @@ Open = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def case() -> tuple[dict[str, Any], list[Listening]]:
-    pytest.importorskip("pycodec2", reason="needs the extra [classical]")
-    pytest.importorskip("pystoi", reason="needs the extra [eval]")
+    pytest.importorskip("pycodec2", reason="needs the [classical] extra")
+    pytest.importorskip("pystoi", reason="needs the [eval] extra")
     return reportcase.make()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the [dev] extra: playwright")
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with playwright.sync_playwright() as tools:

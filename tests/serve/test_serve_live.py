@@ -253,7 +253,7 @@ def test_the_javascript_example(server: Server, codec: Silk, speech: Any) -> Non
 @pytest.mark.browser
 def test_the_page_with_a_microphone(server: Server) -> None:
     """Check that examples/stream.html encodes, decodes and plays the input of the microphone."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the [dev] extra: playwright")
     if chromium.CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     folder = ROOT / "examples"

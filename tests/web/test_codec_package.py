@@ -170,7 +170,7 @@ def test_in_node_the_tokens_are_those_of_python(package: Path, weights_folder: P
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the [dev] extra: playwright")
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with playwright.sync_playwright() as tools:

@@ -42,7 +42,7 @@ Open = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra [dev]: playwright")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the [dev] extra: playwright")
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     if not (explain.SITE / "index.html").is_file():

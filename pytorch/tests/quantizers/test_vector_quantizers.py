@@ -86,7 +86,7 @@ def test_snac_has_the_same_codes() -> None:
     """Compare with the authors' package, with identity projections.
 
     The package compares directions, so the entries and the vectors have length 1 here."""
-    snac = pytest.importorskip("snac.vq", reason="the package snac, of the extra [baselines]")
+    snac = pytest.importorskip("snac.vq", reason="the snac package, in the [baselines] extra")
     theirs = snac.VectorQuantize(input_dim=8, codebook_size=64, codebook_dim=8, stride=2).eval()
     for projection in (theirs.in_proj, theirs.out_proj):
         weight = projection.parametrizations.weight

@@ -60,7 +60,7 @@ def config_of(folder: Path, *stages: str) -> Path:
 
 
 def short(speech: Path, steps: int, *more: str) -> list[str]:
-    """Return overrides of the config `tiny` for one short stage."""
+    """Return overrides of the `tiny` config for one short stage."""
     stage = f'stage=[{{name="all", steps={steps}, losses={{mel=1.0}}}}]'
     return [f"data.folder={speech}", f"data.cache={speech.parent / 'cache'}", *SMALL, stage, *more]
 

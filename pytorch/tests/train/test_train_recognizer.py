@@ -303,7 +303,7 @@ def test_bf16_weights_give_the_same_distance(folder: Path, recognizer: Recognize
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return overrides of the config `tiny` for four files and crops of 0.4 s."""
+    """Return overrides of the `tiny` config for four files and crops of 0.4 s."""
     folder = tmp_path_factory.mktemp("data") / "speech"
     folder.mkdir()
     for i in range(4):

@@ -287,7 +287,7 @@ def _cost(result: Result) -> str:
 
 
 def reasons(result: Result) -> list[tuple[list[str], list[str], list[str], str]]:
-    """Group missing values by reason, and return the codecs, the metrics, the clips and the reason of each group."""
+    """Group missing values by reason, and return the codecs, metrics, clips and reason for each group."""
     clips: dict[tuple[str, str, str], set[str]] = {}
     for entry in result["left_out"]:
         clips.setdefault((entry["reason"], entry["metric"], entry["codec"]), set()).add(entry["clip"])

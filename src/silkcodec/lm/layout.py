@@ -155,7 +155,7 @@ class Layout:
         """Convert tokens to codes in time order.
 
         Args:
-            tokens: tokens with the codec and the grouping of this layout.
+            tokens: tokens whose codec and grouping match this layout.
 
         Returns:
             The codes, int64 [F, P].
@@ -183,7 +183,7 @@ class Layout:
         """Split each token into digits, one for each output head of the language model.
 
         Args:
-            tokens: tokens with the codec and the grouping of this layout.
+            tokens: tokens whose codec and grouping match this layout.
 
         Returns:
             The digits, int64 [F, P, H].

@@ -2,7 +2,7 @@
 
 +------------------------------------------+
 | title 1                                  |   Both spectrograms have the same color scale,
-| kHz  |  original                    | dB |   in decibels relative to the loudest point of both.
+| kHz  |  original                    | dB |   in decibels relative to the loudest point in either.
 | title 2                                  |
 | kHz  |  decoded                     | dB |
 |         0   1   2   3   s                |

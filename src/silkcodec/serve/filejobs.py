@@ -148,7 +148,7 @@ def to_json(tokens: Tokens) -> dict[str, Any]:
 def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
     """Convert a JSON object to tokens. This is the inverse of `to_json`.
 
-    Only the field `codes` is required.
+    Only the `codes` field is required.
 
     Args:
         text: text of the JSON object.

@@ -58,7 +58,8 @@ class Start:
         samples: format of the samples, "s16le" or "f32le".
         tokens: format of the tokens that the server sends, "json" or "binary" (int32, little-endian).
         n_codebooks: number of codes per frame.
-        n_samples: for "decode", the length of the audio in samples at 24 kHz. None means the length of all frames.
+        n_samples: for "decode", the length of the audio in samples at 24 kHz. None means the total length of all
+            frames.
     """
 
     task: str

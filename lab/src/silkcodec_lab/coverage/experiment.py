@@ -57,7 +57,7 @@ def coverage(
 
     Args:
         train: Path to the training speech files, with an optional filter; see `find_clips`.
-        tests: Paths of the test speech with optional filters, keyed by group name.
+        tests: Paths to the test speech files, with optional filters, keyed by group name.
         plan: Settings of the experiment.
         name: Name of the result, its page and its figure.
         resynthesis: Settings for resynthesizing speech. None: do not resynthesize speech.

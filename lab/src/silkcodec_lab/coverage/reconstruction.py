@@ -44,7 +44,7 @@ class ResynthesisSettings:
 
     Attributes:
         speakers: Maximum number of speakers per group.
-        seconds: Maximum duration of the excerpt of each speaker in seconds.
+        seconds: Maximum duration of each speaker's excerpt in seconds.
         steps: Number of Griffin-Lim iterations.
         codecs: Names of codecs to measure for comparison.
         runs: Folders of training runs to measure for comparison.
@@ -82,7 +82,7 @@ def resynthesize(
 
     Args:
         train: Path to the training speech files, with an optional filter; see `find_clips`.
-        tests: Paths of the test speech with optional filters, keyed by group name.
+        tests: Paths to the test speech files, with optional filters, keyed by group name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
         folds: Speakers or sources of the training speech to hold out in each fold.

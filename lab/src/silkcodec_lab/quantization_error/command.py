@@ -32,7 +32,7 @@ def quantization_error(
 ) -> None:
     """Measure quantization error by codebook size.
 
-    The command fits VQ, RVQ and FSQ with the same number of bits to training speech. It measures their errors on
+    The command fits VQ, RVQ and FSQ to training speech, all with the same number of bits. It measures their errors on
     held-out speech.
     """
     from silkcodec_lab.quantization_error import experiment

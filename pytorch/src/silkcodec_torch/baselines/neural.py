@@ -92,7 +92,8 @@ class NeuralCodec:
 
         Args:
             tokens: result of `encode` with any preset of the model, or integer codes [K, F].
-            n_samples: length of the waveform in samples, only for integer codes. None means the length of all frames.
+            n_samples: length of the waveform in samples, only for integer codes. None means the total length of all
+                frames.
             n_codebooks: number of codebooks (K), only for integer codes. None means the number in the preset.
 
         Raises:

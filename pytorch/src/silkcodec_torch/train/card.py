@@ -143,7 +143,7 @@ def optimistic_metric_lines(config: TrainConfig) -> list[str]:
     used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
-        f"- The loss {name} is similar to {metric}, so {metric} {'are' if ' and ' in metric else 'is'} optimistic."
+        f"- The {name} loss is similar to {metric}, so {metric} {'are' if ' and ' in metric else 'is'} optimistic."
         for name, metric in close.items()
         if name in used
     ]
@@ -156,7 +156,7 @@ def recognizer_lines(config: TrainConfig) -> list[str]:
         return []
     layers = ", ".join(map(str, config.recognizer.layers)) or "every second layer"
     return [
-        f"- The loss recognizer uses the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
+        f"- The recognizer loss uses the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
         "  Word error rates from recognizers of the same family are therefore optimistic.",
     ]
 

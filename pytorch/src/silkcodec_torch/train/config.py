@@ -46,7 +46,7 @@ class DataConfig:
     exclude: str = ""  # optional table of evaluation clips; its column `held_out` states what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
     min_bandwidth_hz: float = 0.0  # minimum for training files; lower values teach the decoder to omit high frequencies
-    synthetic_share: float = 1.0  # maximum share of crops from files with "yes" in the column `synthetic`
+    synthetic_share: float = 1.0  # maximum share of crops from files with "yes" in the `synthetic` column
     valid_percent: float = 5.0  # percentage of files held out by a hash of their name, if there is no index
     cache: str = ""  # folder for decoded audio (24 kHz, int16, 173 MB per hour); default: <run>/../cache
     crop_frames: int = 10  # length of a crop in 400 ms frames

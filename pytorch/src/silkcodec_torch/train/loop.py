@@ -58,7 +58,7 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
         ArgumentError: the config or its data folder is invalid.
         WeightsError: the checkpoint or the weights in `init` are damaged, or do not match the config.
         OutputError: the run folder or the cache cannot be written.
-        SilkError: the gradient was not finite in too many consecutive steps.
+        SilkError: the gradient was infinite or NaN in too many consecutive steps.
         SystemExit: the run was interrupted (Ctrl-C, SIGTERM) and saved a checkpoint. The status is 130.
     """
     config = load_config(config_path, overrides or ())

@@ -30,7 +30,7 @@ class RecognizerLoss(nn.Module):
     speech. Each feature is divided by its standard deviation over the originals in the batch.
 
     Args:
-        encoder: frozen encoder, which computes in the type of its weights.
+        encoder: frozen encoder, which computes in the data type of its weights.
         layers: layers to compare, counted from 1. By default, every second layer up to the last.
 
     Raises:

@@ -133,7 +133,7 @@ class Metric:
         packages: modules that the metric requires.
         extra: extra that installs these modules.
         distribution: distribution that the extra belongs to.
-        model_key: key of the model in the argument `models` of `find_metrics`, or None if the metric has no model.
+        model_key: key of the model in the `models` argument of `find_metrics`, or None if the metric has no model.
         model: name or path of the model. None selects the default model, if there is one.
         lacks: function that takes `model` and returns a message if another requirement is missing, and None otherwise.
     """
