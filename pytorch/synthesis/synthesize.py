@@ -148,8 +148,8 @@ def plan(
 ) -> Iterator[Clip]:
     """Yield an endless sequence of clips, which depends only on the arguments.
 
-    In each round, every sentence occurs once, in random order and with a different voice than in earlier rounds, until
-    all voices have read it.
+    In each round, every sentence occurs once, in random order. Its voice differs from those in earlier rounds until all
+    voices have read it.
     """
     first = np.random.default_rng(seed).integers(0, 1000, len(sentences))
     for turn in itertools.count():

@@ -40,7 +40,7 @@ class Dialect:
     """The column names, separator and encoding of a manifest.
 
     Attributes:
-        columns: pairs (standard, used): a standard column name, such as "path" or "text", and its name in the table.
+        columns: pairs (standard, used): a column's standard name, such as "path" or "text", and its name in the table.
         separator: field separator. None means a comma for .csv and a tab for .tsv.
         encoding: text encoding, e.g. "latin-1".
 

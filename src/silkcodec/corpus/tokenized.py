@@ -87,7 +87,7 @@ class Corpus:
         """Return the rows with the given ids, keyed by id.
 
         Args:
-            ids: ids of rows. If a recording was split into segments, the ids of its rows are "a#0", "a#1", ...
+            ids: ids of rows. If the recording "a" was split into segments, its rows have the ids "a#0", "a#1", ...
 
         Raises:
             ArgumentError: an id is not in the corpus.

@@ -98,7 +98,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
-    """Return the name that the result uses for each codec. Paths of folders are shortened to their last component."""
+    """Return the name that the result uses for each codec. Folder paths are shortened to their last component."""
     short = {}
     for name in names:
         head, at, source = name.rpartition("@")

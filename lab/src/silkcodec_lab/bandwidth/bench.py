@@ -175,7 +175,7 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return the sizes of the random and best selections of Silk's groups to measure."""
+    """Return the sizes at which random and best selections of Silk's groups are measured."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 

@@ -167,7 +167,7 @@ def _differences(result: Result) -> str:
 
 
 def _counts(result: Result) -> str:
-    """Return a table with the range of the differences between codebooks and grids, and how many are significant."""
+    """Return a table that shows the range of differences between codebooks and grids and how many are significant."""
     found = [result["views"][view]["quantizers"].values() for view in VIEWS]
     codebooks = [one["against_unseen"] for view in found for one in view if one["kind"] != "fsq"]
     rows = []

@@ -49,7 +49,7 @@ KINDS = {
 }
 
 Wave = NDArray[np.float32]
-Records = dict[tuple[str, float], list[Sums]]  # (kind of step, step size in cells) -> sums of each clip
+Records = dict[tuple[str, float], list[Sums]]  # (kind of step, step size in cells) -> sums for each clip
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Model:
             advance: Callback that is called with the number of finished clips.
 
         Returns:
-            The model's entry in the result, plus the key "records" with the sums of each clip.
+            The model's entry in the result, plus the key "records" with the sums for each clip.
         """
         quantizer: Any = self.model.quantizer
         seen = [self._inside(wave) for wave in counted]

@@ -120,7 +120,7 @@ def compare(
         train: Training vectors, [N, D].
         held_out: Held-out vectors, one array [N, D] per clip.
         bits: Bit budgets in bits per vector.
-        seeds: Random seeds of the fits.
+        seeds: Random seeds for the fits.
         advance: Callback that is called after each fit.
     """
     mean = train.mean(axis=0, dtype=np.float64)

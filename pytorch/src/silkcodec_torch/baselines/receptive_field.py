@@ -22,8 +22,8 @@ class ReceptiveField:
 
     Attributes:
         step: distance between adjacent output values, in audio samples.
-        left: number of audio samples before an output value that affect it.
-        right: number of audio samples after an output value that affect it.
+        left: number of preceding audio samples that affect an output value.
+        right: number of following audio samples that affect an output value.
     """
 
     step: int = 1
@@ -56,8 +56,8 @@ class ReceptiveField:
 class Piece:
     """Describe one piece of a clip.
 
-    The piece consists of the frames from `start` to `stop`. Its input also contains context: the frames from `left` to
-    `right`.
+    The piece consists of the frames from `start` to `stop`. Its input, which includes context, consists of the
+    frames from `left` to `right`.
     """
 
     left: int

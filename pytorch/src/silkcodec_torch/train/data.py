@@ -269,7 +269,7 @@ def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[Pac
 
 
 def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
-    """Decode audio files to the cache. Return their positions in the decoded audio."""
+    """Decode audio files into the cache. Return their positions in the decoded audio."""
     data.parent.mkdir(parents=True, exist_ok=True)
     sizes, newest_ns = _sizes(folder, names)  # before decoding, so that later changes are detected
     clips, position, done = [], 0, 0

@@ -123,7 +123,7 @@ class Metric:
         label: name of the metric in reports.
         unit: unit in reports; may be empty.
         better: which values are better: "higher" or "lower"; "zero" for values closer to 0; "original" for values
-            closer to that of the original.
+            closer to the original's value.
         measure: function that computes the value from a pair, or from a pair and a model if `model_key` is set.
         worst: value for silent output. None means that `measure` handles silent output.
         weighted_by: quantity that weights the values in a mean, e.g. "words"; empty for equal weights.
