@@ -54,7 +54,7 @@ describe("the model", () => {
     expect(distance(Float32Array.of(...first, ...second), decoded.subarray(0, 2 * FRAME_SAMPLES), 1)).toBeLessThan(1e-4);
   }, 60_000);
 
-  test("decodes tokens of earlier weights with the same encoder, and refuses those of others", async () => {
+  test("decodes tokens from earlier weights with the same encoder, and refuses those of others", async () => {
     const { decodes } = JSON.parse(readFileSync(`${weights}/config.json`, "utf-8"));
     expect(decodes.length).toBeGreaterThan(0);
     expect(codec.decodes).toEqual(decodes);

@@ -1,4 +1,4 @@
-"""Test that the laboratory imports only public names of the other distributions, and that `silk lab` is light."""
+"""Test that the laboratory imports only public names from the other distributions, and that `silk lab` is light."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def folder(tensors: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a Whisper model in the format of transformers, with a decoder tensor, which is ignored."""
+    """Write a Whisper model in transformers format, with a decoder tensor, which is ignored."""
     folder = tmp_path_factory.mktemp("whisper-small-random")
     decoder = {"model.decoder.layers.0.encoder_attn.k_proj.weight": torch.zeros(1)}
     save_file({f"model.encoder.{k}": v for k, v in tensors.items()} | decoder, folder / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Read Hugging Face datasets from Parquet files and from the Arrow files of `Dataset.save_to_disk`.
+"""Read Hugging Face datasets from Parquet files and from Arrow files written by `Dataset.save_to_disk`.
 
 The files have an Audio column, which is a struct with the fields `bytes` and `path`.
 """

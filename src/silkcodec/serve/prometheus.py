@@ -38,7 +38,7 @@ class Metrics:
         self.batch_size = Histogram(
             "silk_batch_frames", "Frames per model call.", ["task"], buckets=BATCH_BUCKETS, registry=registry
         )
-        self.busy_s = Counter("silk_model_seconds", "Time in the model for streams.", ["task"], registry=registry)
+        self.busy_s = Counter("silk_model_seconds", "Model computation time for streams.", ["task"], registry=registry)
         self.audio_s = Counter(
             "silk_file_audio_seconds", "Duration of the audio in uploads.", ["task"], registry=registry
         )

@@ -96,7 +96,7 @@ class AdversaryConfig:
 class RecognizerConfig:
     """Configure the frozen speech recognizer, for stages with a ``recognizer`` loss."""
 
-    weights: str = ""  # folder of Whisper weights, in the format of transformers or CTranslate2
+    weights: str = ""  # folder of Whisper weights, in transformers or CTranslate2 format
     layers: tuple[int, ...] = ()  # encoder layers to compare, counted from 1; default: every second one up to the last
     crops: int = 4  # crops per batch to process, summed over all processes; 4 of 12 add 20 % to a step on a CPU
 

@@ -69,7 +69,7 @@ if (area) {
 
     const label = `${metric.label}${metric.unit ? ", " + metric.unit : ""} (${betterText[metric.better]})`;
     const picture = element("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
-    picture.setAttribute("aria-label", `${label} against ${across[xChoice.value]}. The numbers are in the table of results.`);
+    picture.setAttribute("aria-label", `${label} against ${across[xChoice.value]}. The numbers are in the results table.`);
     area.append(picture);
 
     const { step, found } = evens(y0, y1, height / 55);

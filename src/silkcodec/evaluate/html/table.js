@@ -1,4 +1,4 @@
-// The table of results: sorts by a clicked heading, switches between means and differences, and downloads the JSON.
+// The results table: sorts by a clicked heading, switches between means and differences, and downloads the JSON.
 
 const table = document.getElementById("results");
 const body = table.tBodies[0];
