@@ -1,4 +1,4 @@
-"""Build the tables of corpus processing in docs/results.md, docs/corpus.md and docs/scaling.md."""
+"""Build the corpus processing tables in docs/results.md, docs/corpus.md and docs/scaling.md."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def corpus(bench: Path) -> str:
 
 
 def summary(bench: Path) -> str:
-    """Return a summary of two sentences for docs/corpus.md."""
+    """Return a two-sentence summary for docs/corpus.md."""
     result = findings.read_result(bench / "corpus.json", "silk corpus")
     if result is None:
         return NO_CORPUS

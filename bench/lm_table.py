@@ -1,4 +1,4 @@
-"""Build the table of the example language model in docs/results.md."""
+"""Build the table for the example language model in docs/results.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the table of quiet recordings in docs/results.md."""
+"""Build the table on quiet recordings and DC offset in docs/results.md."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ def keep(bench: Path) -> Path:
     codec_id = result["codecs"].get("silk", {}).get("codec_id")
     if codec_id is None:
         raise TableError(f"Only results with the codec 'silk' can be kept; bench/{QUALITY} does not contain it.")
-    kept = {**result, "groups": {}, "left_out": []}  # The table of progress does not need these fields.
+    kept = {**result, "groups": {}, "left_out": []}  # The progress table does not need these fields.
     config = findings.embedded(bench)
     if config is not None and codec_id == f"silk@{config['weights_hash']}":
         kept["network"] = findings.network(config)
@@ -376,13 +376,13 @@ def _targets(bench: Path, result: Figures) -> list[list[str]]:
 
 def _clips_note(bench: Path, result: Figures) -> str:
     clips, settings = result["clips"], result["settings"]
-    split = f" of the split '{settings['split']}'" if settings["split"] else ""
+    split = f" in the split '{settings['split']}'" if settings["split"] else ""
     drawn = f", selected at random with seed {settings['seed']}" if settings["limit"] else ""
     silk = result["codecs"].get("silk", {}).get("codec_id")
     weights = f"{silk}{findings.not_embedded(bench, silk)}; " if silk else ""
     failed = sum(rates["n_failed"] for rates in result["codecs"].values())
     n_missing = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
-    notes = f" Codecs failed on a clip {failed} times." if failed else ""
+    notes = f" Failures of a codec on a clip: {failed}." if failed else ""
     if n_missing:
         notes += f" {n_missing} values are missing or undefined."
     processed = "All codecs processed the same" if len(result["codecs"]) > 1 else "Silk processed"

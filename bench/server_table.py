@@ -1,4 +1,4 @@
-"""Build the tables of the server in docs/results.md and docs/server.md."""
+"""Build the server tables in docs/results.md and docs/server.md."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ def _conditions(bench: Path, result: Figures) -> str:
     files = result["size"]["files"]
     fewest_runs = min(start["n_runs"] for start in result["start"].values())
     sentences = [
-        f"The input consists of the {len(files)} recordings in `samples/`, repeated to {_lengths(result)}. The file "
-        "size was measured on the recordings without repetition "
+        f"The input consists of the {len(files)} recordings in `samples/`, repeated to fill {_lengths(result)}. The "
+        "file size was measured on the recordings without repetition "
         f"({sum(file['duration_s'] for file in files):.0f} s). Startup times are "
         f"medians of at least {fewest_runs} runs with a warm disk cache.",
         f"Conditions: {found['codec']}{findings.not_embedded(bench, found['codec'], times=True)}; {found['threads']} "
@@ -108,7 +108,7 @@ def _conditions(bench: Path, result: Figures) -> str:
 
 
 def _lengths(result: Figures) -> str:
-    return f"{findings.duration(result['memory']['short_s'])} and {findings.duration(result['memory']['long_s'])}"
+    return f"{findings.duration(result['memory']['short_s'])} or {findings.duration(result['memory']['long_s'])}"
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

@@ -1,4 +1,4 @@
-"""Build the table of the web page in web/README.md."""
+"""Build the table of web page measurements in web/README.md."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def web(bench: Path) -> str:
         measured["slow_cpu_s"] = cpu["longest_task_s"]
         slow = (
             f"The slow network has {network['bits_per_second'] / 1e6:g} Mbit/s and {network['latency_ms']} ms of "
-            f"latency, and the slow CPU is throttled by a factor of {cpu['slowdown']}. Chromium emulates both, for "
-            f"{network['runs']} runs."
+            f"latency, and the slow CPU is throttled by a factor of {cpu['slowdown']}. Chromium emulates both, in "
+            f"{network['runs']} runs each."
         )
     rows = []
     for what, name, unit, divisor, digits in ROWS:

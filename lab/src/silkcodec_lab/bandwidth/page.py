@@ -28,7 +28,7 @@ CAPTION = (
 LIMITATIONS = (
     "Only RVQ was trained with missing codebooks. Such training might improve the other models at low rates.",
     "Missing codes are replaced with fixed values. Other replacements might give better results.",
-    "The models `run:*` are small and were trained only briefly. Compare them with each other, not with other codecs.",
+    "The `run:*` models are small and were trained only briefly. Compare them with each other, not with other codecs.",
     "The search for the best groups does not try all orders, and it minimizes the mel distance. Another order might be "
     "better for intelligibility.",
     "The metrics compare the output with the original. They do not measure naturalness.",
@@ -42,9 +42,9 @@ CUT = {
     "codebooks are kept. The model was trained with a random number of codebooks.",
     "multi-scale RVQ": "Multi-scale RVQ is RVQ in which the codebooks have different frame rates. The codebooks with "
     "the lowest rates are kept. The model was always trained with all codebooks.",
-    "VQ": "VQ splits the latent into vectors and replaces each with an entry of the same codebook. The first vectors "
-    "are kept, and the others are set to the mean of the training vectors. The model was not trained with missing "
-    "vectors.",
+    "VQ": "VQ splits the latent into vectors and replaces each with an entry from one shared codebook. The first "
+    "vectors are kept, and the others are set to the mean of the training vectors. The model was not trained with "
+    "missing vectors.",
     "split RVQ": "The first codebooks are kept.",
     "bit stream": "These codecs always use all codes, so each mode has only one rate.",
 }
@@ -57,7 +57,7 @@ def describe(result: Result) -> Description:
 
 def summary(result: Result) -> str:
     """Answer the question of the experiment in a few sentences, with numbers from a result."""
-    texts = ["The small models `run:*` differ only in the quantizer."] if result["settings"]["runs"] else []
+    texts = ["The small `run:*` models differ only in the quantizer."] if result["settings"]["runs"] else []
     pairs = {name: pair for name in result["codecs"] if (pair := _ends(result, name))}
     stoi = {name: pair for name, pair in pairs.items() if all("stoi" in point["metrics"] for point in pair)}
     if stoi:
@@ -95,10 +95,10 @@ def method(result: Result) -> list[str]:
     ]
     if settings["runs"]:
         parts.append(
-            "**Small models.** The models `run:*` differ only in the quantizer. They were trained with the same code, "
+            "**Small models.** The `run:*` models differ only in the quantizer. They were trained with the same code, "
             "data and number of steps. With all codebooks, they use 384 bits per 400 ms frame. Each code in a frame "
-            "counts as one codebook, even if several codes share the same entries. A token of `run:fsq` contains one "
-            "dimension, so compare the models at the same bit rate, not at the same token rate."
+            "counts as one codebook, even if several codes share the same entries. A `run:fsq` token contains only "
+            "one dimension, so compare the models at the same bit rate, not at the same token rate."
         )
     if order is not None:
         parts.append(

@@ -9,7 +9,7 @@ from silkcodec_lab.pages import Result
 
 NO_QUANTIZER = "again"  # key in a result for Griffin-Lim with the unquantized spectrogram and other random phases
 KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
-VIEWS = {"level": "original", "channel": "speaker's mean subtracted"}  # vectors in which coverage is measured
+VIEWS = {"level": "original", "channel": "speaker's mean subtracted"}  # vectors for which coverage is measured
 
 TITLE = "Codebook coverage of unseen languages"
 LATENT_TITLE = "Codebook coverage of unseen languages on Silk's latents"

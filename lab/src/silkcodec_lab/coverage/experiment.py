@@ -35,7 +35,7 @@ from silkcodec_lab.coverage.vector_fits import Measured
 from silkcodec_lab.pages import Result, head
 
 VIEWS = ("level", "channel")  # "level" removes the level, and "channel" also removes the mean spectrum of the speaker
-COVERED = 0.95  # share of the held-out vectors of seen speakers that is within the radius
+COVERED = 0.95  # share of the seen speakers' held-out vectors that are within the radius
 TAIL = 0.2  # share of a training speaker's vectors, at the end, that is not used for fitting
 PER_ENTRY = 4  # minimum number of vectors per entry; codebooks are halved until they meet it
 BINS = np.linspace(0, 3, 31)  # histogram bins of errors in units of the radius; the last bin includes larger errors

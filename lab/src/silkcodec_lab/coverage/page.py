@@ -19,9 +19,9 @@ def caption(result: Result) -> str:
     """Return the text below the page's figure."""
     text = (
         "Colors distinguish groups of speakers, and bars are 95 % intervals. In the first two rows, the left "
-        "plots show codebook coverage, the middle plots show grid coverage with the same number of bits, and the right "
-        "plots show the distribution of quantization errors. The first row shows the original vectors. In the second "
-        "row, each speaker's mean vector is subtracted."
+        "plots show the coverage of the codebooks, the middle plots show the coverage of scalar grids with the same "
+        "number of bits, and the right plots show the distribution of quantization errors. The first row is for the "
+        "original vectors. In the second row, each speaker's mean vector is subtracted."
     )
     if result.get("sounds") or result.get("rebuilt"):
         text += " The third row shows coverage by pitch and by sound, and the pitch error after resynthesis."
@@ -41,12 +41,12 @@ def summary(result: Result) -> str:
         return " ".join(warnings)
     codebook = found["quantizers"][headline(found)]
     groups = codebook["against_unseen"]
-    same = "from its training project" if about.kind_of(result) == "source" else "of its training language"
+    same = "in its training project" if about.kind_of(result) == "source" else "of its training language"
     texts = [
-        f"By definition, a codebook covers {100 * result['settings']['covered']:.0f} % of held-out vectors of speakers "
-        f"in its training set. A codebook with {_entries(headline(found))} entries covers "
-        f"{_percent(codebook['groups'][UNSEEN]['inside'])} % of the vectors of unseen speakers {same} (mean with 95 % "
-        "interval)."
+        f"By definition, a codebook covers {100 * result['settings']['covered']:.0f} % of the held-out vectors from "
+        f"speakers in its training set. A codebook with {_entries(headline(found))} entries covers "
+        f"{_percent(codebook['groups'][UNSEEN]['inside'])} % of the vectors from unseen speakers {same} (mean with "
+        "95 % interval)."
     ]
     if groups:
         points = [f"{_percent(one['inside'], sign=True)} for {group_label(name)}" for name, one in groups.items()]
@@ -68,8 +68,8 @@ def summary(result: Result) -> str:
     if len(shares) > 1:
         texts.append(
             f"Among the recording projects in the training language, coverage ranges from {min(shares):.1f} to "
-            f"{max(shares):.1f} %. Differences between groups that are smaller than this range may be due to the "
-            "recordings rather than the language."
+            f"{max(shares):.1f} %. If the difference between two groups is smaller than this range, it may be due "
+            "to the recordings rather than the language."
         )
     return " ".join([*warnings, *texts])
 
@@ -88,12 +88,12 @@ def method(result: Result) -> list[str]:
         "chain quantizes the error left by the previous ones. Every codebook or chain is compared with a scalar grid "
         "(FSQ) that has the same number of bits. The grid rounds the principal components of a vector to uniformly "
         "spaced levels.",
-        "**Coverage.** A vector is covered if its quantization error is at most the *radius* of the quantizer. The "
-        f"radius is chosen so that the quantizer covers {covered} % of held-out vectors of seen speakers, i.e. of "
-        "vectors that were not used for fitting.",
         f"**Groups.** The training speech is divided into {folds} parts by {parts}. For each part, the quantizers are "
         "fitted to the remaining training speech. Speakers in the part are *unseen*, and the remaining training "
         "speakers are *seen*. The other groups are measured with all of these quantizers.",
+        "**Coverage.** A vector is covered if its quantization error is at most the *radius* of the quantizer. The "
+        f"radius is chosen so that the quantizer covers {covered} % of the seen speakers' held-out vectors, i.e. of "
+        "vectors that were not used for fitting.",
         "**Intervals.** Values are means over speakers. Square brackets contain 95 % bootstrap intervals over "
         "speakers. A difference is significant if its interval excludes 0.",
         *sounds_method(result),
@@ -109,8 +109,8 @@ def findings(result: Result) -> list[str]:
             "### Differences from unseen speakers",
             "The table shows the coverage of each group minus the coverage of unseen speakers, in percentage points:",
             _differences(result),
-            "The next table shows the range of the last column over all codebooks and chains, and both kinds of "
-            "vectors. It also counts the significant values:",
+            "The next table shows the range of the difference between codebook and grid across all codebooks, all "
+            "chains and both kinds of vectors. It also counts the significant differences:",
             _counts(result),
         ]
     return [*parts, *sounds_findings(result), *rebuilt_findings(result)]

@@ -51,10 +51,10 @@ def sounds_findings(result: Result) -> list[str]:
     header = ["codebook", "kind", "class", "group", "codebook - grid"]
     return [
         heading,
-        f"The table lists the {len(rows)} significant differences among {n} comparisons with at least {FEW} speakers, "
-        "in percentage points. About one in twenty comparisons would be significant by chance. If a value is below 0, "
-        "the codebook loses more coverage in this class than the grid does. For F0 and F0 movement, the value for "
-        "unseen speakers is subtracted.",
+        f"The table lists the {len(rows)} significant differences (in percentage points) among {n} comparisons with "
+        f"at least {FEW} speakers. About one in twenty comparisons would be significant by chance. If a value is "
+        "below 0, the codebook loses more coverage in this class than the grid does. For F0 and F0 movement, the "
+        "value for unseen speakers is subtracted.",
         table(header, rows, numeric=[False, False, False, False, True]),
     ]
 
@@ -99,7 +99,7 @@ def rebuilt_findings(result: Result) -> list[str]:
     titles = [METRICS[metric].label + (", cents" if metric == metrics[0] else "") for metric in metrics]
     return [
         "### Quality after resynthesis",
-        "The table shows the error in each group minus the error for unseen speakers. In the columns *minus grid*, the "
+        "The table shows the error in each group minus the error for unseen speakers. In the *minus grid* columns, the "
         "same difference for the grid is subtracted. Values above 0 mean a larger error.",
         table(
             ["codebook", "group", titles[0], "minus grid", titles[1], "minus grid"],

@@ -82,7 +82,7 @@ def summary(result: Result) -> str:
         losses = [f"{_signed(found['loss'], 3)} for {LABELS[other]}" for other, found in differences.items()]
         texts.append(
             f"After {models['fsq']['steps']:,} training steps, the loss of the FSQ model at the changed frames, minus "
-            f"that of the other model, is {joined(losses)}."
+            f"that of each of the others, is {joined(losses)}."
         )
     return " ".join(texts)
 
@@ -116,9 +116,10 @@ def method(result: Result) -> list[str]:
         "**Actual change.** The loss is measured after the step and after the opposite step, both with quantization. "
         "The actual change is half of the difference. The loss is the sum of the spectral training losses over "
         f"{settings['span']} frames, starting at the changed frame ({weights}).",
-        "**Without quantization.** The same steps start at the quantized latent and are decoded without quantization. "
-        "In this case, only the curvature of the decoder decreases the correlation. For very small steps and without "
-        f"the loudness loss, the correlation is at least {math.floor(1e4 * lowest) / 1e4:.4f} for all models.",
+        "**Without quantization.** The same steps start at the quantized latent, and the result is decoded without "
+        "quantization. In this case, only the curvature of the decoder decreases the correlation. For very small "
+        f"steps and without the loudness loss, the correlation is at least {math.floor(1e4 * lowest) / 1e4:.4f} for "
+        "all models.",
     ]
 
 

@@ -110,8 +110,8 @@ def findings(result: Result) -> list[str]:
     if len(trained) < len(codecs):
         names = joined([f"`{name}`" for name in codecs if name not in trained])
         parts.append(
-            f"For {names}, bits were not measured, because these codecs were run with random weights. Random weights "
-            "affect neither the number of tokens nor the times."
+            f"For {names}, bits per second were not measured, because these codecs were run with random weights. "
+            "Random weights affect neither the number of tokens nor the times."
         )
     return parts
 

@@ -70,8 +70,8 @@ def method(result: Result) -> list[str]:
         source = f"{speech['duration_s']:.3g} s of other speech in {clips}"
     else:
         source = (
-            f"{speech['duration_s']:.3g} s of the same recording, without {settings['near_s']:g} s before and after "
-            "the moment"
+            f"{speech['duration_s']:.3g} s of the same recording, excluding {settings['near_s']:g} s before and "
+            "after this moment"
         )
     return [
         f"**Vector.** The vector is the log-mel spectrum at {settings['at_s']:.2f} s in `{settings['file']}`. It has "
@@ -79,8 +79,8 @@ def method(result: Result) -> list[str]:
         f"**Quantizer.** The chain has {settings['n_codebooks']} codebooks of {settings['entries']:,} entries "
         f"({math.log2(settings['entries']):.3g} bits each). They are fitted by k-means to {speech['n_columns']:,} "
         f"spectra from {source}.",
-        "**Error.** The error is the RMS difference over the bands between the vector and the sum of the selected "
-        "entries.",
+        "**Error.** The error is the difference between the vector and the sum of the selected entries (RMS over all "
+        "bands).",
         "**Cosine.** This is the cosine of the angle between the last codebook's entry and the residual that the entry "
         "quantizes.",
         "**Share of variance.** This is the squared error, divided by the squared distance between the vector and the "

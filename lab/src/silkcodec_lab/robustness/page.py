@@ -90,15 +90,16 @@ def _recovered(result: Result, disturbance: str) -> str:
 def method(result: Result) -> list[str]:
     """Return the paragraphs of the page's method section."""
     settings, speech = result["settings"], result["speech"]
+    times = {1: "once", 2: "twice"}.get(settings["n_seeds"], f"{settings['n_seeds']} times")
     bits = joined([f"`{name}` ({found['bits_per_second']:.0f} bit/s)" for name, found in result["codecs"].items()])
     parts = [
         f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
-        f"{speech['duration_s']:.0f} s in total. Errors are drawn at random {settings['n_seeds']} times per clip "
-        f"(seed {settings['seed']}). All codecs use the same draws. Square brackets contain 95 % bootstrap "
+        f"{speech['duration_s']:.0f} s in total. Errors are drawn at random {times} per clip (seed "
+        f"{settings['seed']}). All codecs use the same draws. Square brackets contain 95 % bootstrap "
         "intervals over clips. Differences are paired by clip." + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
         f"{ABOUT_METRICS} Except under *Recovery*, all metrics compare the output with the original.",
-        f"**Bit errors.** The effect of bit errors is measured for {bits}. The models `run:*` are small models that "
-        "differ only in the quantizer. Each bit of the tokens is flipped with the same probability (bit error rate). "
+        f"**Bit errors.** The effect of bit errors is measured for {bits}. The `run:*` models are small and differ "
+        "only in the quantizer. Each bit of the tokens is flipped with the same probability (bit error rate). "
         "The decoder does not know which bits are wrong.",
     ]
     if result["losses"]:
