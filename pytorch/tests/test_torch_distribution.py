@@ -1,4 +1,4 @@
-"""Test that the wheel of silkcodec-torch adds commands and metrics, which load without heavy imports."""
+"""Test that the silkcodec-torch wheel adds commands and metrics, which load without heavy imports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_help_lists_the_commands_in_their_section() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "missing.toml", "-o", "run"], "Config not found: 'missing.toml'"),
+        (["train", "missing.toml", "-o", "run"], "Config not found: 'missing.toml'. Pass a .toml file or one of: "),
         (["export", "missing", "-o", "out"], "Run not found: 'missing'"),
         (["export", "-o", "out"], "RUN is missing"),
     ],

@@ -55,7 +55,7 @@ class RunCodec:
         file = Path(run) / "checkpoint.safetensors"
         if not file.exists():
             raise WeightsError(
-                f"A training run must contain {file.name}; '{run}' does not. Run `silk train CONFIG` first."
+                f"A training run must contain {file.name}; '{run}' does not. Run `silk train CONFIG --run {run}` first."
             )
         self.config = config = load_config(Path(run) / "config.toml")
         groups, progress = checkpoint.load(file)

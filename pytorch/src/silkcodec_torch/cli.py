@@ -21,8 +21,9 @@ def run_training(
     ] = None,
 ) -> None:
     """Train a model from a config."""
-    if config.endswith(".toml") and not Path(config).is_file():
-        raise ArgumentError(f"Config not found: '{config}'.")
+    from silkcodec_torch.train.config import load_config
+
+    load_config(config, overrides or ())  # reports an invalid config before PyTorch is imported
     if run.exists() and not run.is_dir():
         raise ArgumentError(f"The run must be a folder; '{run}' is a file.")
     from silkcodec_torch.train import loop
@@ -36,7 +37,7 @@ def run_export(
         Path | None, typer.Argument(help="Run folder or, with --format transformers, weights folder.")
     ] = None,
     results: Annotated[
-        Path | None, typer.Option("--results", help="Results of silk compare for the model card.")
+        Path | None, typer.Option("--results", help="Results from silk compare, for the model card.")
     ] = None,
     same_encoder: Annotated[
         Path | None,
@@ -50,7 +51,7 @@ def run_export(
     identical graphs, so you can add results to the model card later with --results.
 
     With --format transformers, writes a folder for AutoModel.from_pretrained, which you can push to the Hugging Face
-    hub (extra [hf]). The input is a run or a weights folder. By default, the weights that ship with silkcodec are
+    Hub (extra [hf]). The input is a run or a weights folder. By default, the weights that ship with silkcodec are
     exported.
     """
     if file_format not in ("onnx", "transformers"):
