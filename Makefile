@@ -1,5 +1,5 @@
 # In a new checkout, `make demo` installs Silk and runs it on the samples, and `make test` installs it and runs all tests.
-# SPEECH is a folder of speech with an INDEX.tsv. Training needs it, and so does `make quality`.
+# SPEECH is a folder of speech with an INDEX.tsv. The targets quality, lm-cost, lab-models, lab and bench-corpus need it.
 PYTHON ?= python3
 SPEECH ?= ../shared/speech
 RUNS ?= runs
@@ -11,8 +11,8 @@ INSTALL := $(BIN)/python requirements/install.py
 # Compile the installed modules on all cores. This leaves out large folders that the tests hardly use, and ignores files
 # for other versions of Python.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing|transformers/models|sympy|ray/rllib)/' $(VENV)/lib || true
-# One process per core, with one thread each. More processes were not faster: four files with browsers, live servers and
-# Ray took 83 s with two processes on two cores, and 86 s with three. conftest.py schedules the tests.
+# One process per core, with one thread each. More processes were not faster: four test files that use browsers, live
+# servers and Ray took 83 s with two processes on two cores, and 86 s with three. conftest.py schedules the tests.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 LIGHT := $(VENV)/.light
 FAST := $(VENV)/.fast
@@ -63,7 +63,7 @@ LAB := --force -o docs/lab --results lab/src/silkcodec_lab
 demo: $(LIGHT)
 	$(BIN)/silk roundtrip samples/english.flac samples/mandarin.flac samples/arabic.flac -o out --force
 
-# Build the `silk explain` page. This needs Node.js; without it, the tests of the page are skipped.
+# Build the `silk explain` page. This needs Node.js; without it, the page's tests are skipped.
 web: $(SITE)
 
 $(SITE): $(LIGHT) src/silkcodec/silk/weights/config.json bench/codecs.json lab/src/silkcodec_lab/coverage/results/coverage.json \
@@ -82,9 +82,10 @@ test: setup
 	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/fuzz.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
 	$(PYTEST); tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
-# Run the silkcodec tests except training runs, live servers, browsers and other tests that take more than about 5 s.
+# Run the silkcodec tests except those that train models, start servers or use browsers, and others that take more than
+# about 5 s.
 # This target installs only what these tests need. Tests that need other packages, such as PyTorch, are skipped.
-# The tests of pytorch and lab are not included, because almost all of them need PyTorch. To run them after `make setup`:
+# The pytorch and lab tests are not included, because almost all of them need PyTorch. To run them after `make setup`:
 # .venv/bin/python -m pytest pytorch/tests lab/src -m "not slow and not browser"
 test-fast: $(FAST)
 	$(PYTEST) tests -m "not slow and not browser"
@@ -105,7 +106,7 @@ test-newest: $(LIGHT)
 wheel: $(FULL) $(SITE)
 	$(BIN)/python -m build --wheel
 
-# Build the sdists and wheels of a release, check them, and test the wheel of silkcodec in a new environment.
+# Build the sdists and wheels of a release, check them, and test the silkcodec wheel in a new environment.
 release: $(SITE)
 	rm -rf dist out/release
 	$(PYTHON) -m venv out/release/tools
@@ -151,14 +152,14 @@ lm-cost: $(FULL)
 		--cost-only mimi:8@out/baselines/mimi,snac:24k@out/baselines/snac_24khz,encodec:6k@out/baselines/encodec_24khz,dac:44k@out/baselines/dac_44khz \
 		$(LAB)/lm_cost/results/lm-cost.json
 
-# Train the four small models for the experiments, which differ only in the quantizer. Each takes about 15 minutes.
+# Train four small models, which differ only in the quantizer, for the experiments. Each run takes about 15 minutes.
 lab-models: $(FULL)
 	for quantizer in fsq rvq vq multiscale; do \
 		$(BIN)/silk train $$quantizer --run $(RUNS)/$$quantizer --set seed=1 \
 			--set data.folder=$(SPEECH) --set data.index=INDEX.tsv --set data.cache=$(RUNS)/cache || exit; \
 	done
 
-# Run all experiments. This takes about an hour and needs the models of lab-models.
+# Run all experiments. This takes about an hour and needs the models from lab-models.
 lab: $(FULL)
 	$(BIN)/silk lab quantization-error $(SPEECH)/INDEX.tsv --splits train,valid $(LAB)/quantization_error/results/quantization-error.json
 	$(BIN)/silk lab residual samples/english.flac --at 2.0 --speech $(SPEECH) --entries 1024 $(LAB)/residual/results/residual.json
@@ -187,7 +188,8 @@ bench-server: $(FULL)
 	$(BIN)/python bench/server_neighbour.py --out bench/server_neighbour.json
 	$(BIN)/python bench/tables.py
 
-# Export a training run as the embedded weights, and decode the samples with them: make export RUN=runs/default
+# Export a training run as the weights that ship with silkcodec, and decode the samples with them:
+# make export RUN=runs/default
 export: $(FULL)
 	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights --results bench/quality/results.json
 	$(BIN)/python website/listening.py

@@ -1,4 +1,4 @@
-"""Write the data of the web page.
+"""Write the data for the web page.
 
     python web/make_data.py              # -> web/public/data/, before `npm run build`
     python web/make_data.py --fixtures   # -> web/test/fixtures.json, for the TypeScript tests

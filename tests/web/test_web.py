@@ -644,7 +644,7 @@ def test_a_missing_sample_is_reported_and_the_others_work(browser: Any, address:
     assert "Could not load the samples: English, Arabic." in told(page)
     page.close()
     page = unloaded(browser, address, missing=["**/data/recordings.json"])
-    assert "The data of the page did not load" in told(page)
+    assert "The data for the page did not load" in told(page)
     page.close()
 
 
@@ -859,7 +859,7 @@ def test_the_text_on_coverage_agrees_with_the_measurements(live: Any, address: s
     measured = live.request.get(f"{address}data/coverage.json").json()
     figure = section(live, "coverage").locator("figure").last
     for view, found in measured["views"].items():
-        figure.get_by_label("Removed before").select_option(view)
+        figure.get_by_label("Removed beforehand").select_option(view)
         for quantizer, one in found.items():
             figure.get_by_label("Quantizer").select_option(quantizer)
             findings = section(live, "coverage").locator(".findings li")
@@ -877,7 +877,7 @@ def test_the_text_on_coverage_agrees_with_the_measurements(live: Any, address: s
                 text = conclusion.inner_text()
                 assert ("significantly more" in text) == any(change["high"] < 0 for change in beyond.values())
                 assert ("significantly better" in text) == any(change["low"] > 0 for change in beyond.values())
-    figure.get_by_label("Removed before").select_option("level")
+    figure.get_by_label("Removed beforehand").select_option("level")
     figure.get_by_label("Quantizer").select_option("vq 1024")
 
 
@@ -1215,7 +1215,7 @@ def test_the_chain_runs_and_its_sum_is_written(live: Any) -> None:
     wait(live, lambda: residual.locator(".stages > div").count() == 3, "the third codebook", 10)
     residual.get_by_role("button", name="Stop").click()
     text = residual.locator(".equation").inner_text().replace("\N{MINUS SIGN}", "-").replace(" ", "")
-    vector, terms, total, left = re.fullmatch(r"(.+)≈(.+)=(.+),(.+)dBareleft", text).groups()
+    vector, terms, total, left = re.fullmatch(r"(.+)≈(.+)=(.+),(.+)dBleft", text).groups()
     assert sum(map(float, re.findall(r"[+-]?[\d.]+", terms))) == pytest.approx(float(total), abs=0.03)
     assert float(vector) - float(total) == pytest.approx(float(left), abs=0.02)
     slide(live, "residual", "Codebooks", 3)
@@ -1283,7 +1283,7 @@ def test_the_encoder_shows_the_selected_frame(live: Any) -> None:
 
 
 def test_entries_of_the_codebook_are_selected_with_keys(live: Any) -> None:
-    board = section(live, "codebook").get_by_role("slider", name="Entry of the codebook")
+    board = section(live, "codebook").get_by_role("slider", name="Codebook entry")
     nearest = board.get_attribute("aria-valuenow")
     off = number(live, "codebook", "error here")
     board.focus()
@@ -1398,7 +1398,7 @@ def test_coverage_changes_with_quantizer_and_view(live: Any) -> None:
     seen = {figure.inner_text()}
     figure.get_by_label("Quantizer").select_option("fsq 10")
     seen.add(figure.inner_text())
-    figure.get_by_label("Removed before").select_option("channel")
+    figure.get_by_label("Removed beforehand").select_option("channel")
     seen.add(figure.inner_text())
     assert len(seen) == 3
     figure.get_by_label("show each source").check()

@@ -60,7 +60,7 @@ def _group() -> None:
 
 @lab.command("page")
 def write_page(
-    results: Annotated[list[Path], typer.Argument(metavar="JSON...", help="Results of experiments.")],
+    results: Annotated[list[Path], typer.Argument(metavar="JSON...", help="Experiment results.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder for pages and figures.")],
     force: Force = False,
 ) -> None:

@@ -75,14 +75,14 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     """Load the result of an experiment from a JSON file.
 
     Raises:
-        ArgumentError: The file cannot be read or is not a result of `silk lab`.
+        ArgumentError: The file cannot be read or is not a `silk lab` result.
     """
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ArgumentError(f"Cannot read '{path}': {error}. Pass a JSON file written by 'silk lab'.") from error
     if not isinstance(result, dict) or _experiment(result) not in EXPERIMENTS or result.get("format") != FORMAT:
-        raise ArgumentError(f"'{path}' is not a result of 'silk lab' in format {FORMAT}. Rerun the experiment.")
+        raise ArgumentError(f"'{path}' is not a 'silk lab' result in format {FORMAT}. Rerun the experiment.")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Test EnCodec, DAC, Mimi and SNAC: equality with the models, long clips in pieces, weights from folders and the hub.
+"""Test EnCodec, DAC, Mimi and SNAC: equality with the models, long clips in pieces, weights from folders and the Hub.
 
 test_contract.py tests the properties that all codecs share.
 """
@@ -323,7 +323,7 @@ def test_without_cache_and_network_the_error_has_the_command(monkeypatch: pytest
     with pytest.raises(WeightsError) as caught:
         silkcodec.load("snac:24k")
     assert str(caught.value) == (
-        "Cannot load the weights of 'snac:24k' from the repository 'hubertsiuzdak/snac_24khz': the hub cannot be"
+        "Cannot load the weights of 'snac:24k' from the repository 'hubertsiuzdak/snac_24khz': the Hub cannot be"
         " reached. Run `hf download hubertsiuzdak/snac_24khz`, or pass a folder: snac:24k@FOLDER."
     )
     assert [local for _, local in attempts] == [True, True, False]  # only one network request is tried

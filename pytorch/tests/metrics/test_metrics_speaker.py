@@ -35,7 +35,7 @@ def test_the_same_voice_is_closer_than_another() -> None:
 
 @pytest.fixture(scope="module")
 def xvector(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Write a folder like on the hub: WavLM for speaker verification, small and untrained."""
+    """Write a folder like those on the Hub: WavLM for speaker verification, small and untrained."""
     transformers = pytest.importorskip("transformers", reason="needs ./pytorch[hf]")
     folder = tmp_path_factory.mktemp("xvector")
     torch.manual_seed(0)

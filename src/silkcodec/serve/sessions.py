@@ -186,7 +186,7 @@ class _Live:
                 await self._send(self._session.last(event.n_samples, self._n_answered))
                 return
             elif isinstance(event, Lost):
-                text = f"The worker of this stream crashed after {self._n_answered} frames. Start a new stream."
+                text = f"The worker for this stream crashed after {self._n_answered} frames. Start a new stream."
                 raise ProtocolError(text, "worker_lost", protocol.RESTART)
             else:
                 raise event
@@ -210,8 +210,8 @@ class _Live:
             async with asyncio.timeout(self._service.limits.idle_s):
                 message = await self._socket.receive()
         except TimeoutError:
-            text = f"No message for {self._service.limits.idle_s:g} s. Send messages more often or end the stream."
-            raise ProtocolError(text, "idle") from None
+            text = f"No message was received for {self._service.limits.idle_s:g} s."
+            raise ProtocolError(f"{text} Send messages more often or end the stream.", "idle") from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code") or VANISHED)
         text_or_bytes: str | bytes | None = message.get("text")

@@ -58,7 +58,7 @@ export async function openRemote(worker: Worker, options: Omit<BackendOptions, "
     if (signal?.aborted) return abort();
     signal?.addEventListener("abort", abort, { once: true });
     worker.addEventListener("error", (event) => {
-      fail(new SilkError(`The worker of the codec failed: ${event.message || "its script could not be loaded"}.`));
+      fail(new SilkError(`The codec worker failed: ${event.message || "its script could not be loaded"}.`));
     });
     worker.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
       if (data.kind === "loading") progress?.(data.bytes, data.totalBytes);

@@ -77,7 +77,7 @@ export function readSilk(file: Uint8Array, name = "The file"): Tokens {
     if (kind !== "END ") {
       frames += count;
       if (header.nSamples !== UNKNOWN && BigInt(frames - 1) * BigInt(FRAME_SAMPLES) >= header.nSamples) {
-        throw damaged(name, here, "the chunks have more frames than the header");
+        throw damaged(name, here, "the chunks have more frames than the header declares");
       }
       const levels = kind === "RAW " ? unpackLevels(payload) : decodeRangeCoded(payload, count);
       if (!levels) throw damaged(name, here, "the range coder cannot read its payload");
@@ -86,7 +86,7 @@ export function readSilk(file: Uint8Array, name = "The file"): Tokens {
     }
     const nSamples = view.getBigUint64(here + CHUNK_BYTES, true);
     const fits = nSamples > 0n && nFrames(Number(nSamples)) === frames && [UNKNOWN, nSamples].includes(header.nSamples);
-    if (!fits) throw damaged(name, here, `its ${frames} frames are not those of ${nSamples} samples`);
+    if (!fits) throw damaged(name, here, `${frames} frames do not match ${nSamples} samples`);
     if (offset !== file.length) throw damaged(name, offset, "the recording ends here, but more bytes follow");
     const { codec, dimsPerToken, gain } = header;
     return new Tokens({ codec, dimsPerToken, gain, nSamples: Number(nSamples), levels: concatenate(pieces) });

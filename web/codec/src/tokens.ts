@@ -172,7 +172,7 @@ export function unpackLevels(packed: Uint8Array): Uint8Array {
 
 function checkDims(dims: number, highest = MAX_DIMS_PER_TOKEN): void {
   if (!Number.isInteger(dims) || dims < 1 || dims > highest) {
-    throw new SilkError(`Levels in one code must be 1..${highest}; got ${dims}.`);
+    throw new SilkError(`The number of levels per code must be 1..${highest}; got ${dims}.`);
   }
 }
 

@@ -78,7 +78,7 @@ function parseConfig(content: Uint8Array): WeightsConfig {
   try {
     config = JSON.parse(new TextDecoder().decode(content)) as WeightsConfig;
   } catch {
-    throw new SilkError("config.json of the weights must be JSON; it is not.");
+    throw new SilkError("The config.json of the weights must be JSON; it is not.");
   }
   if (config.format !== 1) throw new SilkError(`The weights must have format 1; got ${config.format}. Update silkcodec.`);
   return config;

@@ -1,4 +1,4 @@
-/** The data of the charts: extracts of the results in the repository, made by `web/make_data.py`. */
+/** The data for the charts: extracts of the results in the repository, made by `web/make_data.py`. */
 
 export interface CodecRow {
   name: string;

@@ -1,4 +1,4 @@
-/** Offline use of the page, and browsers that save data. */
+/** Offline use of the page, and the data-saving mode of browsers. */
 
 /** Return whether the data-saving mode of the browser is on. */
 export const savesData = (): boolean => (navigator as { connection?: { saveData?: boolean } }).connection?.saveData === true;

@@ -69,7 +69,7 @@ export function frameSpan_s(recording: Recording, frame: number): [number, numbe
 export async function fetchStages(): Promise<RecordedStages> {
   const response = await fetch("data/recordings.json").catch(() => null);
   const stages = response?.ok ? await response.json().catch(() => null) : null;
-  if (!stages) throw new SilkError("The data of the page did not load. Check the network and reload the page.");
+  if (!stages) throw new SilkError("The data for the page did not load. Check the network and reload the page.");
   return stages as RecordedStages;
 }
 

@@ -12,7 +12,7 @@ import { player } from "../sound/player.svelte";
 import { SAMPLES, duration_s, fetchSample, fetchStages, framesOf, prepareMel, type RecordedStages, type Recording } from "./recording";
 
 export type ModelState =
-  | { phase: "offered" } // the browser saves data, so the reader decides
+  | { phase: "offered" } // data saver is on, so the reader decides
   | { phase: "loading"; bytes: number; totalBytes: number | null }
   | { phase: "ready"; codec: string; decodes: readonly string[]; bytes: number; took_ms: number }
   | { phase: "failed"; message: string };

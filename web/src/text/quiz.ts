@@ -29,7 +29,7 @@ export const QUIZ: Question[] = [
     question: "Why does training need a straight-through gradient?",
     choices: ["The gradient of rounding is zero almost everywhere", "Rounding is slow", "The loss is negative"],
     answer: 0,
-    why: "A small change of a number does not change the level to which it is rounded. The true gradient is therefore zero, and the encoder cannot learn.",
+    why: "A small change in a number does not change the level to which it is rounded. The true gradient is therefore zero, and the encoder cannot learn.",
   },
   {
     question: "A group has 7 numbers with 8 levels each. How many different tokens are there?",
@@ -41,6 +41,6 @@ export const QUIZ: Question[] = [
     question: "A codebook covers Mandarin less well than the English speech in its training set. Which group is the fair comparison for Mandarin?",
     choices: ["English speakers who are not in the training set", "The training set itself", "The speaker with the lowest coverage"],
     answer: 0,
-    why: "A codebook also covers new English speakers and other microphones less well. Only a difference from them can be due to the language.",
+    why: "A codebook also covers new English speakers and other microphones less well. Only a loss beyond that can be due to the language.",
   },
 ];

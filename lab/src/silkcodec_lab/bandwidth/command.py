@@ -28,7 +28,9 @@ def bandwidth(
     codecs: Codecs = "silk,codec2:1200,opus:6k",
     runs: Runs = None,
     split: Split = None,
-    order_split: Annotated[str, typer.Option("--order-split", help="Split on which to order Silk's groups.")] = "train",
+    order_split: Annotated[
+        str, typer.Option("--order-split", help="Split for ordering Silk's codebooks by importance.")
+    ] = "train",
     clips: Clips = None,
     seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds of each clip.")] = 8.0,
     points: Annotated[int, typer.Option("--points", help="At most N values of n_codebooks per codec.")] = 8,

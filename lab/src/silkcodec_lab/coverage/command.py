@@ -20,7 +20,7 @@ def coverage(
     hold_out: Annotated[
         str, typer.Option("--hold-out", help="Form the control group by holding out speakers or sources.")
     ] = "speaker",
-    folds: Annotated[int, typer.Option("--folds", help="Number of folds of the training speech.")] = 4,
+    folds: Annotated[int, typer.Option("--folds", help="Number of cross-validation folds.")] = 4,
     limit_hz: Annotated[float, typer.Option("--limit-hz", help="Highest frequency to use, in Hz.")] = 7_000.0,
     seconds: Annotated[float, typer.Option("--seconds", help="At most N seconds per speaker.")] = 60.0,
     speakers: Annotated[int, typer.Option("--speakers", min=1, help="At most N speakers per group.")] = 64,

@@ -287,7 +287,7 @@ def test_a_single_clip_is_an_error(clips: Path) -> None:
         (["lm-cost", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
         (["lm-cost", "speech", "-o", "full"], "already exists"),
         (["page", "full/lm-cost.md", "-o", "out"], "Pass a JSON file"),
-        (["page", "full/other.json", "-o", "out"], "is not a result of 'silk lab'"),
+        (["page", "full/other.json", "-o", "out"], "is not a 'silk lab' result"),
     ],
 )
 def test_errors_of_the_command_are_one_line(

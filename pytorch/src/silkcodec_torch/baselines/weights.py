@@ -1,4 +1,4 @@
-"""Find the weights of a neural baseline codec in a local folder or on the Hugging Face hub, and load them.
+"""Find the weights of a neural baseline codec in a local folder or on the Hugging Face Hub, and load them.
 
 Cached files are used without a network request. Tokens store a hash of the weights file, so they cannot be decoded with
 different weights.
@@ -71,7 +71,7 @@ class Weights:
 
 
 def find_weights(name: str, source: str, files: Sequence[str] = (SAFETENSORS,)) -> Weights:
-    """Find a model in a local folder or in the Hugging Face cache, or download it from the hub.
+    """Find a model in a local folder or in the Hugging Face cache, or download it from the Hub.
 
     Args:
         name: name of the codec, for error messages.
@@ -112,7 +112,7 @@ def _from_hub(name: str, repository: str, files: Sequence[str]) -> Path:
             try:
                 return Path(hf_hub_download(repository, file))
             except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
-                reason = "the hub cannot be reached"
+                reason = "the Hub cannot be reached"
                 break  # The client has already retried for half a minute.
             except hub.EntryNotFoundError:
                 reason = f"it has no {' or '.join(files)}"

@@ -13,7 +13,7 @@ configuration.py        SilkConfig: the network sizes and the codec id of the to
 modeling.py             SilkModel: the network of silkcodec_torch.nn, with encode and decode
 feature_extraction.py   SilkFeatureExtractor: audio -> input_values, padding_mask
 tokenization.py         SilkTokenizer: '<|silk/2:3:17|>...' <-> ids
-conversion.py           converts a weights folder to a folder for the Hugging Face hub
+conversion.py           converts a weights folder to a folder for the Hugging Face Hub
 """
 
 from silkcodec.errors import MissingExtraError

@@ -1,4 +1,4 @@
-"""Convert a Silk weights folder to a folder for `AutoModel.from_pretrained` and the Hugging Face hub.
+"""Convert a Silk weights folder to a folder for `AutoModel.from_pretrained` and the Hugging Face Hub.
 
     config.json               SilkConfig
     model.safetensors         weights of the network, large tensors in float16

@@ -381,7 +381,7 @@ def _check(config: TrainConfig) -> None:
         unknown = [name for name in stage.losses if name not in LOSSES]
         _must(not unknown, f"stage.{i}.losses can contain only {', '.join(LOSSES)}", unknown)
         _must(any(stage.losses.values()), f"stage.{i}.losses must have at least one weight other than 0", stage.losses)
-        rule = f"stage.{i} must train the encoder or the decoder, or use adversarial or features"
+        rule = f"stage.{i} must train the encoder or the decoder, or use the adversarial or features loss"
         adversarial = bool(stage.losses.get("adversarial") or stage.losses.get("features"))
         _must(stage.trains_codec or adversarial, rule, stage.losses)
 
