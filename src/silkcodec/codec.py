@@ -215,7 +215,7 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
 def codecs() -> dict[str, str]:
     """Return a "module:factory" string for each registered codec, keyed by codec name.
 
-    Other packages can register codecs under the entry point group "silkcodec.codecs". See docs/extending.md for an
+    Other packages can register codecs under the "silkcodec.codecs" entry point group. See docs/extending.md for an
     example.
     """
     from importlib.metadata import entry_points  # At module level, this would slow `import silkcodec` by 20 ms.

@@ -24,7 +24,7 @@ VERBS = [
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add the command `shout` and a command that cannot be imported."""
+    """Add the `shout` command and a command that cannot be imported."""
     module = ModuleType("shouting")
     module.shout = shout = typer.Typer()  # type: ignore[attr-defined]
 

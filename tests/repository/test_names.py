@@ -130,7 +130,7 @@ SHARED_MODULES = {
     "figure": "Each experiment has the same modules.",
     "page": "Each experiment has the same modules.",
     "baselines": "Both packages contain baseline codecs: silkcodec_torch those that need PyTorch.",
-    "cli": "Each distribution defines its part of the command `silk` there.",
+    "cli": "Each distribution defines its part of the `silk` command there.",
     "codec": "`silk.codec` implements the interface that `codec` defines.",
     "mel": "`mel` and `nn.mel` compute the same spectrogram with NumPy and PyTorch.",
     "model": "`silk.model` runs the network that `nn.model` defines.",

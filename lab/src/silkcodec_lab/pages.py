@@ -33,7 +33,7 @@ EXPERIMENTS = {
 }
 """Package of each experiment.
 
-The package's module `answer` defines QUESTION and answer(result) for docs/results.md. Its module `page` defines:
+The package's `answer` module defines QUESTION and answer(result) for docs/results.md. Its `page` module defines:
 
     describe(result)    title, question, caption and limitations, as a `Description`
     summary(result)     answer to the question in at most five sentences, in Markdown
@@ -42,7 +42,7 @@ The package's module `answer` defines QUESTION and answer(result) for docs/resul
     reproduce(result)   command and provenance, see `reproduction`
     figure(result)      PNG as bytes
 
-The page and the figure are named after the result's field `name` or, if this field is missing, after the experiment.
+The page and the figure are named after the result's `name` field or, if this field is missing, after the experiment.
 """
 
 FORMAT = 2  # format version of a result

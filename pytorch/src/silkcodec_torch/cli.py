@@ -1,4 +1,4 @@
-"""Define the commands `silk train` and `silk export`.
+"""Define the `silk train` and `silk export` commands.
 
 `silk --help` imports this module, so large libraries are imported only inside functions.
 """

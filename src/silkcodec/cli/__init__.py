@@ -1,4 +1,4 @@
-"""Define the command-line program `silk`. Each command checks its paths and calls one function of the package.
+"""Define the `silk` command-line program. Each command checks its paths and calls one function of the package.
 
     coding.py      encode, decode, roundtrip, info, codecs
     comparison.py  compare, score

@@ -1,4 +1,4 @@
-"""Define the commands `encode`, `decode`, `roundtrip`, `info` and `codecs`."""
+"""Define the `encode`, `decode`, `roundtrip`, `info` and `codecs` commands."""
 
 from __future__ import annotations
 

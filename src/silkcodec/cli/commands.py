@@ -1,4 +1,4 @@
-"""Find commands that other packages add to `silk` through the entry point group `silkcodec.commands`.
+"""Find commands that other packages add to `silk` through the `silkcodec.commands` entry point group.
 
     [project.entry-points."silkcodec.commands"]
     lab = "silkcodec_lab.cli:lab"          # command = "module:attribute", a typer.Typer or a click command

@@ -1,4 +1,4 @@
-"""Define the commands `compare` and `score`."""
+"""Define the `compare` and `score` commands."""
 
 from __future__ import annotations
 

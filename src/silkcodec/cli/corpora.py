@@ -1,4 +1,4 @@
-"""Define the commands `tokenize` and `detokenize`."""
+"""Define the `tokenize` and `detokenize` commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define the command `explain`. For experiments, see `silk lab`, which is in a separate distribution."""
+"""Define the `explain` command. For experiments, see `silk lab`, which is in a separate distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define the command `serve`."""
+"""Define the `serve` command."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def record_batches(file: str) -> list[Any]:
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
     """Yield each row of a record batch as a dict of its text and number columns.
 
-    The key "sound" holds a dict {"has_bytes", "path"}, which describes the audio.
+    The "sound" key holds a dict {"has_bytes", "path"}, which describes the audio.
     """
     column = _audio_column(batch.schema)
     if column is None:

@@ -1,6 +1,6 @@
 """Define the rows of a corpus and their two file formats. A row stores the tokens of a recording and their origin.
 
-Parquet: one file per shard. docs/corpus.md describes the columns. The metadata key "silkcodec" stores the values that
+Parquet: one file per shard. docs/corpus.md describes the columns. The "silkcodec" metadata key stores the values that
 all rows share, e.g. the codebook sizes, as JSON.
 
 WebDataset: one tar per shard. Each row consists of NUMBER.json and NUMBER.codes.npy with the codes [K, F]. For

@@ -50,7 +50,7 @@ def find_clips(
         inputs: paths of files, folders and manifests. A filter follows the path of a manifest after a colon:
             `PATH:column=value,...`. Values can contain wildcards, e.g. `zh*`, and alternatives, e.g. `a|b`. If a split
             or filter is given for a folder, the INDEX.tsv in this folder is read.
-        split: value of the manifest column `split`. None selects all rows.
+        split: value in the manifest's `split` column. None selects all rows.
         limit: maximum number of clips. If there are more, a random sample is returned.
         seed: random seed for `limit`.
         root: folder that the paths in manifests are relative to. None means the manifest's folder.

@@ -100,7 +100,7 @@ def _described(name: str) -> tuple[Described, Codec | None]:
 
 
 def main(name: str, clip: str, answer: str) -> None:
-    """Write the description of a codec to the file `answer`, first without and then with the peak memory."""
+    """Write the description of a codec to `answer`, first without and then with the peak memory."""
     described, codec = _described(name)
     _write(described, answer)
     if codec is None:

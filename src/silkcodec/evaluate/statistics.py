@@ -34,7 +34,7 @@ def bootstrap(
 
     Returns:
         A dictionary with the keys "mean", "low", "high" and "n". The first three values are None if n or the sum of the
-        weights is 0. If weights are given, the key "weight" holds their sum.
+        weights is 0. If weights are given, the "weight" key holds their sum.
     """
     array = np.asarray(values, dtype=np.float64)
     weight = np.ones(array.size) if weights is None else np.asarray(weights, dtype=np.float64)

@@ -165,7 +165,7 @@ def from_json(text: bytes | str, codec: Silk, max_s: float) -> Tokens:
         raise TokensError(f"Tokens must be valid JSON: {error}.") from error
     if not isinstance(given, dict) or not isinstance(given.get("codes"), list):
         raise TokensError(
-            "Tokens must be a JSON object whose field 'codes' is a list of frames. Each frame must be a list of"
+            "Tokens must be a JSON object whose 'codes' field is a list of frames. Each frame must be a list of"
             " integers."
         )
     _check_length(len(given["codes"]) / SILK_FRAME_RATE, max_s + 1 / SILK_FRAME_RATE)

@@ -18,7 +18,7 @@ export interface LoadOptions {
   wasmPaths?: WasmPaths;
   /** A worker that calls `serve()` of `silkcodec/worker`. By default, the codec runs in the current thread. */
   worker?: Worker;
-  /** The module `onnxruntime-web/wasm`. By default, it is imported. Cannot be combined with `worker`. */
+  /** The `onnxruntime-web/wasm` module. By default, it is imported. Cannot be combined with `worker`. */
   ort?: Runtime;
   /** Replacement for the global `fetch`. With `worker`, pass it to `serve` instead. */
   fetch?: typeof fetch;

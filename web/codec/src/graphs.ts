@@ -7,7 +7,7 @@ import type { DecoderGraph, EncoderGraph, Frames } from "./stream.js";
 import { LATENT_WIDTH } from "./tokens.js";
 import type { Files, GraphConfig } from "./weights.js";
 
-/** The module `onnxruntime-web/wasm`, or another build of ONNX Runtime Web. */
+/** The `onnxruntime-web/wasm` module, or another build of ONNX Runtime Web. */
 export type Runtime = typeof ORT;
 
 /** Location of ONNX Runtime's WebAssembly: a folder, or URLs of files. See `ort.env.wasm.wasmPaths`. */

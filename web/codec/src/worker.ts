@@ -13,7 +13,7 @@ interface Scope {
 /**
  * Serve a page that calls `load({ worker })`. Call this function once, when the worker starts.
  *
- * @param options.ort The module `onnxruntime-web/wasm`. By default, it is imported, which requires a bundler.
+ * @param options.ort The `onnxruntime-web/wasm` module. By default, it is imported, which requires a bundler.
  * @param options.fetch Replacement for the global `fetch`, for example to cache the downloads.
  */
 export function serve({ ort, fetch }: { ort?: Runtime; fetch?: typeof globalThis.fetch } = {}): void {

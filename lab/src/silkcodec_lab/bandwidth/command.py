@@ -1,4 +1,4 @@
-"""Define the command `silk lab bandwidth`."""
+"""Define the `silk lab bandwidth` command."""
 
 from __future__ import annotations
 

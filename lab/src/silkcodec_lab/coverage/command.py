@@ -1,4 +1,4 @@
-"""Define the command `silk lab coverage`."""
+"""Define the `silk lab coverage` command."""
 
 from __future__ import annotations
 

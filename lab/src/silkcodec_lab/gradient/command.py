@@ -1,4 +1,4 @@
-"""Define the command `silk lab gradient`."""
+"""Define the `silk lab gradient` command."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class Model:
             advance: Callback that is called with the number of finished clips.
 
         Returns:
-            The model's entry in the result, plus the key "records" with the sums for each clip.
+            The model's entry in the result, plus a "records" key with the sums for each clip.
         """
         quantizer: Any = self.model.quantizer
         seen = [self._inside(wave) for wave in counted]

@@ -1,4 +1,4 @@
-"""Define the command `silk lab lm-cost`."""
+"""Define the `silk lab lm-cost` command."""
 
 from __future__ import annotations
 

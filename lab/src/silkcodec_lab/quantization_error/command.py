@@ -1,4 +1,4 @@
-"""Define the command `silk lab quantization-error`."""
+"""Define the `silk lab quantization-error` command."""
 
 from __future__ import annotations
 

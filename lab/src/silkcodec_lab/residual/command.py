@@ -1,4 +1,4 @@
-"""Define the command `silk lab residual`."""
+"""Define the `silk lab residual` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define the command `silk lab robustness`."""
+"""Define the `silk lab robustness` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Provide metrics that need PyTorch. The entry point group `silkcodec.metrics` adds them to `silk compare`.
+"""Provide metrics that need PyTorch. The `silkcodec.metrics` entry point group adds them to `silk compare`.
 
 speaker.py      speaker similarity
 distillmos.py   opinion scores, predicted from the output alone

@@ -39,11 +39,11 @@ class DataConfig:
     """Configure the training data and its augmentation."""
 
     folder: str = ""  # any folder of audio: wav, flac, ogg, opus, mp3, ...
-    index: str = ""  # optional table (.tsv, .csv) in `folder` with a column `path`
+    index: str = ""  # optional table (.tsv, .csv) in `folder` with a `path` column
     split_column: str = "split"  # column of `index` that marks the validation files
     valid_value: str = "valid"  # value of this column for validation files; all other rows are for training
-    more: tuple[str, ...] = ()  # further tables of audio, with paths relative to their folders; needs `index`
-    exclude: str = ""  # optional table of evaluation clips; its column `held_out` states what both splits omit
+    more: tuple[str, ...] = ()  # additional tables of audio, with paths relative to their folders; needs `index`
+    exclude: str = ""  # optional table of evaluation clips; its `held_out` column states what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
     min_bandwidth_hz: float = 0.0  # minimum for training files; lower values teach the decoder to omit high frequencies
     synthetic_share: float = 1.0  # maximum share of crops from files with "yes" in the `synthetic` column

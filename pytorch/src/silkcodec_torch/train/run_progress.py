@@ -140,7 +140,7 @@ class Progress:
         Args:
             step: step of the run.
             scores: metrics, keyed by name.
-            facts: further values to record.
+            facts: additional values to record.
         """
         if self.board is not None:
             for name, value in scores.items():

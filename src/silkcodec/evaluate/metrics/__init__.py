@@ -13,7 +13,7 @@ metrics. `Pair.at` resamples both waveforms and caches the results.
     dnsmos.py     opinion score, predicted from the output alone
     foreign.py    helpers for third-party packages and model files
 
-Other distributions can add metrics through the entry point group `silkcodec.metrics`. Speaker similarity and DistillMOS
+Other distributions can add metrics through the `silkcodec.metrics` entry point group. Speaker similarity and DistillMOS
 are in silkcodec-torch.
 
 If a metric's package or model is not installed, `Metric.missing` reports this and the other metrics still run.

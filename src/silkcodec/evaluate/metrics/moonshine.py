@@ -37,7 +37,7 @@ def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
     """
     if pair.language != "en":
         raise UndefinedMetric(
-            f"Moonshine tiny supports only English. The manifest column 'language' must be 'en'; got '{pair.language}'."
+            f"Moonshine tiny supports only English. The manifest's 'language' column must be 'en'; got '{pair.language}'."
         )
     folder = model or str(_packaged())
     key = f"transcript by moonshine {folder}"

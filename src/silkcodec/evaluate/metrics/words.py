@@ -2,7 +2,7 @@
 
 | name       | reference text                                | measures                               |
 |------------|-----------------------------------------------|----------------------------------------|
-| wer, cer   | the manifest column `text`                    | errors of the codec and the recognizer |
+| wer, cer   | the manifest's `text` column                  | errors of the codec and the recognizer |
 | dwer, dcer | the recognizer's transcript of the *original* | changes caused by the codec            |
 
 The recognizer is `faster-whisper` with temperature 0, 8-bit weights and one thread, so transcripts are reproducible
@@ -61,7 +61,7 @@ def dcer(pair: Pair, model: str) -> Weighted:
 def _against_text(pair: Pair, model: str, unit: Unit) -> Weighted:
     text = pair.columns.get("text", "")
     if not text.strip():
-        raise UndefinedMetric("The clip has no text in the manifest column 'text'.")
+        raise UndefinedMetric("The clip has no text in the manifest's 'text' column.")
     language = _language(pair, model)
     return error_rate(text, _transcript_of_output(pair, model, language), unit, language)
 
