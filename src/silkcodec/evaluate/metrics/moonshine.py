@@ -37,7 +37,8 @@ def dwer_moonshine(pair: Pair, model: str | None) -> Weighted:
     """
     if pair.language != "en":
         raise UndefinedMetric(
-            f"Moonshine tiny supports only English. The manifest's 'language' column must be 'en'; got '{pair.language}'."
+            "Moonshine tiny supports only English. The manifest's 'language' column must be 'en';"
+            f" got '{pair.language}'."
         )
     folder = model or str(_packaged())
     key = f"transcript by moonshine {folder}"
