@@ -82,7 +82,7 @@ def _read(bench: Path) -> tuple[Figures, Figures]:
     measured = findings.read_result(bench / "codecs.json", "silk codecs")
     if held_out is None or measured is None:
         raise findings.TableError(
-            "The tables 'choose' and 'held-out' need both held_out.json and codecs.json in bench/."
+            "The 'choose' and 'held-out' tables need both held_out.json and codecs.json in bench/."
         )
     return held_out, measured
 

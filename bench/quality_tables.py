@@ -56,7 +56,7 @@ def quality(bench: Path) -> str:
 
 
 def quality_english(bench: Path) -> str:
-    """Return tables of the scores of all codecs on read English sentences."""
+    """Return tables of the scores of all codecs on read English speech."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group:
@@ -65,13 +65,11 @@ def quality_english(bench: Path) -> str:
     folder, names = WORDS["English"]
     if (spoken := _read(bench / "quality" / folder / "results.json")) is not None and not spoken["settings"]["split"]:
         tables += _tables(spoken, spoken["means"], [names])
-    return "\n\n".join(
-        [*tables, f"These tables are limited to the {group['n_clips']} clips of read English sentences."]
-    )
+    return "\n\n".join([*tables, f"These tables are limited to the {group['n_clips']} clips of read English speech."])
 
 
 def scores(bench: Path) -> str:
-    """Return a summary of the scores of the current weights on read English sentences."""
+    """Return a summary of the scores of the current weights on read English speech."""
     result = _read(bench / QUALITY)
     group = {} if result is None else result["groups"].get("group", {}).get(ENGLISH, {})
     if result is None or not group or NATURALNESS not in measured(result):
@@ -108,7 +106,8 @@ def quality_gap(bench: Path) -> str:
     counts = [f"{groups[value]['n_clips']} clips" for value in ("training", "unseen")]
     header = ["metric", f"training speech, {counts[0]}", f"unseen speech, {counts[1]}", "difference"]
     note = (
-        "The two groups have different clips, so the interval of the difference combines the intervals of both means."
+        "The two groups contain different clips, so the interval of the difference combines the intervals of both "
+        "means."
     )
     return f"{table(header, rows)}\n\n{note} {_clips_note(bench, result)}"
 
@@ -261,7 +260,7 @@ def keep(bench: Path) -> Path:
     result = load_result(bench / QUALITY)
     codec_id = result["codecs"].get("silk", {}).get("codec_id")
     if codec_id is None:
-        raise TableError(f"Only results with the codec 'silk' can be kept; bench/{QUALITY} does not contain it.")
+        raise TableError(f"Only results with the 'silk' codec can be kept; bench/{QUALITY} does not contain it.")
     kept = {**result, "groups": {}, "left_out": []}  # The progress table does not need these fields.
     config = findings.embedded(bench)
     if config is not None and codec_id == f"silk@{config['weights_hash']}":
@@ -376,13 +375,13 @@ def _targets(bench: Path, result: Figures) -> list[list[str]]:
 
 def _clips_note(bench: Path, result: Figures) -> str:
     clips, settings = result["clips"], result["settings"]
-    split = f" in the split '{settings['split']}'" if settings["split"] else ""
+    split = f" in the '{settings['split']}' split" if settings["split"] else ""
     drawn = f", selected at random with seed {settings['seed']}" if settings["limit"] else ""
     silk = result["codecs"].get("silk", {}).get("codec_id")
     weights = f"{silk}{findings.not_embedded(bench, silk)}; " if silk else ""
     failed = sum(rates["n_failed"] for rates in result["codecs"].values())
     n_missing = len({(entry["clip"], entry["metric"]) for entry in result["left_out"]})
-    notes = f" Failures of a codec on a clip: {failed}." if failed else ""
+    notes = f" Number of times a codec failed on a clip: {failed}." if failed else ""
     if n_missing:
         notes += f" {n_missing} values are missing or undefined."
     processed = "All codecs processed the same" if len(result["codecs"]) > 1 else "Silk processed"

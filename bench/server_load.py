@@ -3,7 +3,7 @@
     python bench/server_load.py '{"url": ..., "token": ..., "mode": "both", "n": 8, "seconds": 15, "chunk_ms": 100}'
 
 All streams send the same speech in real time, but start at random times within 400 ms. The latency of a frame is the
-time from the scheduled time of its last sample until its response arrives. In the mode "both", each client has one
+time from the scheduled time of its last sample until its response arrives. In "both" mode, each client has one
 encoding and one decoding stream.
 """
 

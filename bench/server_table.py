@@ -111,7 +111,7 @@ def faults(bench: Path) -> str:
         ["oversized uploads", str(done["oversized"])],
         ["concurrent slow uploads", str(done["slow_uploads"])],
         ["workers killed with SIGKILL", "1"],
-        ["streams of that worker that were closed with `worker_lost`", str(found["told_of_worker"])],
+        ["streams on the killed worker that were closed with `worker_lost`", str(found["told_of_worker"])],
         ["other streams that ended with all frames correct", str(found["outcomes"].get("ended", 0))],
         ["missing, wrong and late frames of other streams", f"{found['missing']}, {found['wrong']}, {found['late']}"],
         ["time until a new worker accepted streams", f"{number(found['restart_s'], 1)} s"],
@@ -143,8 +143,8 @@ def neighbours(bench: Path) -> str:
     return (
         f"{table(header, rows)}\n\nThe other streams are {result['streams']} live encoding streams of"
         f" {result['seconds']:g} s. The value before each arrow is their response time without the flood, and the value"
-        " after it is their response time with the flood. Conditions: 1 worker; the clients ran on the same"
-        f" {found['cores']} cores, {found['cpu']}; the load average before the run was"
+        " after it is their response time with the flood. Conditions: 1 worker; the server and the clients"
+        f" shared {found['cores']} cores, {found['cpu']}; the load average before the run was"
         f" {found['load_before']:.1f}."
     )
 

@@ -48,7 +48,7 @@ def silk(*arguments: str | Path) -> Run:
     script = Path(sys.executable).parent / "silk"
     found = str(script) if script.exists() else shutil.which("silk")
     if found is None:
-        sys.exit("The command 'silk' is not installed for this Python. Run: pip install -e .")
+        sys.exit("The 'silk' command is not installed for this Python. Run: pip install -e .")
     return subprocesses.run_command([found, *arguments])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from silkcodec_lab.coverage.intervals import SEEN, UNSEEN
 from silkcodec_lab.pages import Result
 
-NO_QUANTIZER = "again"  # key in a result for Griffin-Lim with the unquantized spectrogram and other random phases
+NO_QUANTIZER = "again"  # key in a result for Griffin-Lim with the unquantized spectrogram and different random phases
 KINDS = {"vq": "VQ", "rvq": "RVQ", "fsq": "FSQ"}
 VIEWS = {"level": "original", "channel": "speaker's mean subtracted"}  # vectors for which coverage is measured
 

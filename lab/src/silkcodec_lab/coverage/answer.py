@@ -18,7 +18,7 @@ def answer(result: Result) -> str:
     excess = [one["inside_beyond_fsq"] for one in differences.values()]
     n_worse = sum(entry["high"] is not None and entry["high"] < 0 for entry in excess)
     return (
-        f"Coverage minus that of unseen speakers of the training language, in percentage points: {points}. In "
+        f"Change in coverage relative to unseen speakers of the training language, in percentage points: {points}. In "
         f"{n_worse} of {len(excess)} groups, the codebook loses significantly more coverage than FSQ with the "
         "same number of bits."
     )

@@ -99,8 +99,8 @@ def rebuilt_findings(result: Result) -> list[str]:
     titles = [METRICS[metric].label + (", cents" if metric == metrics[0] else "") for metric in metrics]
     return [
         "### Quality after resynthesis",
-        "The table shows the error in each group minus the error for unseen speakers. In the *minus grid* columns, the "
-        "same difference for the grid is subtracted. Values above 0 mean a larger error.",
+        "The table shows the error for each group minus the error for unseen speakers. In the *minus grid* columns, "
+        "the same difference for the grid is subtracted. Values above 0 mean a larger error.",
         table(
             ["codebook", "group", titles[0], "minus grid", titles[1], "minus grid"],
             rows,

@@ -232,7 +232,7 @@ def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, 
 
 
 def difference(statistic: str, first: Sequence[Sums], second: Sequence[Sums], seed: int = 0) -> dict[str, Any]:
-    """Return a statistic of the first model minus that of the second, with its 95 % bootstrap interval over clips."""
+    """Return the difference in a statistic (first model minus second), with its 95 % bootstrap interval over clips."""
     (mean, draws), (other, others) = _bootstrap(statistic, first, seed), _bootstrap(statistic, second, seed)
     return _summary(mean - other, draws - others, len(first))
 

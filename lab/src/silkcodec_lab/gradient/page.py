@@ -78,11 +78,12 @@ def summary(result: Result) -> str:
             "If all numbers in a frame change, the correlation is lower. At the best step size, it is "
             f"{_ranked(frames)}."
         )
-    if differences:
-        losses = [f"{_signed(found['loss'], 3)} for {LABELS[other]}" for other, found in differences.items()]
+    compared = {other: found["loss"] for other, found in differences.items() if found["loss"]["mean"] is not None}
+    if compared:
+        losses = [_compared(entry, LABELS[other]) for other, entry in compared.items()]
         texts.append(
-            f"After {models['fsq']['steps']:,} training steps, the loss of the FSQ model at the changed frames, minus "
-            f"that of each of the others, is {joined(losses)}."
+            f"After {models['fsq']['steps']:,} training steps, the loss of the FSQ model at the changed frames is "
+            f"{joined(losses)}."
         )
     return " ".join(texts)
 
@@ -204,9 +205,14 @@ def _cell(entry: dict[str, Any], several: bool, n_digits: int = 2) -> str:
     return interval(entry, n_digits) if several else number(entry["mean"], n_digits)
 
 
-def _signed(entry: dict[str, Any], n_digits: int) -> str:
-    text = interval(entry, n_digits)
-    return f"+{text}" if entry["mean"] is not None and entry["mean"] > 0 else text
+def _compared(entry: dict[str, Any], other: str) -> str:
+    """Format the difference between the losses of FSQ and another quantizer as part of a sentence."""
+    if entry["low"] <= 0 <= entry["high"]:
+        return f"not significantly different from that of the {other} model ({interval(entry, 3)})"
+    if entry["mean"] > 0:
+        return f"{interval(entry, 3)} higher than that of the {other} model"
+    below = {**entry, "mean": -entry["mean"], "low": -entry["high"], "high": -entry["low"]}
+    return f"{interval(below, 3)} lower than that of the {other} model"
 
 
 def reproduce(result: Result) -> str:

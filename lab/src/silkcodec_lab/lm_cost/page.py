@@ -68,10 +68,10 @@ def method(result: Result) -> list[str]:
     parts = _parameters(result)
     trained_h = settings["n_steps"] * settings["batch"] * settings["window_s"] / 3600
     return [
-        "**Steps.** With the pattern *flat*, the model needs one step per token. With *frame*, it needs one step per "
+        "**Steps.** With the *flat* pattern, the model needs one step per token. With *frame*, it needs one step per "
         "frame, and a second, smaller model can predict the tokens within the frame.",
         "**Output heads.** An output head predicts one token. If a codebook has more than 4,096 entries, its tokens "
-        "are written in base 8 instead, and a separate head with 8 outputs predicts each digit. Of the 19 tokens in a "
+        "are written in base 8, and a separate head with 8 outputs predicts each digit. Of the 19 tokens in a "
         "`silk` frame, 18 have 7 digits and the last has 2. In `silk/4` and `silk/1`, the same digits are regrouped "
         "into tokens of 4 digits and of 1 digit, respectively.",
         f"**Model.** A transformer over frames ({parts['body']}) is followed by a smaller transformer over the tokens "
