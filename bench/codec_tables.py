@@ -80,7 +80,7 @@ def packaged(result: Figures) -> Figures:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Return the correct content of the packaged rates, keyed by path, if they do not match codecs.json."""
+    """Return the correct contents of the packaged rates, keyed by path, if they do not match codecs.json."""
     result = findings.read_result(bench / "codecs.json", KIND)
     if result is None:
         return {}

@@ -158,7 +158,7 @@ def on_paper(hours: float, shard_hours: float, n_workers: int, measured: ShardTi
 
 
 def read(path: Path) -> tuple[Figures, ShardTimes]:
-    """Return the content of bench/corpus.json, and the processing times for the simulation."""
+    """Return the contents of bench/corpus.json, and the processing times for the simulation."""
     found = findings.read_result(path, "silk corpus")
     if found is None:
         raise SystemExit(f"File not found: '{path}'. Run bench/corpus.py first.")

@@ -164,7 +164,7 @@ def fill(text: str, bench: Path, name: str = "a document") -> str:
 
 
 def stale(root: Path, bench: Path) -> dict[Path, str]:
-    """Return the correct content of all documents and packaged rates that are out of date, keyed by path."""
+    """Return the correct contents of all documents and packaged rates that are out of date, keyed by path."""
     documents = sorted({path for pattern in DOCUMENTS for path in root.glob(pattern)})
     found = codec_tables.stale(root, bench)
     for path in documents:

@@ -1,4 +1,4 @@
-"""Record the activations of Silk's layers on a recording, for the figures of the web page.
+"""Record the activations of Silk's layers on a recording, for the figures on the web page.
 
 The graphs return only tokens, audio and states. To return inner values as well, a few bytes that declare additional
 outputs are appended to the file of a graph.

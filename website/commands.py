@@ -1,4 +1,4 @@
-"""Generate the reference page of the command line from the Typer app."""
+"""Generate the command-line reference page from the Typer app."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ run the same command again. To extend the folder, increase --hours. One process 
 core, each with its own folder and seed.
 
 The text lists in text/ contain 480 English sentences and 300 Chinese couplets. Each voice reads each sentence once
-before a sentence repeats with the same voice at another speed. For more variety, pass your own text with --text.
+before repeating any at a different speed. For more variety, pass your own text with --text.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def check_settings(folder: Path, settings: dict) -> None:
 
     Raises:
         ArgumentError: the folder contains other files, or clips that were made with other settings.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written to.
     """
     file = folder / SETTINGS
     if not file.exists():

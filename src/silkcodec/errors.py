@@ -7,7 +7,7 @@
     ├── ContainerError      a .silk file is damaged, truncated or unsupported; has an `offset`
     ├── WeightsError        model files are missing, damaged or incompatible with this version
     ├── MissingExtraError   an optional dependency is not installed
-    ├── OutputError         a path cannot be written
+    ├── OutputError         a path cannot be written to
     └── ProviderError       an ONNX Runtime provider, such as CUDA, is not available
 
 ``except SilkError`` catches all of them and nothing else. Any other exception is a bug in this package.
@@ -127,7 +127,7 @@ def import_extra(module: str, what: str, extra: str, distribution: str = "silkco
 
 
 class OutputError(SilkError):
-    """Raised for a path that cannot be written, for example because it already exists or the disk is full."""
+    """Raised for a path that cannot be written to, for example because it already exists or the disk is full."""
 
 
 class ProviderError(SilkError):

@@ -188,4 +188,4 @@ def _is_device(path: Path) -> bool:
 
 def _cannot_write(name: object, error: OSError) -> OutputError:
     name = f"'{name}'" if isinstance(name, Path) else name
-    return OutputError(f"Cannot write {name}: {error.strerror or error}.")
+    return OutputError(f"Cannot write to {name}: {error.strerror or error}.")

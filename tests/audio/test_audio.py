@@ -75,7 +75,7 @@ def test_channels_are_averaged_on_either_axis() -> None:
 def test_canceling_channels_give_a_warning() -> None:
     left, right = (np.random.default_rng(seed).normal(0, 0.1, 4800).astype(np.float32) for seed in (0, 1))
     for pair in ([left, -left], [left, -0.8 * left]):
-        with pytest.warns(UserWarning, match="cancel each other"):
+        with pytest.warns(UserWarning, match="cancel each other out"):
             audio.as_wave(np.stack(pair), 24_000)
     for pair in (
         [left, left],

@@ -300,7 +300,7 @@ def test_canceling_channels_are_reported_and_a_channel_can_be_selected(folder: P
     wave = audio.read(sound)
     soundfile.write("anti.wav", np.stack([wave, -wave], axis=1), 24_000)
     result = silk("encode", "anti.wav", "-o", "mean.silk", "--json")
-    assert "channels of 'anti.wav' cancel each other" in result.stderr
+    assert "channels of 'anti.wav' cancel each other out" in result.stderr
     assert "cancel" in json.loads(result.stdout)["warning"]
     soundfile.write("two.wav", np.stack([wave[::-1], wave], axis=1), 24_000)
     silk("encode", sound, "-o", "a.silk")
@@ -342,7 +342,7 @@ def test_a_closed_or_full_output_gives_one_line(folder: Path, sound: str, weight
             _, stderr = process.communicate(timeout=120)
         assert (process.returncode, stderr) == (
             2,
-            b"silk: Cannot write standard output: No space left on device.\n",
+            b"silk: Cannot write to standard output: No space left on device.\n",
         )
     process = silk_process(*words, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
@@ -350,7 +350,7 @@ def test_a_closed_or_full_output_gives_one_line(folder: Path, sound: str, weight
     stderr = process.stderr.read()
     process.stderr.close()
     assert process.wait(timeout=120) == 2
-    assert stderr == b"silk: Cannot write standard output: Broken pipe.\n"
+    assert stderr == b"silk: Cannot write to standard output: Broken pipe.\n"
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_a_full_disk_raises_output_error_and_keeps_the_old_file(tmp_path: Path, 
     container.write(tokens_of(3), path)
     with (
         files_limited_to(room),
-        pytest.raises(OutputError, match=r"Cannot write '.*a\.silk': File too large"),
+        pytest.raises(OutputError, match=r"Cannot write to '.*a\.silk': File too large"),
     ):
         container.write(tokens_of(1000), path, overwrite=True)
     assert container.read(path) == tokens_of(3)

@@ -20,7 +20,7 @@ OLD_NAMES = {"burden": "lm-cost", "snap": "quantization-error"}  # hidden aliase
 
 
 class Experiments(TyperGroup):
-    """Group the commands of `silk lab`, and import an experiment's module only when its command is used."""
+    """Group the `silk lab` commands, and import an experiment's module only when its command is used."""
 
     commands: Any
 

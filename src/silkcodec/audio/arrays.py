@@ -100,7 +100,7 @@ def _warn_of_cancelling(samples: NDArray[Any], mono: Wave) -> None:
         downmix.add(_to_float(samples), mono)
     if downmix.cancels:
         warnings.warn(
-            "The channels cancel each other, so averaging them removes most of the signal. Pass a single channel.",
+            "The channels cancel each other out, so averaging them removes most of the signal. Pass a single channel.",
             stacklevel=3,
         )
 

@@ -1,4 +1,4 @@
-"""Average channels and detect whether they cancel each other."""
+"""Average channels and detect whether they cancel each other out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from silkcodec.audio.resampling import Wave
 
 _SILENCE = 1e-10  # mean square; -100 dB
-# Channels cancel each other if the energy of their sum is below this fraction of the sum of their energies. For
+# Channels cancel each other out if the energy of their sum is below this fraction of the sum of their energies. For
 # uncorrelated channels, both are equal.
 _CANCELLED = 0.2
 
 
 class Downmix:
-    """Average the channels of a stream, and detect whether they cancel each other."""
+    """Average the channels of a stream, and detect whether they cancel each other out."""
 
     def __init__(self) -> None:
         self._n_values, self._of_channels, self._of_mean = 0, 0.0, 0.0

@@ -173,7 +173,7 @@ def source_name(source: object) -> str:
 
 
 def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
-    """Return the path of a source, if it has one, and a seekable file with its content."""
+    """Return the path of a source, if it has one, and a seekable file with its contents."""
     if not isinstance(source, (str, os.PathLike)):
         return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files, name)
     if os.fspath(source) == "-":

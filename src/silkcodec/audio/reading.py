@@ -115,12 +115,12 @@ class Reader:
 
     @property
     def warning(self) -> str | None:
-        """Return a warning if the channels cancel each other, or None otherwise."""
+        """Return a warning if the channels cancel each other out, or None otherwise."""
         if not self._downmix.cancels:
             return None
         return (
-            f"The {self.n_channels} channels of {self.name} cancel each other, so averaging them removes most of the"
-            " signal. Select a channel with --channel (in Python, channel=)."
+            f"The {self.n_channels} channels of {self.name} cancel each other out, so averaging them removes most of"
+            " the signal. Select a channel with --channel (in Python, channel=)."
         )
 
     def _fill(self) -> bool:

@@ -229,7 +229,7 @@ class Writer:
             yield
         except OSError as error:
             self._discard(error)
-            raise OutputError(f"Cannot write {self._name}: {error.strerror or error}.") from error
+            raise OutputError(f"Cannot write to {self._name}: {error.strerror or error}.") from error
         except BaseException as error:
             self._discard(error)
             raise

@@ -1,6 +1,6 @@
 """Read Hugging Face datasets from Parquet files and from Arrow files written by `Dataset.save_to_disk`.
 
-The files have an Audio column, which is a struct with the fields `bytes` and `path`.
+The files have an Audio column, which is a struct with `bytes` and `path` fields.
 """
 
 from __future__ import annotations

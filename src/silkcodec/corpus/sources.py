@@ -1,4 +1,4 @@
-"""List the recordings in the inputs of `silk tokenize`.
+"""List the recordings in the inputs to `silk tokenize`.
 
     folder             audio files, tars and Parquet files at any depth, sorted by path, with metadata from metadata.csv
                        or metadata.jsonl (Hugging Face's AudioFolder); hidden files and linked folders are skipped
@@ -32,7 +32,7 @@ NOT_META = ("path", "id", "start", "offset", "duration")  # manifest columns tha
 
 @dataclass(frozen=True)
 class Root:
-    """An input of `silk tokenize`.
+    """An input to `silk tokenize`.
 
     Attributes:
         kind: "folder", "dataset", "manifest", "tar", "parquet" or "file".

@@ -263,7 +263,7 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
 
 
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the content of each member of a tar. Raises TarError if the tar is truncated or damaged."""
+    """Yield the name and the contents of each member of a tar. Raises TarError if the tar is truncated or damaged."""
     while (member := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.
         content = tar.extractfile(member).read()  # type: ignore[union-attr]

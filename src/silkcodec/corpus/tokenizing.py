@@ -172,7 +172,7 @@ def _check(options: Options) -> None:
 
 
 def _clean(folder: Path) -> None:
-    """Remove the incomplete files of interrupted runs."""
+    """Remove the incomplete files left by interrupted runs."""
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 

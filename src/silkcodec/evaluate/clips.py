@@ -163,7 +163,7 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
 
 
 def _mark_seen(chosen: list[dict[str, str]], rest: list[dict[str, str]]) -> None:
-    """Add the columns speaker_seen and language_seen to the rows in `chosen`, by comparison with the rows in `rest`."""
+    """Add speaker_seen and language_seen columns to the rows in `chosen`, by comparing them with those in `rest`."""
     speakers = {row.get("speaker") or "" for row in rest}
     languages = {_language(row) for row in rest}
     for row in chosen:

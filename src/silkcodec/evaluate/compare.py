@@ -39,12 +39,12 @@ def compare(
         progress: callback that receives the number of finished rows, the total, and the name of the latest clip.
 
     Returns:
-        The content of `results.json`: settings, rates, means with intervals, differences, groups and missing values.
+        The contents of `results.json`: settings, rates, means with intervals, differences, groups and missing values.
 
     Raises:
         ArgumentError: an argument is invalid.
         AudioError: an input does not exist, or none of the clips can be read.
-        OutputError: `folder` cannot be written or already contains a result.
+        OutputError: `folder` cannot be written to or already contains a result.
         SilkError: none of the codecs can be used.
     """
     options = options or RunOptions()

@@ -40,7 +40,7 @@ FILES = ("results.json", "report.md", "report.html")
 """Names of the result file and the reports that a run writes."""
 
 Result = dict[str, Any]
-"""Content of results.json."""
+"""Contents of results.json."""
 
 Progress = Callable[[int, int, str], None]
 """Progress callback, which receives the number of finished rows, the total, and the name of the latest clip."""
@@ -131,10 +131,10 @@ def conclude(
         options: options of the run.
 
     Returns:
-        The content of results.json.
+        The contents of results.json.
 
     Raises:
-        OutputError: `folder` cannot be written or already contains a result.
+        OutputError: `folder` cannot be written to or already contains a result.
     """
     durations = {row["clip"]: row["duration_s"] for row in rows if "duration_s" in row}
     by = options.by if options.by is not None else [c for c in DEFAULT_BY if any(c in clip.columns for clip in clips)]
@@ -170,7 +170,7 @@ def write(result: Result, folder: Path, examples: list[listening.Listening], *, 
         overwrite: whether to replace existing files.
 
     Raises:
-        OutputError: `folder` cannot be written, or a file exists and `overwrite` is False.
+        OutputError: `folder` cannot be written to, or a file exists and `overwrite` is False.
     """
     texts = {"results.json": to_json(result), "report.md": report.to_markdown(result)}
     if find_spec("jinja2") is not None:  # in the [eval] extra

@@ -48,12 +48,12 @@ def score(
         progress: callback that receives the number of finished rows, the total, and the name of the latest clip.
 
     Returns:
-        The content of `results.json`, like the result of `compare.compare` but without rates and codebooks.
+        The contents of `results.json`, like the result of `compare.compare` but without rates and codebooks.
 
     Raises:
         ArgumentError: a clip or a reconstruction has no counterpart, or two entries of `degraded` have the same name.
         AudioError: a path does not exist, or a folder contains no audio files.
-        OutputError: `folder` cannot be written or already contains a result.
+        OutputError: `folder` cannot be written to or already contains a result.
     """
     options = options or RunOptions()
     folders = _named(degraded)

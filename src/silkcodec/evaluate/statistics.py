@@ -1,6 +1,6 @@
 """Compute means and their 95 % confidence intervals.
 
-The intervals are percentile bootstrap intervals (Efron, 1979) from 2,000 resamples of the clips. Clips of the same
+The intervals are percentile bootstrap intervals (Efron, 1979) from 2,000 resamples of the clips. Clips from the same
 speaker are treated as independent.
 """
 

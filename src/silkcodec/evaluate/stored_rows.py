@@ -46,14 +46,14 @@ def content_hash(path: Path) -> str:
 
 
 def metric_identity(metric: Metric, clip: Clip) -> str:
-    """Return a string that changes if a stored value of a metric becomes invalid, e.g. because its model changed."""
+    """Return a string that changes if a stored value for a metric becomes invalid, e.g. because its model changed."""
     if metric.model_key is None and not metric.weighted_by:
         return metric.name
     return f"{metric.name} {metric.model or 'default'} {_digest(sorted(clip.columns.items()))}"
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:
-    """Return whether a row contains a valid value of a metric."""
+    """Return whether a row contains a valid value for a metric."""
     return row is not None and row["measured_with"].get(metric.name) == metric_identity(metric, clip)
 
 

@@ -1,7 +1,7 @@
 """Arrange the tokens of each frame in time order for a language model.
 
 A *frame* covers one code of the codec's slowest codebook. Its tokens are sorted by start time, then by codebook.
-Example for SNAC, whose frame rates have the ratio 1 : 2 : 4:
+Example for SNAC, whose frame rates are in the ratio 1 : 2 : 4:
 
     codebook 0   a0                            a0 b0 c0 c1 b1 c2 c3
     codebook 1   b0          b1          ->

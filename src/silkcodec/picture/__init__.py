@@ -52,7 +52,7 @@ def spectrograms(
         titles: title line for each spectrogram.
 
     Returns:
-        The content of a PNG file.
+        The contents of a PNG file.
     """
     height = 2 * (_TITLE + PANEL_HEIGHT) + _GAP + _BOTTOM
     image = Image.new("RGB", (_LEFT + PANEL_WIDTH + _RIGHT, height), "white")

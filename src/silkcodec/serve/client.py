@@ -92,7 +92,7 @@ class Client:
         """Encode an audio file on the server.
 
         Args:
-            sound: path of the file, or its content as bytes.
+            sound: path of the file, or its contents as bytes.
 
         Returns:
             The tokens of the recording.
@@ -267,7 +267,7 @@ class EncoderStream(_LiveStream):
     """Encode samples on the server. Created by `Client.encoder`.
 
     Args:
-        url: address of the stream, which starts with ws:// or wss://.
+        url: address of the stream, starting with ws:// or wss://.
         headers: HTTP headers to send, for example the one with the bearer token.
         sample_rate: sample rate of the input in Hz.
         n_codebooks: number of codebooks to return, 1 to 19.
@@ -322,7 +322,7 @@ class DecoderStream(_LiveStream):
     """Decode codes on the server. Created by `Client.decoder`.
 
     Args:
-        url: address of the stream, which starts with ws:// or wss://.
+        url: address of the stream, starting with ws:// or wss://.
         headers: HTTP headers to send, for example the one with the bearer token.
         timeout_s: maximum time to wait for a response, in seconds.
 

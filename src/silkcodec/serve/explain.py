@@ -94,7 +94,7 @@ def export(folder: Path, *, weights: Path | None = None, site: Path | None = Non
     Raises:
         SilkError: the page has not been built.
         WeightsError: the weights folder is incomplete.
-        OutputError: the folder is not empty, or cannot be written.
+        OutputError: the folder is not empty, or cannot be written to.
     """
     site, folder = site or SITE, folder.absolute()
     source = _checked(site, weights)

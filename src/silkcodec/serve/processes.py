@@ -62,7 +62,7 @@ Event = Frame | Ended | Lost | RefusedError
 
 
 class Stream:
-    """A stream that a worker processes. Its results arrive in the queue `events`."""
+    """A stream processed by a worker. Its results arrive in the `events` queue."""
 
     def __init__(self, name: str, worker: Worker) -> None:
         self.name = name

@@ -46,7 +46,7 @@ class Service:
 
     @classmethod
     def of(cls, settings: Settings, folder: Path) -> Service:
-        """Create the state of a server without starting any process."""
+        """Create the state of a server without starting any processes."""
         metrics, limits = Metrics(), settings.limits
         streams = ConcurrencyLimit("streams", limits.sessions, limits.client_sessions)
         uploads = ConcurrencyLimit("uploads", UPLOADS * limits.files, limits.files)

@@ -143,7 +143,7 @@ def default_workers() -> int:
 
 
 def read_token(file: Path | None) -> str | None:
-    """Read the token from a file, or from the environment variable SILK_TOKEN if `file` is None.
+    """Read the token from a file, or from the SILK_TOKEN environment variable if `file` is None.
 
     Returns:
         The token, or None if `file` is None and the variable is not set.

@@ -140,7 +140,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def open_result(path: Path) -> tuple[int, Callable[[], AsyncIterator[bytes]]]:
-    """Open a file, and return its size and a function that yields its content.
+    """Open a file, and return its size and a function that yields its contents.
 
     The file can be deleted as soon as this function returns.
     """

@@ -92,12 +92,12 @@ class Inbox:
 
 
 def samples_of(body: bytes, kind: str) -> np.ndarray:
-    """Convert bytes in the format "s16le" or "f32le" to samples, int16 or float32 [n]."""
+    """Convert bytes in "s16le" or "f32le" format to samples, int16 or float32 [n]."""
     return np.frombuffer(body, dtype="<i2" if kind == "s16le" else "<f4")
 
 
 def bytes_of(wave: np.ndarray, kind: str) -> bytes:
-    """Convert samples, float32 [n], to bytes in the format "s16le" or "f32le"."""
+    """Convert samples, float32 [n], to bytes in "s16le" or "f32le" format."""
     if kind == "f32le":
         return wave.astype("<f4").tobytes()
     return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()

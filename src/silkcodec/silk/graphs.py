@@ -93,7 +93,7 @@ def start_session(content: bytes, threads: int, provider: str) -> Any:
 
 
 def find_provider(provider: str) -> str:
-    """Return ONNX Runtime's name for the provider "cpu" or "cuda".
+    """Return ONNX Runtime's name for the "cpu" or "cuda" provider.
 
     Raises:
         ProviderError: the provider is unknown or not available on this machine.

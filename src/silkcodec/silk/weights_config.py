@@ -78,7 +78,7 @@ class GraphConfig:
 
 @dataclass(frozen=True)
 class WeightsConfig:
-    """The content of config.json in a weights folder.
+    """The contents of config.json in a weights folder.
 
     Attributes:
         name: name of the codec.

@@ -52,7 +52,7 @@ export function writeSilk(init: TokensInit): Uint8Array<ArrayBuffer> {
 /**
  * Read the tokens in a .silk file.
  *
- * @param file Content of the file.
+ * @param file Contents of the file.
  * @param name Name of the file for error messages.
  * @throws SilkError: the file is not a .silk file, is damaged, or has a newer version.
  */

@@ -19,7 +19,7 @@ export const BITS_PER_FRAME = 3 * LATENT_WIDTH;
 export const FRAMES_PER_CALL = 5; // maximum number of frames in one call of a graph
 const MAX_FILE_DIMS_PER_TOKEN = 20; // maximum number of levels per code in .silk files
 
-/** Content of `Tokens`. `decode` and `writeSilk` accept it in place of `Tokens`. */
+/** Contents of `Tokens`. `decode` and `writeSilk` accept it in place of `Tokens`. */
 export interface TokensInit {
   /** Name and hash of the weights: "silk@0a1b2c3d4e5f". */
   codec: string;

@@ -84,7 +84,7 @@ function parseConfig(content: Uint8Array): WeightsConfig {
   return config;
 }
 
-/** Check the content of a graph, and return it. Browsers provide crypto.subtle only on https and localhost. */
+/** Check the contents of a graph, and return them. Browsers provide crypto.subtle only on https and localhost. */
 async function checked(graph: GraphConfig, content: Uint8Array): Promise<Uint8Array> {
   if (!globalThis.crypto?.subtle) return content;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content as Uint8Array<ArrayBuffer>));

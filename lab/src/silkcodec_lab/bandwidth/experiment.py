@@ -119,7 +119,7 @@ def bandwidth(
         progress: Progress callback.
 
     Returns:
-        The content of bandwidth.json.
+        The contents of bandwidth.json.
 
     Raises:
         ArgumentError, AudioError, MissingExtraError, OutputError, WeightsError: An argument, a clip, a codec or an

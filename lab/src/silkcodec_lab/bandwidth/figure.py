@@ -1,4 +1,4 @@
-"""Draw the figure of the bandwidth experiment."""
+"""Draw the figure for the bandwidth experiment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the page of the bandwidth experiment. All numbers come from the JSON result."""
+"""Write the page for the bandwidth experiment. All numbers come from the JSON result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIMITATIONS = (
     "The search for the best groups does not try all orders, and it minimizes the mel distance. Another order might be "
     "better for intelligibility.",
     "The metrics compare the output with the original. They do not measure naturalness.",
-    "The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
+    "The intervals apply only to these clips. Clips from the same speaker are treated as independent.",
 )
 
 CUT = {

@@ -64,7 +64,7 @@ def coverage(
         progress: Progress callback.
 
     Returns:
-        The content of the JSON result, e.g. coverage.json.
+        The contents of the JSON result, e.g. coverage.json.
 
     Raises:
         ArgumentError: An argument is invalid, or there is too little speech.
@@ -149,7 +149,7 @@ def _compared(plan: CoveragePlan) -> dict[str, str]:
 
 
 def _facts(speakers: Sequence[Speaker], n_excluded: int) -> dict[str, Any]:
-    """Return statistics of a group of speakers."""
+    """Return statistics for a group of speakers."""
     known = [speaker.bandwidth_hz for speaker in speakers if speaker.bandwidth_hz is not None]
     spread = [float(np.sqrt(speaker.vectors.astype(np.float64).var(axis=0).mean())) for speaker in speakers]
     return {

@@ -1,4 +1,4 @@
-"""Draw the figure of the coverage experiment."""
+"""Draw the figure for the coverage experiment."""
 
 from __future__ import annotations
 

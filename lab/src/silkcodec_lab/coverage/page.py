@@ -1,4 +1,4 @@
-"""Write the page of the coverage experiment. All numbers come from the JSON result."""
+"""Write the page for the coverage experiment. All numbers come from the JSON result."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def gradient(
         progress: Progress callback.
 
     Returns:
-        The content of gradient.json.
+        The contents of gradient.json.
 
     Raises:
         ArgumentError: A setting is invalid, all clips are too short, or two runs have the same quantizer.

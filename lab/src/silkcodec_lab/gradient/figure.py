@@ -1,4 +1,4 @@
-"""Draw the figure of the gradient experiment."""
+"""Draw the figure for the gradient experiment."""
 
 from __future__ import annotations
 

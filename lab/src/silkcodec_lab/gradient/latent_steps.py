@@ -61,7 +61,7 @@ class GradientPlan:
         directions: Number of random steps for each clip and step size that is not in `smoothed`, and for each control.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
         smoothed_directions: Number of random steps for each clip and step size in `smoothed`.
-        singles: Number of steps that change only one value. It also applies to steps that change only one vector.
+        singles: Number of steps that change only one value, and number of steps that change only one vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration of each clip in seconds.
         usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.

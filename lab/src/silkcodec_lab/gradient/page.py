@@ -1,4 +1,4 @@
-"""Write the page of the gradient experiment from its JSON result."""
+"""Write the page for the gradient experiment from its JSON result."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def lm_cost(
         progress: Progress callback.
 
     Returns:
-        The content of lm-cost.json.
+        The contents of lm-cost.json.
 
     Raises:
         ArgumentError, AudioError: An argument or a clip is invalid. This is checked before the measurement.

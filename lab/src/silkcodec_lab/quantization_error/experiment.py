@@ -61,7 +61,7 @@ def quantization_error(
         progress: Progress callback.
 
     Returns:
-        The content of quantization-error.json.
+        The contents of quantization-error.json.
 
     Raises:
         ArgumentError: An argument is invalid, or there is too little speech.

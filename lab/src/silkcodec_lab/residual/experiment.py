@@ -56,7 +56,7 @@ def residual(
         seed: Random seed.
 
     Returns:
-        The content of residual.json.
+        The contents of residual.json.
 
     Raises:
         ArgumentError: The position is outside the recording, an argument is invalid, or there is too little speech.

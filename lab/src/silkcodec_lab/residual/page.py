@@ -1,4 +1,4 @@
-"""Write the page and draw the figure of the residual experiment from its JSON result."""
+"""Write the page and draw the figure for the residual experiment from its JSON result."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def robustness(
         progress: Progress callback.
 
     Returns:
-        The content of robustness.json.
+        The contents of robustness.json.
 
     Raises:
         ArgumentError, AudioError, MissingExtraError, WeightsError: An argument, a clip or a codec cannot be used. This

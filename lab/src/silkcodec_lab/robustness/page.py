@@ -1,4 +1,4 @@
-"""Write the page and draw the figure of the robustness experiment from its JSON result."""
+"""Write the page and draw the figure for the robustness experiment from its JSON result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LIMITATIONS = (
     "40 ms, which is easier to conceal.",
     "The metrics compare the output with the original. They do not measure whether concealment is less annoying than a "
     "gap.",
-    "The intervals apply only to these clips. Clips of the same speaker are treated as independent.",
+    "The intervals apply only to these clips. Clips from the same speaker are treated as independent.",
 )
 
 

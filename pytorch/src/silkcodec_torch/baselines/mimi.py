@@ -32,10 +32,10 @@ TRANSFORMER_STEPS = 250  # steps at 25 Hz per call of a transformer
 
 
 class Mimi(neural.NeuralCodec):
-    """Encode and decode with Mimi's first codebooks.
+    """Encode and decode with the first N of Mimi's codebooks.
 
     Args:
-        preset: number of codebooks, "1" to "32". None means "8".
+        preset: number of codebooks N, "1" to "32". None means "8".
         source: folder or Hugging Face repository with the weights. None means the published weights.
 
     Raises:

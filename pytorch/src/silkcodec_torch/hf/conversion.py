@@ -76,7 +76,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
     Raises:
         WeightsError: the weights are missing or damaged, or the exported model does not match the weights.
-        OutputError: `out` cannot be written.
+        OutputError: `out` cannot be written to.
     """
     out = Path(out)
     try:

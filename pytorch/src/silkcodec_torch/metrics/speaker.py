@@ -93,7 +93,7 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
 def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
     """Load Resemblyzer's network and return a function that computes embeddings.
 
-    The network consists of three LSTM layers, a linear layer and a ReLU. It takes the mel energies of a window of 1.6 s
+    The network consists of three LSTM layers, a linear layer and a ReLU. It takes the mel energies of a 1.6 s window
     as input. The embedding of a clip is the mean over its windows.
     """
     import torch

@@ -24,7 +24,7 @@ def save(file: Path, groups: dict[str, dict[str, Tensor]], progress: dict[str, A
         progress: JSON-serializable state of the run.
 
     Raises:
-        OutputError: the folder cannot be written, or the disk is full. An existing checkpoint is not changed.
+        OutputError: the folder cannot be written to, or the disk is full. An existing checkpoint is not changed.
     """
     tensors = {f"{group}/{name}": t.detach().contiguous() for group, ts in groups.items() for name, t in ts.items()}
     part = file.with_suffix(".part")

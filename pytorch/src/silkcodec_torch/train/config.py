@@ -103,7 +103,7 @@ class RecognizerConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """Configure a training stage, which lasts for a number of steps or minutes.
+    """Configure a training stage, whose length is given in steps or minutes.
 
     Over the last part of each stage, set by `decay_share`, the learning rate falls linearly to zero.
     """

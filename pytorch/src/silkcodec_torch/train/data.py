@@ -220,7 +220,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
 
     Raises:
         ArgumentError: none of the files can be read.
-        OutputError: `cache` cannot be written.
+        OutputError: `cache` cannot be written to.
     """
     names = split_files(config)[split]
     folder = Path(config.folder)

@@ -72,7 +72,7 @@ def export(
         ArgumentError: the model does not use FSQ, the encoder in `same_encoder` differs, or `results` were measured
             with different weights.
         WeightsError: the run does not exist, or the exported graph does not match the network. `out` is not changed.
-        OutputError: `out` cannot be written.
+        OutputError: `out` cannot be written to.
     """
     run, out = Path(run), Path(out)
     config, model, progress = load_run(run)

@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Interrupts:
-    """Set `requested` to true at the first SIGINT or SIGTERM within the context. A second signal has its usual effect.
+    """Set `requested` to true on the first SIGINT or SIGTERM within the context. A second signal has its usual effect.
 
     Python allows signal handlers only in the main thread. In other threads, `requested` stays false.
     """

@@ -57,7 +57,7 @@ def train(config_path: str | Path, run: str | Path, overrides: list[str] | None 
     Raises:
         ArgumentError: the config or its data folder is invalid.
         WeightsError: the checkpoint or the weights in `init` are damaged, or do not match the config.
-        OutputError: the run folder or the cache cannot be written.
+        OutputError: the run folder or the cache cannot be written to.
         SilkError: the gradient was infinite or NaN in too many consecutive steps.
         SystemExit: the run was interrupted (Ctrl-C, SIGTERM) and saved a checkpoint. The status is 130.
     """

@@ -63,7 +63,7 @@ def to_html(result: Result, listening: Sequence[Listening]) -> str:
     """Format a result as a self-contained HTML page.
 
     Args:
-        result: result of `silk compare` or `silk score`, i.e. the content of results.json.
+        result: result of `silk compare` or `silk score`, i.e. the contents of results.json.
         listening: audio of the clips to embed. If empty, the page has no players.
 
     Returns:
