@@ -1,4 +1,4 @@
-"""Sample tokens from a model that train.py wrote, and decode each frame as soon as it is complete.
+"""Sample tokens from a model written by train.py, and decode each frame as soon as it is complete.
 
     python sample.py run -o sample.wav                              # also writes a spectrogram, sample.png
     python sample.py run -o - | aplay -t raw -f S16_LE -r 24000     # play while sampling
@@ -36,7 +36,7 @@ def load(run: Path) -> tuple[SpeechModel, dict[str, Any]]:
         config = json.loads((run / "config.json").read_text())
         tensors = load_file(run / "model.safetensors")
     except OSError as error:
-        raise ArgumentError(f"Cannot read '{run}': {error.strerror}. Pass a folder that train.py wrote.") from None
+        raise ArgumentError(f"Cannot read '{run}': {error.strerror}. Pass a folder written by train.py.") from None
     model = SpeechModel(torch.tensor(config["head_sizes"]), **config["model"])
     model.load_state_dict(tensors)
     return model.eval(), config
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     """Sample speech, write it to a file, and return the measured times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("run", type=Path, help="folder that train.py wrote")
+    add("run", type=Path, help="folder written by train.py")
     add("-o", "--output", required=True, help="audio file, or - for raw 16-bit samples on stdout")
     add("--seconds", type=float, default=10.0, help="duration of the output in seconds")
     add("--temperature", type=float, default=0.9, help="sampling temperature; lower values give less varied speech")

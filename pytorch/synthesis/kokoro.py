@@ -23,7 +23,7 @@ class Kokoro:
     """Convert phonemes to speech.
 
     Args:
-        folder: folder that fetch.py wrote, with model.onnx, vocabulary.json and voices/*.bin.
+        folder: folder written by fetch.py, with model.onnx, vocabulary.json and voices/*.bin.
         threads: number of threads; 0 means one per core.
 
     Raises:
@@ -44,7 +44,7 @@ class Kokoro:
         except (OSError, ValueError) as error:
             reason = f"{error.strerror}: '{error.filename}'" if isinstance(error, OSError) else f"{error}"
             raise ArgumentError(
-                f"Cannot load Kokoro from '{folder}': {reason}. Pass a folder that pytorch/synthesis/fetch.py wrote."
+                f"Cannot load Kokoro from '{folder}': {reason}. Pass a folder written by pytorch/synthesis/fetch.py."
             ) from error
         except Exception as error:  # ONNX Runtime's errors have no common base class.
             raise ArgumentError(f"Cannot load '{model}' as an ONNX model: {str(error).splitlines()[0]}") from error

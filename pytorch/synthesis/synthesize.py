@@ -198,7 +198,7 @@ def row_of(clip: Clip, wave: NDArray[np.float32], origin: str, text_license: str
 
 
 def check_settings(folder: Path, settings: dict) -> None:
-    """Store the settings in a new folder, or check that those of an existing folder are the same.
+    """Store the settings in a new folder, or check that they match those of an existing folder.
 
     Raises:
         ArgumentError: the folder contains other files, or clips that were made with other settings.
@@ -208,7 +208,7 @@ def check_settings(folder: Path, settings: dict) -> None:
     if not file.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ArgumentError(
-                f"The output must be a new or empty folder, or one that this program wrote; got '{folder}'."
+                f"The output must be a new or empty folder, or one written by this program; got '{folder}'."
             )
         with replacing(file) as out:
             out.write((json.dumps(settings, indent=1, ensure_ascii=False) + "\n").encode())
@@ -275,7 +275,7 @@ def make(folder: Path, clips: Iterator[Clip], kokoro: Kokoro, hours: float, text
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="new folder, or a folder to resume or extend")
-    parser.add_argument("--model", type=Path, required=True, help="folder that fetch.py wrote")
+    parser.add_argument("--model", type=Path, required=True, help="folder written by fetch.py")
     parser.add_argument("--hours", type=float, required=True, help="hours of speech in the folder at the end")
     parser.add_argument("--seed", type=int, default=1, help="random seed (default: 1)")
     parser.add_argument(

@@ -126,7 +126,7 @@ class Codec(Protocol):
         """Decode tokens to a waveform.
 
         Args:
-            tokens: tokens that this codec produced.
+            tokens: tokens produced by this codec.
 
         Returns:
             The samples, float32 [tokens.n_samples], at `sample_rate` Hz.

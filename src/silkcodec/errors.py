@@ -105,7 +105,7 @@ def capitalized(name: str) -> str:
 
 
 def import_extra(module: str, what: str, extra: str, distribution: str = "silkcodec") -> Any:
-    """Import a module that an extra installs.
+    """Import a module provided by an extra.
 
     Args:
         module: full name of the module.

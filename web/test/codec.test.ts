@@ -1,4 +1,4 @@
-/** Test the modules that need no model with fixtures, which `make_data.py --fixtures` writes with the Python package. */
+/** Test the modules that need no model with fixtures, which are written by `make_data.py --fixtures` with the Python package. */
 
 import { describe, expect, test } from "vitest";
 import { Tokens, codebookSizes, codesToLevels, levelsToCodes, readSilk, regroup, writeSilk, FRAME_SAMPLES, LATENT_WIDTH, type Frames } from "silkcodec";

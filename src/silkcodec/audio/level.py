@@ -46,7 +46,7 @@ class Level:
 
     Attributes:
         offset: mean of the samples (DC offset).
-        active: RMS level outside pauses, after subtracting the offset.
+        active: RMS level excluding pauses, after subtracting the offset.
         peak: highest absolute sample value, after subtracting the offset.
     """
 
@@ -56,7 +56,7 @@ class Level:
 
     @property
     def dbfs(self) -> float:
-        """Return the RMS level outside pauses in dB relative to full scale."""
+        """Return the RMS level excluding pauses, in dB relative to full scale."""
         return 20 * float(np.log10(max(self.active, SILENCE)))
 
     @property

@@ -1,6 +1,6 @@
 """List all codecs and presets, with their rates, for `silk codecs`.
 
-The rates are read from `rates.json`, which `make bench-codecs` writes, so no codec is loaded.
+The rates are read from `rates.json`, which is written by `make bench-codecs`, so no codec is loaded.
 """
 
 from __future__ import annotations

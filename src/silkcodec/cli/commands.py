@@ -3,7 +3,8 @@
     [project.entry-points."silkcodec.commands"]
     lab = "silkcodec_lab.cli:lab"          # command = "module:attribute", a typer.Typer or a click command
 
-To start fast, `silk` reads this group only to show `silk --help` or to run a command that it does not define itself.
+To start quickly, `silk` reads this group only to show `silk --help` or to run a command that it does not define
+itself.
 """
 
 from __future__ import annotations

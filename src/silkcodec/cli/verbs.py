@@ -31,7 +31,7 @@ def _function(section: str, name: str) -> Any:
 class Verbs(TyperGroup):
     """The `silk` command group, which includes commands from other distributions.
 
-    To start fast, the group imports a command's module and inspects the command's options only when the command is
+    To start quickly, the group imports a command's module and inspects the command's options only when the command is
     used. `silk --help` imports the modules of all commands.
     """
 

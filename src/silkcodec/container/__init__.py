@@ -172,7 +172,7 @@ def read(file: File, *, recover: bool = False, start_s: float = 0.0, duration_s:
         The tokens of the file or of the part.
 
     Raises:
-        ContainerError: the file is damaged, is not a .silk file or has a newer format version.
+        ContainerError: the file is damaged or is not a .silk file, or its format version is too new.
         MissingExtraError: the file is range-coded and constriction is not installed.
         ArgumentError: the part is empty, or does not start within the recording.
     """

@@ -29,7 +29,7 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Path(folder)
     header = read_header(folder)
     if header is None:
-        raise ArgumentError(f"--check requires a folder that silk tokenize wrote; there is no plan.json in '{folder}'.")
+        raise ArgumentError(f"--check requires a folder written by silk tokenize; there is no plan.json in '{folder}'.")
     records = ledger.read(folder, str(header["hash"]))
     n_shards, n_rows = count_shards(folder), 0
     problems = []

@@ -60,7 +60,7 @@ class Item:
             end of the recording.
         channel: channel to use, counted from 0. None averages all channels.
         meta: metadata, such as text and speaker, as a JSON object.
-        stamp: size in bytes and modification time in ns of the file when the plan was made, or None if unknown.
+        stamp: the file's size in bytes and modification time in ns when the plan was made, or None if unknown.
     """
 
     id: str

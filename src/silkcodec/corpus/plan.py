@@ -140,7 +140,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
 
     Raises:
         ArgumentError: the inputs contain no usable recording.
-        OutputError: the folder has a different plan, or cannot be written to.
+        OutputError: the folder contains a different plan, or cannot be written to.
     """
     begun = read_header(folder)
     if begun is not None:

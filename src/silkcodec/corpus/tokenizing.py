@@ -97,7 +97,8 @@ def tokenize(
 
     Raises:
         ArgumentError, AudioError: an input or option is invalid.
-        OutputError: the folder has unrelated files or a different corpus, another run is using it, or the disk is full.
+        OutputError: the folder contains unrelated files or a different corpus, another run is using it, or the disk is
+            full.
         MissingExtraError: a required extra is not installed.
         WeightsError: the codec's weights cannot be loaded.
     """

@@ -26,9 +26,9 @@ class Clip:
     Attributes:
         path: path of the audio file.
         name: path relative to the input folder, the manifest's folder, or the common folder of all input files.
-        columns: values in the clip's manifest row, keyed by column name. If a split is selected, the columns
-            "speaker_seen" and "language_seen" are added. Their value is "unknown" if the row names no speaker or
-            language, "seen" if the speaker or language also occurs in another split, and otherwise "unseen".
+        columns: values in the clip's manifest row, keyed by column name. If a split is selected, the
+            "speaker_seen" and "language_seen" columns are added. Their value is "unknown" if the row names no speaker
+            or language, "seen" if the speaker or language also occurs in another split, and otherwise "unseen".
     """
 
     path: Path

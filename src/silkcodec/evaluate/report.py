@@ -34,7 +34,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     if not isinstance(result, dict) or result.get("kind") not in KINDS or result.get("format") != FORMAT:
         raise ArgumentError(
             f"'{path}' must be a result of 'silk compare' or 'silk score' and have format {FORMAT}. "
-            "Pass a results.json that this version of silk wrote."
+            "Pass a results.json written by this version of silk."
         )
     return result
 

@@ -239,7 +239,7 @@ def carry_out(
     isolate: bool,
     progress: Progress | None,
 ) -> list[Row]:
-    """Measure all candidates on all clips. Rows that earlier runs stored are reused.
+    """Measure all candidates on all clips. Rows stored by earlier runs are reused.
 
     Args:
         clips: the reference clips.

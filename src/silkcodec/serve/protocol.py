@@ -70,7 +70,7 @@ class Start:
     n_samples: int | None = None
 
     def for_worker(self) -> dict[str, Any]:
-        """Return the settings of the stream for a worker."""
+        """Return the stream settings to pass to a worker."""
         fields = ("task", "sample_rate", "samples", "n_codebooks")
         return {name: getattr(self, name) for name in fields}
 

@@ -40,7 +40,7 @@ class Silk(FrameModel):
         quantizer, latency_s, batch_exact: see `Codec`.
 
     Raises:
-        WeightsError: the model files are missing or damaged, or have a newer format.
+        WeightsError: the model files are missing or damaged, or have an unsupported format.
         ProviderError: the provider is not available on this machine.
         ArgumentError: threads is below 1.
     """

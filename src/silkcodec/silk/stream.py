@@ -91,7 +91,7 @@ class StreamEncoder:
             checked: whether `audio.Reader` or `audio.as_wave` has already checked the chunk.
 
         Returns:
-            The codes of the frames that the chunk completes, int64 [F, K]. F can be 0.
+            The codes of the frames completed by the chunk, int64 [F, K]. F can be 0.
 
         Raises:
             AudioError: the samples contain NaN or infinity, or have an unsupported shape or type.
@@ -117,7 +117,7 @@ class StreamEncoder:
             chunk, checked: see `feed`.
 
         Returns:
-            The levels of the frames that the chunk completes, uint8 [F, 128] in 0..7.
+            The levels of the frames completed by the chunk, uint8 [F, 128] in 0..7.
 
         Raises:
             AudioError, ArgumentError: see `feed`.

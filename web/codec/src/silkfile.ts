@@ -54,7 +54,7 @@ export function writeSilk(init: TokensInit): Uint8Array<ArrayBuffer> {
  *
  * @param file Contents of the file.
  * @param name Name of the file for error messages.
- * @throws SilkError: the file is not a .silk file, is damaged, or has a newer version.
+ * @throws SilkError: the file is damaged or is not a .silk file, or its format version is too new.
  */
 export function readSilk(file: Uint8Array, name = "The file"): Tokens {
   const header = readHeader(file, name);

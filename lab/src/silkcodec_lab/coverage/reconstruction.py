@@ -4,7 +4,7 @@
                          |-> columns with speech -> quantizer ---------> Griffin-Lim -> audio
 
 Both versions use Griffin-Lim with the same initial phases, so only the quantizer causes differences. A second
-unquantized version with different initial phases (`again`) shows the differences that Griffin-Lim alone causes.
+unquantized version with different initial phases (`again`) shows the differences caused by Griffin-Lim alone.
 `speech.py` defines the loud level. The output of complete codecs is compared with the excerpt itself.
 """
 
@@ -85,7 +85,7 @@ def resynthesize(
         tests: Paths to the test speech files, with optional filters, keyed by group name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
-        folds: Speakers or sources of the training speech to hold out in each fold.
+        folds: Training speakers or sources to hold out in each fold.
     """
     patches = replace(plan.patches, columns=1, pool=1)
     few = replace(patches, speakers=min(resynthesis.speakers, patches.speakers))

@@ -221,7 +221,7 @@ def pooled(statistic: str, records: Sequence[Sums], seed: int = 0) -> dict[str, 
 
     Args:
         statistic: Key in `STATISTICS`.
-        records: Sums of each clip.
+        records: Sums for each clip.
         seed: Random seed for the bootstrap.
 
     Returns:

@@ -4,7 +4,7 @@
 
 Rounding has no useful gradient, so training uses the gradient at the quantized latent in place of the gradient at y.
 This experiment changes y by steps of different sizes and computes the actual change in the loss. A control without
-quantization shows the errors that the curvature of the decoder causes.
+quantization shows the errors caused by the curvature of the decoder.
 """
 
 from __future__ import annotations

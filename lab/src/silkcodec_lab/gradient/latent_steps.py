@@ -182,10 +182,10 @@ class Model:
             cell: Width of a quantization cell.
             plan: Settings of the experiment.
             rng: Random generator for the frame and the steps.
-            records: Sums of each clip. The sums of this clip are appended.
+            records: Sums for each clip. The sums for this clip are appended.
 
         Returns:
-            The loss without a change.
+            The loss for the unchanged latent.
         """
         y = self._inside(wave)
         frame = _loud_frame(wave, len(y), plan.span, rng)

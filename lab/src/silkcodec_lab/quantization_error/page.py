@@ -172,7 +172,7 @@ def figure(result: Result) -> bytes:
 
 
 def _bits(found: dict[str, Any]) -> list[int]:
-    """Return all measured bit budgets per vector. FSQ is measured with each of them."""
+    """Return all measured bit budgets per vector. FSQ is measured at each of them."""
     return [point["bits"] for point in found["quantizers"]["fsq"]]
 
 

@@ -34,7 +34,7 @@ DEFAULT_PRESET = "44k"
 
 
 class Dac(neural.NeuralCodec):
-    """Encode and decode with one of DAC's models. Pass `n_codebooks` to `encode` to use fewer codebooks.
+    """Encode and decode with one of the DAC models. Pass `n_codebooks` to `encode` to use fewer codebooks.
 
     Args:
         preset: one of `PRESETS`. None means "44k".

@@ -38,7 +38,7 @@ NOISE_BLOCK = 1 << 16  # samples of noise per seed
 
 
 class Snac(neural.NeuralCodec):
-    """Encode and decode audio with one of SNAC's models. Pass `n_codebooks` to `encode` to use fewer codebooks.
+    """Encode and decode audio with one of the SNAC models. Pass `n_codebooks` to `encode` to use fewer codebooks.
 
     Args:
         preset: "24k", "32k" or "44k". None means "24k".

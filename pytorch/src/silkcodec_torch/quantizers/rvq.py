@@ -53,7 +53,7 @@ class RVQ(nn.Module):
 
         Returns:
             The quantized latent, float32 [..., D]; the codes, int64 [..., vectors * codebooks]; and the commitment
-                loss, a scalar. The codes of one vector are adjacent. Codebooks that dropout skipped have the code -1.
+                loss, a scalar. The codes of one vector are adjacent. Codebooks skipped by dropout have the code -1.
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))

@@ -479,7 +479,7 @@ def graph_weights(folder: Path, graph: GraphConfig) -> dict[str, Tensor]:
         initializers = onnx.load_model_from_string(graph.verified_bytes(folder)).graph.initializer
     except DecodeError as error:
         raise WeightsError(
-            f"Cannot read the weights in '{folder}': {error}. Pass a folder that silk export wrote."
+            f"Cannot read the weights in '{folder}': {error}. Pass a folder written by silk export."
         ) from None
     found: dict[str, Tensor] = {}
     for tensor in initializers:

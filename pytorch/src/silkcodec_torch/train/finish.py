@@ -43,8 +43,8 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 
     Args:
         model: network to change.
-        other: parameters of a network of the same size, keyed by name. The parameters of the decoder's noise may
-            be missing.
+        other: parameters of a network of the same size, keyed by name. The decoder's noise parameters may be
+            missing.
         share: weight of `other` in the average, at least 0 and below 1.
 
     Raises:

@@ -100,7 +100,7 @@ METRICS: dict[str, Metric] = {
 
 
 def registered() -> dict[str, Metric]:
-    """Return all metrics by name, in the order of the report, including those that other packages register."""
+    """Return all metrics by name, in the order of the report, including those registered by other packages."""
     added = {entry.name: _load(entry) for entry in entry_points(group=GROUP)}
     own = {name: metric for name, metric in METRICS.items() if metric.measure is not _not_measured}
     return METRICS | added | own

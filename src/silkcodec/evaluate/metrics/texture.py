@@ -3,8 +3,8 @@
 Like noise, real fricatives have log spectra that scatter around their envelopes. If a codec averages out this scatter,
 fricatives sound synthetic.
 
-All metrics in this module use spectra of 1,024 samples (43 ms, Hann window, hop 512) at 24 kHz. The frames are selected
-in the reference, so they are the same for all codecs:
+All metrics in this module use spectra of 1,024-sample frames (43 ms, Hann window, hop 512) at 24 kHz. The frames are
+selected in the reference, so they are the same for all codecs:
 
 - A fricative frame has more power between 4 and 7.4 kHz than between 0.1 and 2.5 kHz. Its power between 4 and 7.4 kHz
   is at most 20 dB below the 99th percentile of this power over all frames. It is also at most 40 dB below the total
@@ -47,9 +47,9 @@ FLATNESS_WORST_DB, HIGH_WORST_DB = -60.0, -100.0
 
 
 def fricative_scatter_db(pair: Pair) -> float:
-    """Return the RMS deviation of the output's log spectrum from its envelope in fricatives, in dB.
+    """Return the RMS deviation, in dB, of the output's log spectrum from its envelope in fricatives.
 
-    The envelope is the log spectrum smoothed over frequency with a Hann kernel of 400 Hz. The deviation is measured
+    The envelope is the log spectrum smoothed over frequency with a 400 Hz Hann kernel. The deviation is measured
     between 4.2 and 7.4 kHz. It is 4.9 dB for white noise, and 5.1 to 5.5 dB for recorded fricatives.
 
     Raises:
