@@ -1,6 +1,6 @@
 """Take screenshots of every section of the built page, at desktop and phone width, in the light and the dark theme.
 
-python web/pictures.py out/pictures     # needs playwright, Chromium and Pillow (extra [dev])
+python web/pictures.py out/pictures     # needs playwright, Chromium and Pillow ([dev] extra)
 """
 
 from __future__ import annotations

@@ -83,5 +83,5 @@ def _table(name: str) -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", readme, re.DOTALL)
     if found is None:
-        raise PluginError(f"README.md must contain the table '{name}' between markers.")
+        raise PluginError(f"README.md must contain the '{name}' table between markers.")
     return found[1]

@@ -52,7 +52,7 @@ def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: i
     """Encode a folder of audio files, or read a tokenized corpus, up to the given number of hours."""
     began = time.perf_counter()
     if Path(data).is_dir() and list(Path(data).glob("tokens-*")):
-        from silkcodec import corpus  # extra [corpus]
+        from silkcodec import corpus  # [corpus] extra
 
         parts = split([row.tokens for row in corpus.read(data)], seed)
         encode = list

@@ -120,5 +120,5 @@ def test_other_columns_separators_and_encodings(tmp_path: Path) -> None:
             manifest.Dialect(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="--encoding"):
         list(manifest.records(tmp_path / "u.tsv"))
-    with pytest.raises(ArgumentError, match="must have the column 'file';"):
+    with pytest.raises(ArgumentError, match="must have a 'file' column;"):
         list(manifest.records(tmp_path / "m.csv", manifest.Dialect((("path", "file"),), ";", "latin-1")))

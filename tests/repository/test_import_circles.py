@@ -14,7 +14,7 @@ TREES = {"src": ROOT / "src", "pytorch": ROOT / "pytorch" / "src", "lab": ROOT /
 TREES |= {name: ROOT / name for name in ("bench", "web", "website", "fuzz")}  # folders of scripts
 
 Graph = dict[str, set[str]]
-Record = Callable[[str, object], None]  # the fixture `record_property`; conftest.py prints the values
+Record = Callable[[str, object], None]  # the `record_property` fixture; conftest.py prints the values
 
 
 def graph(tree: Path, *, deferred: bool) -> Graph:

@@ -51,7 +51,7 @@ def run_export(
     identical graphs, so you can add results to the model card later with --results.
 
     With --format transformers, writes a folder for AutoModel.from_pretrained, which you can push to the Hugging Face
-    Hub (extra [hf]). The input is a run or a weights folder. By default, the weights that ship with silkcodec are
+    Hub ([hf] extra). The input is a run or a weights folder. By default, the weights that ship with silkcodec are
     exported.
     """
     if file_format not in ("onnx", "transformers"):

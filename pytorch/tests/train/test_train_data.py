@@ -69,7 +69,7 @@ def test_files_below_the_bandwidth_are_skipped(folder: Path) -> None:
     config = DataConfig(folder=str(folder), index="INDEX.tsv", bandwidth_column="hz", min_bandwidth_hz=10_000)
     assert split_files(config) == {"train": ["b/00.wav"], "valid": ["a/01.wav"]}
     (folder / "INDEX.tsv").write_text("\n".join(rows).replace("7900", "wide"), encoding="utf-8")
-    with pytest.raises(ArgumentError, match=r"'hz' must contain a number in Hz; got 'wide' for 'b/02\.wav'"):
+    with pytest.raises(ArgumentError, match=r"'hz' column must contain a number in Hz; got 'wide' for 'b/02\.wav'"):
         split_files(config)
 
 
@@ -304,7 +304,7 @@ def test_an_unreadable_file_is_reported_and_skipped(folder: Path, tmp_path: Path
 def test_no_readable_file_gives_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "speech").mkdir()
     (tmp_path / "speech" / "broken.wav").write_bytes(b"this is no sound")
-    with pytest.raises(ArgumentError, match="The split 'train' must contain readable audio"):
+    with pytest.raises(ArgumentError, match="The 'train' split must contain readable audio"):
         pack(DataConfig(folder=str(tmp_path / "speech")), "train", tmp_path / "cache")
 
 

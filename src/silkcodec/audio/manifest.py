@@ -219,7 +219,7 @@ def _check_header(header: list[str], file: Path, dialect: Dialect) -> None:
     has_path = set(PATH_KEYS) & set(header) or "path" in dict(dialect.columns)
     if not header or (has_path and not missing):
         return
-    wanted = f"the column '{missing[0]}'" if missing else f"a column named {' or '.join(PATH_KEYS)}"
+    wanted = f"a '{missing[0]}' column" if missing else f"a column named {' or '.join(PATH_KEYS)}"
     named = ", ".join(header)[:200]
     raise HeaderError(
         f"Manifest '{file}' must have {wanted}; got the header: {named}. For a different column name or separator,"

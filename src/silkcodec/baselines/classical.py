@@ -151,7 +151,7 @@ class MissingLibraryError(MissingExtraError):
     """
 
     def __init__(self, what: str, package: str, command: str) -> None:
-        message = f"{what} needs the shared library '{package}', which was not found. Run: {command}"
+        message = f"{what} needs the '{package}' shared library, which was not found. Run: {command}"
         SilkError.__init__(self, message)
         self.what, self.package, self.extra, self.command = what, package, "classical", command
 

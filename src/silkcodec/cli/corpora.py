@@ -59,7 +59,7 @@ def tokenize(
     check: Annotated[bool, typer.Option("--check", help="Check the corpus in the output folder. Omit INPUT.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Tokenize a corpus into shards (extra [corpus]).
+    """Tokenize a corpus into shards (requires the [corpus] extra).
 
     Shards are Parquet or WebDataset files. The ray engine requires the [ray] extra.
 

@@ -20,7 +20,7 @@ Out = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Skip = Annotated[bool, typer.Option("--skip-existing", help="Skip inputs whose output already exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object per line.")]
-Entropy = Annotated[bool, typer.Option("--entropy", help="Range-code the .silk files (extra [entropy]).")]
+Entropy = Annotated[bool, typer.Option("--entropy", help="Range-code the .silk files (requires the [entropy] extra).")]
 Channel = Annotated[
     int | None,
     typer.Option("--channel", min=0, help="Channel to encode, counted from 0. Default: average all channels."),

@@ -42,7 +42,7 @@ def serve(
     ] = 20.0,
     weights: Annotated[Path | None, typer.Option("--weights", help="Weights folder written by silk export.")] = None,
 ) -> None:
-    """Serve Silk over HTTP and WebSocket (extra [serve]).
+    """Serve Silk over HTTP and WebSocket (requires the [serve] extra).
 
     The server encodes and decodes uploaded files and live streams.
     """

@@ -118,7 +118,7 @@ def metric_tables(
 
 def _heading(result: Result) -> str:
     clips, settings = result["clips"], result["settings"]
-    split = f" in the split '{settings['split']}'" if settings["split"] else ""
+    split = f" in the '{settings['split']}' split" if settings["split"] else ""
     drawn = f", drawn with seed {settings['seed']}" if settings["limit"] else ""
     what = "codecs" if result["kind"] == "silk compare" else "folders"
     return (

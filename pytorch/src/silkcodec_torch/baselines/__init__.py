@@ -1,1 +1,1 @@
-"""Provide EnCodec, DAC, Mimi and SNAC as `silkcodec` codecs (extra [baselines])."""
+"""Provide EnCodec, DAC, Mimi and SNAC as `silkcodec` codecs ([baselines] extra)."""

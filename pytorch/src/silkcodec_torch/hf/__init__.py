@@ -1,4 +1,4 @@
-"""Provide Hugging Face `transformers` classes for Silk (extra [hf]).
+"""Provide Hugging Face `transformers` classes for Silk ([hf] extra).
 
 import silkcodec_torch.hf                            # registers the classes below with the Auto classes
 from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer

@@ -70,11 +70,11 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
         network = AutoModelForAudioXVector.from_pretrained(source).eval()
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"The model 'speaker' must be an x-vector model that transformers can load; got '{source}': {error}"
+            f"The 'speaker' model must be an x-vector model that transformers can load; got '{source}': {error}"
         ) from error
     if features.sampling_rate != SPEAKER_RATE:
         raise WeightsError(
-            f"The model 'speaker' must take audio at {SPEAKER_RATE} Hz; "
+            f"The 'speaker' model must take audio at {SPEAKER_RATE} Hz; "
             f"got '{source}', which takes {features.sampling_rate} Hz."
         )
 

@@ -170,7 +170,7 @@ def data_lines(config: TrainConfig) -> list[str]:
     except ArgumentError:
         return ["The training data was not available when this card was written."]
     if not all(any(name in row for row in rows) for name in ("source", "licence", "duration_s")):
-        return [f"{len(rows)} files of an index without the columns source, licence and duration_s."]
+        return [f"{len(rows)} files of an index without source, licence and duration_s columns."]
     hours: dict[str, float] = defaultdict(float)
     licences: dict[str, set[str]] = defaultdict(set)
     languages: dict[str, set[str]] = defaultdict(set)

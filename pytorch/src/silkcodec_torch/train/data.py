@@ -141,7 +141,7 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
     except ValueError:
         column = config.bandwidth_column
         raise ArgumentError(
-            f"The column '{column}' must contain a number in Hz; got {text!r} for '{row['path']}'."
+            f"The '{column}' column must contain a number in Hz; got {text!r} for '{row['path']}'."
         ) from None
 
 
@@ -235,7 +235,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
             ) from error
     if not clips:
         raise ArgumentError(
-            f"The split '{split}' must contain readable audio; none of its {len(names)} files can be read."
+            f"The '{split}' split must contain readable audio; none of its {len(names)} files can be read."
         )
     return Pack(np.memmap(data, dtype="<i2", mode="r"), clips, synthetic_files(config, split), config.synthetic_share)
 

@@ -48,7 +48,7 @@ def _session(file: str) -> Any:
     taken = session.get_inputs()[0]
     if taken.name != "input_1" or taken.shape[-1] != DNSMOS_SAMPLES:
         raise WeightsError(
-            f"The model 'dnsmos' must be sig_bak_ovr.onnx, which takes {DNSMOS_SAMPLES} samples; "
+            f"The 'dnsmos' model must be sig_bak_ovr.onnx, which takes {DNSMOS_SAMPLES} samples; "
             f"got '{Path(file).name}', which takes {taken.shape[-1]}."
         )
     return session
@@ -65,7 +65,7 @@ def _lacks(model: str | None) -> str | None:
             "pip install --no-deps speechmos"
         )
     if model is not None and not Path(model).is_file():
-        return f"File not found: '{model}'. The model 'dnsmos' must be the path of sig_bak_ovr.onnx."
+        return f"File not found: '{model}'. The 'dnsmos' model must be the path to sig_bak_ovr.onnx."
     return None
 
 

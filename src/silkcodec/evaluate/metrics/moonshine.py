@@ -73,7 +73,7 @@ class Network:
         except Exception as error:  # The errors of ONNX Runtime have no common base class.
             reason = str(error).splitlines()[0].rstrip(".")
             raise WeightsError(
-                f"The model 'moonshine' must be a folder with {', '.join(FILES)}; got '{folder.name}': {reason}."
+                f"The 'moonshine' model must be a folder with {', '.join(FILES)}; got '{folder.name}': {reason}."
             ) from error
         self._inputs = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
         self._outputs = [entry.name for entry in self._decoder.get_outputs()]
@@ -133,7 +133,7 @@ def _lacks(model: str | None) -> str | None:
             "pip install --no-deps moonshine-voice==0.0.73"
         )
     if model is not None and not all((Path(model) / name).is_file() for name in FILES):
-        return f"The model 'moonshine' must be a folder with {', '.join(FILES)}; got '{model}'."
+        return f"The 'moonshine' model must be a folder with {', '.join(FILES)}; got '{model}'."
     return None
 
 

@@ -175,7 +175,7 @@ def _lacks(model: str | None) -> str | None:
             "--model whisper=FOLDER (with a model in CTranslate2 format)."
         )
     if Path(model).is_dir() and not (Path(model) / "model.bin").is_file():
-        return f"The model 'whisper' must be a folder in CTranslate2 format; got '{model}', which has no model.bin."
+        return f"The 'whisper' model must be a folder in CTranslate2 format; got '{model}', which has no model.bin."
     return None
 
 
