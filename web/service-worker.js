@@ -1,5 +1,5 @@
 // Store the page on the reader's device, so that it works offline. The build adds two constants above this text:
-// VERSION is a hash of the content of all files, and FILES contains their paths relative to this folder. The codec
+// VERSION is a hash of the contents of all files, and FILES contains their paths relative to this folder. The codec
 // worker stores the model (src/state/model-store.ts).
 const SCOPE = self.registration.scope;
 const PREFIX = `silk-page ${SCOPE} `; // Another folder of the same host can contain another copy of the page.

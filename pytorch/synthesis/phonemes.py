@@ -2,7 +2,7 @@
 
 espeak-ng converts all languages except Mandarin. The tables below then replace espeak-ng's symbols with Kokoro's,
 for example the two letters of a diphthong with one capital letter. The tables are adapted from misaki 0.9.4
-(Apache-2.0), the library that prepared Kokoro's training data. misaki itself converts Mandarin. For other languages
+(Apache-2.0), the library used to prepare Kokoro's training data. misaki itself converts Mandarin. For other languages
 it needs phonemizer, which has many dependencies, so this module calls the espeak-ng library directly.
 """
 
@@ -59,7 +59,7 @@ AMERICAN = {"o^ʊ": "O", "ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɪə": "iə", "ː": 
 ENGLISH_LAST = {"o": "ɔ", "ɾ": "T", "ʔ": "t"}
 OTHERS = {**DIPHTHONGS, "d^z": "ʣ", "o^ʊ": "O", "ə^ʊ": "Q", "s^s": "S", "t^s": "ʦ"}
 
-Phonemizer = Callable[[str, str], str]  # (text, first letter of the voice) -> phonemes
+Phonemizer = Callable[[str, str], str]  # (text, first letter of the voice name) -> phonemes
 
 
 def from_espeak(phonemes: str, letter: str) -> str:
@@ -67,7 +67,7 @@ def from_espeak(phonemes: str, letter: str) -> str:
 
     Args:
         phonemes: IPA from espeak-ng, with "^" between the letters of a phoneme, such as "t^ʃ".
-        letter: first letter of the voice, a key of ESPEAK_VOICES.
+        letter: first letter of the voice name, a key of ESPEAK_VOICES.
     """
     if letter not in "ab":
         return _replaced(phonemes, OTHERS).replace("^", "").replace("-", "")
@@ -137,7 +137,7 @@ class Espeak:
 
 
 def phonemizer(packages: Path) -> Phonemizer:
-    """Return a function that takes a text and the first letter of a voice, and returns Kokoro's phonemes.
+    """Return a function that takes a text and the first letter of a voice name, and returns Kokoro's phonemes.
 
     Args:
         packages: folder with the Python packages in requirements/kokoro.txt.

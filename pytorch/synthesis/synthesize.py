@@ -37,7 +37,7 @@ from silkcodec.output import replacing
 TEXTS = Path(__file__).with_name("text")
 INCLUDED = ("en", "zh")  # languages with a list in text/
 VOICES = {"en": "ab", "es": "e", "fr": "f", "hi": "h", "it": "i", "pt_BR": "p", "zh": "z"}  # -> first letters of voices
-ACCENTS = {"b": "en_GB"}  # first letter of a voice -> language in the manifest, if it differs from that of the text
+ACCENTS = {"b": "en_GB"}  # first letter of a voice name -> language in the manifest, if different from that of the text
 COLUMNS = (
     *("path", "source", "origin", "licence", "language", "speaker", "bandwidth_hz_est", "duration_s", "split"),
     *("synthetic", "speed", "text"),
@@ -53,7 +53,7 @@ WINDOW, BAND_HZ, BANDWIDTH_DB = 1024, 500, -60.0
 
 @dataclass(frozen=True)
 class Sentence:
-    """Hold a sentence and its tokens, keyed by the first letter of the voice."""
+    """Hold a sentence and its tokens, keyed by the first letter of the voice name."""
 
     language: str
     text: str
@@ -220,8 +220,8 @@ def check_settings(folder: Path, settings: dict) -> None:
     for name, value in settings.items():
         if stored.get(name) != value:
             raise ArgumentError(
-                f"'{folder}' contains clips that were made with another value of '{name}'. Pass another folder, or use"
-                f" the settings in '{file}'."
+                f"'{folder}' contains clips that were made with a different value of '{name}'. Pass another folder, or"
+                f" use the settings in '{file}'."
             )
 
 

@@ -3,7 +3,7 @@
 Each experiment is a subcommand of `silk lab` that writes a result (JSON), a page (Markdown) and a figure.
 
     cli.py              defines `silk lab` and its subcommands
-    command_options.py  defines options that the subcommands share, and runs an experiment
+    command_options.py  defines options shared by the subcommands, and runs an experiment
     pages.py            writes the page and the figure of a result
     figures.py          creates Matplotlib figures and converts them to PNG
     metric_tables.py    formats metrics as table cells and tables

@@ -1,4 +1,4 @@
-"""Define options that the subcommands of `silk lab` share, and run an experiment.
+"""Define options shared by the `silk lab` subcommands, and run an experiment.
 
 `silk --help` imports this module, so large libraries are imported only inside functions.
 """

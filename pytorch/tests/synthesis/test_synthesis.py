@@ -294,7 +294,7 @@ def test_a_folder_of_other_clips_is_not_changed(
     out = tmp_path / "speech"
     assert run(out, model, hours="0.0005") == 0
     before = contents(out)
-    assert run(out, model, "--seed", "2") == 2 and "another value of 'seed'" in capsys.readouterr().err
+    assert run(out, model, "--seed", "2") == 2 and "a different value of 'seed'" in capsys.readouterr().err
     assert contents(out) == before
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")

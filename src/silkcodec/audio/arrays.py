@@ -199,7 +199,7 @@ def check_samples(wave: Wave, start: int, sample_rate: int, name: str) -> None:
     where = f"got {value:g} at sample {at} ({at / sample_rate:.3f} s) of {name}"
     if np.isfinite(value):
         raise AudioError(
-            f"Float samples must be between -1 and 1; {where}. If the values have an integer scale, divide them by full"
-            " scale, e.g. 32768 for 16-bit audio."
+            f"Float samples must be between -1 and 1; {where}. If the values are on an integer scale, divide them by"
+            " full scale, e.g. 32768 for 16-bit audio."
         )
     raise AudioError(f"Samples must be finite; {where}. Remove all NaN and infinite values.")

@@ -57,7 +57,7 @@ def links(file: BinaryIO, size: int, name: str) -> list[tuple[int, int]]:
         if len(lengths) < n_segments or end > size:
             raise AudioError(f"{capitalized(name)} is truncated: its last Ogg page is incomplete.")
         if _crc(head[:22] + bytes(4) + head[26:] + lengths + content) != crc:
-            raise AudioError(f"{capitalized(name)} is damaged at byte {at:,}: the Ogg page has a wrong checksum.")
+            raise AudioError(f"{capitalized(name)} is damaged at byte {at:,}: the checksum of the Ogg page is wrong.")
         if flags & _BOS:
             if not found or found[-1].begun:
                 found.append(_Link(at))

@@ -112,7 +112,7 @@ class PacketCodec:
         return wave[self.delay_samples :][: tokens.n_samples].copy()
 
     def encode_packets(self, frames: Wave) -> list[bytes]:
-        """Encode frames, float32 [n, packet_samples], to one packet each."""
+        """Encode frames, float32 [n, packet_samples], into one packet each."""
         raise NotImplementedError
 
     def decode_packets(self, packets: list[bytes]) -> Wave:

@@ -63,7 +63,7 @@ PRESETS = tuple(MODES)
 
 
 class Bits(ctypes.Structure):
-    """The C structure SpeexBits."""
+    """The `SpeexBits` C structure."""
 
     _fields_ = (
         ("chars", ctypes.c_void_p),

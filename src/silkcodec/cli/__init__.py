@@ -7,7 +7,7 @@
     learning.py    explain
     verbs.py       the command group
     commands.py    commands from other distributions
-    options.py     options that several commands share
+    options.py     options shared by several commands
     paths.py       finds input files and chooses output paths
     console.py     prints results
     stdio.py       replaces closed standard streams
@@ -61,7 +61,7 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def main() -> None:
-    """Run the command-line program `silk`. This function is its entry point."""
+    """Run the `silk` command-line program. This function is its entry point."""
     stdio.replace_closed()
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -1,4 +1,4 @@
-"""Run the command-line program `silk` with `python -m silkcodec.cli`."""
+"""Run the `silk` command-line program with `python -m silkcodec.cli`."""
 
 from silkcodec.cli import main
 

@@ -75,7 +75,7 @@ def score(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Measure the quality of files that another program decoded, and write a report."""
+    """Measure the quality of files decoded by another program, and write a report."""
     from silkcodec.evaluate.score import score
 
     options = _options(metrics, models, split, limit, seed, by, jobs, listen, force, root)

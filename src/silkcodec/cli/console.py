@@ -28,7 +28,7 @@ PIPE_COLUMNS = 120  # width of a table if standard output is not a terminal
 
 
 def fail(error: BaseException, about: str = "") -> None:
-    """Print an error to standard error, with the prefix `about`."""
+    """Print an error to standard error, prefixed with `about`."""
     text = " ".join(str(error).split())
     print(f"silk: {about}{text}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""Define options and arguments that several commands share."""
+"""Define options and arguments shared by several commands."""
 
 from __future__ import annotations
 

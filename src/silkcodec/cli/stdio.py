@@ -1,6 +1,6 @@
 """Replace closed standard streams with the null device.
 
-Otherwise, the next opened file would get the descriptor of a closed stream, and output to that stream would go into
+Otherwise, the next file opened would get the descriptor of a closed stream, and output to that stream would go into
 the file.
 """
 

@@ -145,7 +145,7 @@ def _rates(rows: Sequence[Row], facts: dict[str, Any], n_clips: int) -> dict[str
 
 
 def _left_out(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the missing values and their reasons."""
+    """Return the missing values and the reasons for them."""
     missing = []
     for row in rows:
         entry = {"clip": row["clip"], "codec": row["codec"]}

@@ -85,7 +85,7 @@ def band_height(hz: float) -> float:
 def _loudness(mels: Sequence[NDArray[np.float32]]) -> list[NDArray[np.floating]]:
     """Convert log-mel spectrograms [C, 128] to images [128, C] with the highest band first.
 
-    The loudest point in all spectrograms has the value 1. Points that are 80 dB quieter have the value 0, and even
+    The loudest point across all spectrograms has the value 1. Points that are 80 dB quieter have the value 0, and even
     quieter points have negative values.
     """
     # Without this correction, noise in the wide high-frequency bands would appear brighter than speech.

@@ -61,7 +61,7 @@ class ConcurrencyLimit:
 
     Args:
         what: name of the limited items in error messages, e.g. "streams".
-        total: maximum number for all clients together.
+        total: maximum number across all clients.
         each: maximum number for one client.
     """
 

@@ -18,7 +18,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def new_request_id(given: str | None) -> str:
-    """Return the request id that the client sent if it is safe to log, or a new id otherwise."""
+    """Return the client's request id if it is safe to log, or a new id otherwise."""
     return given if given is not None and _GIVEN.fullmatch(given) else secrets.token_hex(8)
 
 

@@ -27,9 +27,9 @@ class Limits:
     Attributes:
         body_bytes: maximum size of an upload.
         duration_s: maximum duration of the audio or the tokens in an upload.
-        files: maximum number of uploads that are being processed or waiting for a worker, for all clients together.
+        files: maximum number of uploads that are being processed or waiting for a worker, across all clients.
             It is also the maximum number of open uploads per address.
-        sessions, client_sessions: maximum number of open streams for all clients together, and for one address.
+        sessions, client_sessions: maximum number of open streams across all clients, and per address.
         per_minute: maximum number of requests and streams per minute from each address. A tenth of them can arrive at
             once.
         upload_s: time limit for receiving an upload.
@@ -40,7 +40,7 @@ class Limits:
         client_waiting, waiting: see `pressed_s`.
         most_waiting: maximum number of connections that have not sent the request headers. Above this number, the
             server closes the oldest of them.
-        requests, client_requests: maximum number of HTTP requests in progress for all clients together, and for one
+        requests, client_requests: maximum number of HTTP requests in progress across all clients, and per
             address. Health checks are exempt.
         idle_s: maximum time between two client messages in a stream.
         session_s: maximum duration of the audio in a stream.

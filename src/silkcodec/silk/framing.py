@@ -90,7 +90,7 @@ class FrameCutter:
             yield from self._full()
 
     def _full(self) -> Iterator[Wave]:
-        """Empty the full buffer, and yield its content as a frame unless it is the look-ahead at the start."""
+        """Empty the full buffer, and yield its contents as a frame unless it is the look-ahead at the start."""
         full = self._buffer[: self._wanted].copy()
         self._filled = 0
         if self.prime is None:

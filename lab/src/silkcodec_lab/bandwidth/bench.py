@@ -175,7 +175,7 @@ def cuts(codec: Codec, points: int) -> list[int]:
 
 
 def order_cuts(silk: Sequence[int]) -> list[int]:
-    """Return the sizes at which random and best selections of Silk's groups are measured."""
+    """Return the codebook counts at which random and best selections of Silk's groups are measured."""
     return list(silk[:-1][1::2] or silk[:-1])
 
 
@@ -247,7 +247,7 @@ class BenchPool:
             yield from self._processes.map(_call, [method] * len(tasks), tasks)
         except BrokenProcessPool as error:
             raise SilkError(
-                "A worker process crashed, possibly because memory ran out. Pass a lower number with --jobs."
+                "A worker process crashed, possibly because memory ran out. Pass a lower --jobs value."
             ) from error
 
 

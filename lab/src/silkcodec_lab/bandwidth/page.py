@@ -56,7 +56,7 @@ def describe(result: Result) -> Description:
 
 
 def summary(result: Result) -> str:
-    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    """Answer the experiment's question in a few sentences, with numbers from a result."""
     texts = ["The small `run:*` models differ only in the quantizer."] if result["settings"]["runs"] else []
     pairs = {name: pair for name in result["codecs"] if (pair := _ends(result, name))}
     stoi = {name: pair for name, pair in pairs.items() if all("stoi" in point["metrics"] for point in pair)}

@@ -278,7 +278,7 @@ class Tally:
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
 
     def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
-        """Return the share of codebook entries that `n_vectors` random vectors use, or None for a scalar grid."""
+        """Return the share of codebook entries used by `n_vectors` random vectors, or None for a scalar grid."""
         shares = []
         for fold in self.codes:
             if fold and n_vectors:

@@ -34,7 +34,7 @@ def describe(result: Result) -> Description:
 
 
 def summary(result: Result) -> str:
-    """Answer the question of the experiment in a few sentences. If the evidence is weak, start with warnings."""
+    """Answer the experiment's question in a few sentences. If the evidence is weak, start with warnings."""
     found = result["views"]["level"]
     warnings = _warnings(result)
     if found["control"] is None:

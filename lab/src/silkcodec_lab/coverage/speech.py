@@ -97,7 +97,7 @@ class Speaker:
 
     Attributes:
         name: Name of the speaker in the manifest or, without a manifest, name of the folder.
-        source: Source of the recordings in the manifest; "" if unknown.
+        source: Source of the recordings according to the manifest; "" if unknown.
         vectors: Vectors in temporal order.
         range_db: Difference between the loud level and the background level, averaged over clips.
         bandwidth_hz: Mean bandwidth of the clips according to the manifest; None if unknown.

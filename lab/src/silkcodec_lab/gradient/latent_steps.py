@@ -263,7 +263,7 @@ def frame_losses(
 
 
 def _loud_frame(wave: Wave, n_frames: int, span: int, rng: np.random.Generator) -> int:
-    """Return the index of a random frame from the louder half of a clip.
+    """Return the index of a random frame whose power is at least the median of the clip.
 
     The first frame and the last `span` - 1 frames are excluded.
     """

@@ -57,7 +57,7 @@ def describe(result: Result) -> Description:
 
 
 def summary(result: Result) -> str:
-    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    """Answer the experiment's question in a few sentences, with numbers from a result."""
     models, differences = result["models"], result["differences"]
     texts = [] if result["settings"]["runs"] else ["These are tiny models, so the result is not evidence."]
     number_steps = next(iter(models.values()))["steps_of"]["number"]

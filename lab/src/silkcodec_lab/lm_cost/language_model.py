@@ -31,7 +31,7 @@ Cache = list[tuple[Tensor, Tensor]]
 class ModelSize:
     """Hold the sizes of the body and the depth transformer.
 
-    Fields with the prefix `depth_` belong to the depth transformer.
+    Fields with the `depth_` prefix belong to the depth transformer.
     """
 
     width: int = 192
@@ -107,7 +107,7 @@ class FrameLanguageModel(nn.Module):
     """Predict each token of a codec from the previous tokens.
 
     Args:
-        head_sizes: Number of codes of each head, int [P, H]; see `silkcodec.lm.layout`.
+        head_sizes: Number of codes for each head, int [P, H]; see `silkcodec.lm.layout`.
         size: Sizes of the transformers.
     """
 

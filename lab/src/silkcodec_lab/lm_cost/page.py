@@ -41,7 +41,7 @@ def describe(result: Result) -> Description:
 
 
 def summary(result: Result) -> str:
-    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    """Answer the experiment's question in a few sentences, with numbers from a result."""
     codecs = result["codecs"]
     trained = {name: found for name, found in codecs.items() if not found["cost_only"]}
     minutes = {name: found["minute_steps"]["flat"] for name, found in codecs.items()}

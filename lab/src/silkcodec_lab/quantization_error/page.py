@@ -54,7 +54,7 @@ def describe(result: Result) -> Description:
 
 
 def summary(result: Result) -> str:
-    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    """Answer the experiment's question in a few sentences, with numbers from a result."""
     texts = ["Errors are given as a percentage of the variance of the vectors."]
     for name, found in result["latents"].items():
         largest = max(_bits(found))

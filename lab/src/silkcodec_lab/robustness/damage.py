@@ -68,7 +68,7 @@ def transitions(rate: float, burst: float) -> tuple[float, float]:
     (0.0625, 0.75)
     """
     if not 0 <= rate < 1:
-        raise ArgumentError(f"The rate of lost frames must be at least 0 and below 1; got {rate:g}.")
+        raise ArgumentError(f"The frame loss rate must be at least 0 and below 1; got {rate:g}.")
     if burst == 0:
         return rate, rate
     lose = rate / burst / (1 - rate) if burst >= 1 else math.inf

@@ -45,7 +45,7 @@ def describe(result: Result) -> Description:
 
 
 def summary(result: Result) -> str:
-    """Answer the question of the experiment in a few sentences, with numbers from a result."""
+    """Answer the experiment's question in a few sentences, with numbers from a result."""
     texts = []
     rates = {entry["rate"] for entry in result["flips"]} - {0}
     rate = min(rates, key=lambda rate: abs(rate - SHOWN_BIT_ERROR_RATE), default=0)

@@ -20,7 +20,7 @@ class SilkConfig(PreTrainedConfig):
     Args:
         codec: codec id of the tokens, which includes a hash of the weights, e.g. "silk@0a1b2c3d4e5f". Change it after
             fine-tuning the weights.
-        sizes: network sizes, with the names and defaults of the fields of `silkcodec_torch.nn.sizes.ModelConfig`.
+        sizes: network sizes, with the field names and defaults of `silkcodec_torch.nn.sizes.ModelConfig`.
     """
 
     model_type = "silkcodec"

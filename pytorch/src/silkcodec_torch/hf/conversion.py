@@ -7,8 +7,8 @@
     README.md                 model card with example code
     LICENSE                   silkcodec license
 
-An export is checked against golden.npz, the test data in the weights folder. The output folder is written only if
-the exported model returns the expected tokens and audio.
+An export is checked against golden.npz, the test data in the weights folder. The files are moved to the output
+folder only if the exported model returns the expected tokens and audio.
 """
 
 from __future__ import annotations

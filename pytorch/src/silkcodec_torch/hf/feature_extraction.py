@@ -25,7 +25,7 @@ class SilkFeatureExtractor(SequenceFeatureExtractor):
         feature_size: number of channels of the output. `SilkModel` requires 1.
         sampling_rate: sample rate of the output in Hz. `SilkModel` requires 24,000.
         padding_value: value of the padding after a recording.
-        kwargs: additional options of `SequenceFeatureExtractor`.
+        kwargs: additional options for `SequenceFeatureExtractor`.
     """
 
     model_input_names = ["input_values", "padding_mask"]  # noqa: RUF012 - as in transformers

@@ -28,7 +28,7 @@ class SilkTokenizer(PreTrainedTokenizer):
             and the vocabulary has 4,096 entries. With 4, a frame has 32 tokens, and the vocabulary has 131,072 entries.
             These numbers do not include the special tokens.
         codec: codec id of the tokens that `to_tokens` returns, e.g. "silk@0a1b2c3d4e5f".
-        kwargs: additional options of `PreTrainedTokenizer`.
+        kwargs: additional options for `PreTrainedTokenizer`.
 
     Raises:
         ArgumentError: `dims_per_token` is not between 1 and 4.

@@ -37,7 +37,7 @@ class ConvNeXtBlock(nn.Module):
         return x + y, seen[:, -(KERNEL - 1) :]
 
     def filter(self, seen: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the depthwise convolution, [B, T, C], of the time steps `seen`, [B, 6 + T, C].
+        """Return the depthwise convolution, [B, T, C], of `seen`, [B, 6 + T, C].
 
         PyTorch's bfloat16 convolution is slow on a CPU. Training therefore uses seven shifted products, which
         `torch.compile` fuses. The exported graph uses a convolution node, which is faster in ONNX Runtime.

@@ -85,7 +85,7 @@ def fill(module: nn.Module, groups: dict[str, dict[str, Tensor]], group: str, fi
     except (KeyError, RuntimeError) as error:
         reason = "the checkpoint lacks them" if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
         raise WeightsError(
-            f"The weights '{group}' in the checkpoint '{file}' do not match the config: {reason}."
+            f"The '{group}' weights in the checkpoint '{file}' do not match the config: {reason}."
             " Change the sizes in [model] to match the checkpoint, or choose another run folder."
         ) from None
 

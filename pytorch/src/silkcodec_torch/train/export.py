@@ -338,7 +338,7 @@ class Nodes:
 
 
 def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
-    """Rename the weights in a graph to their parameter names, with the suffix ``.T`` for transposed weights."""
+    """Rename the weights in a graph to their parameter names, with a ``.T`` suffix for transposed weights."""
     parts: dict[str, np.ndarray] = {}
     for name, parameter in parameters.items():
         array = parameter.detach().numpy()

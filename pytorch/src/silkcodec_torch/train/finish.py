@@ -19,7 +19,7 @@ from silkcodec_torch.train import checkpoint
 
 LOUD_SHARE = 0.2  # in each bin, only this share of the columns is compared: those with the highest power near the bin
 NEAR_BINS = 15  # bins over which the power is averaged to select these columns (500 Hz)
-SMOOTH_BINS = 25  # width of the Hann kernel that smooths the gains along frequency (833 Hz)
+SMOOTH_BINS = 25  # width of the Hann kernel that smooths the gains across frequency (833 Hz)
 MAX_GAIN_DB = 6.0
 POWER_FLOOR = 1e-9
 
@@ -67,7 +67,7 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
     """Adjust the decoder's biases to bring its mean output level at each frequency closer to that of the original.
 
-    The gains are smoothed along frequency and limited to 0..6 dB.
+    The gains are smoothed across frequency and limited to 0..6 dB.
 
     Args:
         model: network in evaluation mode, on any device.

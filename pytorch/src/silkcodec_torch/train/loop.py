@@ -506,9 +506,9 @@ def learning_rate(peak: float, warmup_steps: int, stage: StageConfig, step: int,
 
     Args:
         peak: learning rate between warm-up and decay.
-        warmup_steps: number of steps of the warm-up.
+        warmup_steps: number of warm-up steps.
         stage: current stage, which scales the learning rate and sets the length of the decay.
-        step: step of the stage, counted from 0.
+        step: step within the stage, counted from 0.
         done: completed fraction of the stage, 0..1.
     """
     warm = min(1.0, (step + 1) / max(1, warmup_steps))

@@ -135,7 +135,7 @@ class Progress:
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
 
     def report(self, step: int, scores: dict[str, float], facts: dict[str, float]) -> None:
-        """Append a line with the scores of a validation to the history.
+        """Append validation scores to the history as one line.
 
         Args:
             step: step of the run.

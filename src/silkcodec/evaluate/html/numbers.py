@@ -61,7 +61,7 @@ def span(values: Iterable[float], n_digits: int | None) -> str:
 
 
 def n_measured(result: Result, key: str, codecs: Iterable[str]) -> int:
-    """Return the number of codecs that have a value for the metric `key`."""
+    """Return the number of codecs that have a value for the `key` metric."""
     return sum((result["means"].get(name, {}).get(key) or {}).get("mean") is not None for name in codecs)
 
 

@@ -1,4 +1,4 @@
-"""Measure the word error rate of English speech with the recognizer Moonshine tiny (arXiv 2410.15608).
+"""Measure the word error rate of English speech with the Moonshine tiny recognizer (arXiv 2410.15608).
 
 Error rates measured with Whisper may be optimistic, because Silk can be trained with a loss on Whisper's features.
 
