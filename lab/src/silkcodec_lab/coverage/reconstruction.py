@@ -207,7 +207,7 @@ def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
     found = [(name, load(name)) for name in resynthesis.codecs] + [(run.name, run) for run in runs]
     if len(dict(found)) < len(found):
         names = ", ".join(name for name, _ in found)
-        raise ArgumentError(f"The codecs must have different names, and the runs different quantizers; got {names}.")
+        raise ArgumentError(f"Codecs must have different names, and runs must have different quantizers; got {names}.")
     return found
 
 
