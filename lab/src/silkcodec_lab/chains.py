@@ -100,7 +100,7 @@ class ScalarGrid:
 
 
 def nearest(book: Codebook, vectors: Tensor) -> Tensor:
-    """Return the indices, int64 [N], of the codebook entries nearest to the vectors, [N, D]."""
+    """Return the indices (int64 [N]) of the codebook entries nearest to the vectors ([N, D])."""
     return torch.cat([book.nearest(part) for part in vectors.split(CHUNK)])
 
 

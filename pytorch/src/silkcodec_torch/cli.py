@@ -15,7 +15,9 @@ from silkcodec.errors import ArgumentError
 
 def run_training(
     config: Annotated[str, typer.Argument(help="TOML file, or packaged config: default, base, tiny, ...")],
-    run: Annotated[Path, typer.Option("-o", "--run", help="Folder of the run. An interrupted run resumes.")],
+    run: Annotated[
+        Path, typer.Option("-o", "--run", help="Run folder. If it contains a checkpoint, training resumes.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config value. Repeatable.")
     ] = None,

@@ -100,7 +100,7 @@ def check(
 ) -> None:
     """Check the bearer token of a request. If the server has no token, check the `Origin` and `Host` headers instead.
 
-    Without the header check, any web page open in a browser on this machine could use a server without a token.
+    Without the header check, any web page open in a browser on this machine could use a server that has no token.
 
     Args:
         token: token of the server, or None if it has none.

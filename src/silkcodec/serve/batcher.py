@@ -36,7 +36,7 @@ FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Answer:
-    """The result for one frame of a stream: codes, int64 [1, K], or samples, float32 [9600]."""
+    """The result for one frame of a stream: codes (int64 [1, K]) or samples (float32 [9600])."""
 
     stream: str
     frame: int
@@ -188,7 +188,7 @@ def run_batch(
     Args:
         codec: codec that contains the model.
         output: output to compute: "levels", "latent" or "wave".
-        frames: for "wave", levels, uint8 [B, 128]; otherwise samples, float32 [B, 9600].
+        frames: levels (uint8 [B, 128]) if `output` is "wave"; otherwise samples (float32 [B, 9600]).
         states: model states of the B streams.
 
     Returns:

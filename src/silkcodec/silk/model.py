@@ -127,7 +127,7 @@ class FrameModel:
         return states
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:
-        """Decode levels, uint8 [F, 128], and return the samples, float32 [F * 9600], and the next states."""
+        """Decode levels (uint8 [F, 128]), and return the samples (float32 [F * 9600]) and the next states."""
         wave, states = self.call("wave", levels[None], states)
         return wave[0], states
 
@@ -136,7 +136,7 @@ class FrameModel:
 
         Args:
             output: name of the output to compute: "levels", "latent" or "wave".
-            value: samples, float32 [B, F * 9600], or levels, uint8 [B, F, 128], if `output` is "wave".
+            value: levels (uint8 [B, F, 128]) if `output` is "wave"; otherwise samples (float32 [B, F * 9600]).
             states: states of the streams, [B, ...] each.
 
         Returns:

@@ -89,7 +89,7 @@ class Bench:
         """Measure the quality of each codec with each number of codebooks on one clip.
 
         Args:
-            task: The index of the clip, the clip, and Silk's groups from the most to the least important.
+            task: The index of the clip, the clip, and Silk's groups, ordered from most to least important.
         """
         index, clip, best = task
         wave = self.read(clip.path)
@@ -272,7 +272,7 @@ def greedy_order(pool: BenchPool, n_groups: int, progress: Any = None) -> tuple[
     Start with all groups, and repeatedly remove the group whose removal increases the mel distance least.
 
     Returns:
-        The groups from the most to the least important, and the mel distances with the first group, with the first
+        The groups, ordered from most to least important, and the mel distances with the first group, with the first
             two groups, and so on.
     """
     kept = list(range(n_groups))

@@ -19,7 +19,7 @@ MARKERS = "osD^vP*X<>hpd"
 def figure(result: Result) -> bytes:
     """Return the figure as PNG.
 
-    The figure plots each metric against the token rate, the bit rate and the number of Silk's groups. It also shows
+    The figure plots each metric against the token rate, the bit rate and the number of Silk groups. It also shows
     spectrograms of the audio examples.
     """
     pictures = [entry for entry in result["audio"]["files"] if entry["spectrogram"] is not None]
@@ -75,7 +75,7 @@ _TICKS = [n * 10**power for power in range(5) for n in (1, 2, 5)]
 
 
 def _order(axes: Any, result: Result, metric: str) -> None:
-    """Plot quality against the number of Silk's groups, for the first, random and best groups."""
+    """Plot quality against the number of Silk groups, for the first, random and best groups."""
     for how, color, style in (("first", "black", "-"), ("random", "C7", "--"), ("best", "C3", "-")):
         points = [p for p in result["points"] if p["codec"] == "silk" and metric in p["metrics"]]
         chosen = [p for p in points if p["how"] == how]

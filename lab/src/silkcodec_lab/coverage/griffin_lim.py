@@ -20,7 +20,7 @@ LEAST = np.float32(1e-9)  # avoids division by 0
 
 
 def magnitudes(bands: NDArray[np.floating], filters: NDArray[np.float32]) -> Magnitudes:
-    """Return the magnitudes of frequency bins, [columns, B], that best approximate mel magnitudes, [columns, M].
+    """Return the magnitudes of frequency bins ([columns, B]) that best approximate mel magnitudes ([columns, M]).
 
     The returned magnitudes are non-negative. Multiplicative updates (Lee & Seung 2001) reduce the squared difference
     between `magnitudes @ filters` and `bands`.

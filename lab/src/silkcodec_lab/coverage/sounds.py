@@ -2,7 +2,7 @@
 
     kind      classes                                              vectors
     tone      tones 1 to 4                                         Mandarin syllables
-    sound     emphatic, pharyngeal, neither                        whole Arabic words and names of letters
+    sound     emphatic, pharyngeal, neither                        whole Arabic words and letter names
     height    F0 below 120, 120 to 180, 180 to 260, above 260 Hz   voiced vectors
     movement  F0 falls fast, falls, is level, rises, rises fast    voiced vectors
 

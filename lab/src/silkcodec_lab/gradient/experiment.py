@@ -134,7 +134,7 @@ def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tup
 
 
 def _differences(records: dict[str, Records], seed: int) -> dict[str, Any]:
-    """Subtract the statistics of each other quantizer from those of FSQ, for each step size."""
+    """Subtract the statistics of each of the other quantizers from those of FSQ, for each step size."""
     if "fsq" not in records:
         return {}
     found: dict[str, Any] = {}

@@ -231,7 +231,7 @@ def frame_losses(
     frame: int,
     span: int,
 ) -> Callable[[Tensor], Tensor]:
-    """Return a function that maps quantized latents of one frame, [n, D], to training losses, [n].
+    """Return a function that maps quantized latents of one frame ([n, D]) to training losses ([n]).
 
     Args:
         model: Network of the training run.

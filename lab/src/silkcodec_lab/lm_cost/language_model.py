@@ -129,11 +129,11 @@ class FrameLanguageModel(nn.Module):
         self.out = nn.Parameter(torch.zeros(n_tokens, size.depth_width, n_heads * largest))
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Return the embedding of each token, [..., P, W'], for codes, [..., P, H]."""
+        """Return the embedding of each token ([..., P, W']) for codes ([..., P, H])."""
         return functional.embedding(codes + self.first_row, self.vectors).sum(-2)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return logits, [P, N, H, S], for the outputs of the depth transformer, [N, P, W'].
+        """Return logits ([P, N, H, S]) for the outputs of the depth transformer ([N, P, W']).
 
         S is the number of codes of the largest head. For smaller heads, the remaining logits are -inf.
         """
@@ -141,7 +141,7 @@ class FrameLanguageModel(nn.Module):
         return scores + self.closed[:, None]
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return logits, [P, B * F, H, S], for codes, int64 [B, F, P, H]."""
+        """Return logits ([P, B * F, H, S]) for codes (int64 [B, F, P, H])."""
         vectors = self.embed(codes)  # [B, F, P, W']
         frames = self.join(vectors.flatten(2))
         delayed = torch.cat([self.start.expand(len(codes), 1, -1), frames[:, :-1]], dim=1)
@@ -150,7 +150,7 @@ class FrameLanguageModel(nn.Module):
         return self.logits(self.depth(context[:, None] + previous + self.which)[0])
 
     def bits(self, codes: Tensor) -> Tensor:
-        """Return the cross-entropy of each frame in bits, float32 [B, F], for codes, int64 [B, F, P, H]."""
+        """Return the cross-entropy of each frame in bits (float32 [B, F]) for codes (int64 [B, F, P, H])."""
         logits = self(codes)
         target = codes.flatten(0, 1).transpose(0, 1)  # [P, B * F, H]
         nats = functional.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
@@ -167,7 +167,7 @@ class FrameLanguageModel(nn.Module):
         return torch.stack(frames)
 
     def _sample_frame(self, context: Tensor, generator: torch.Generator) -> Tensor:
-        """Sample the codes of one frame, int64 [P, H], given a context vector, [1, W']."""
+        """Sample the codes of one frame (int64 [P, H]) given a context vector ([1, W'])."""
         codes, cache, previous = [], None, torch.zeros_like(context)
         for p in range(len(self.which)):
             x, cache = self.depth((context + previous + self.which[p])[:, None], cache)

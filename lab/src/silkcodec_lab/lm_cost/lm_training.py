@@ -39,7 +39,7 @@ class TrainingPlan:
         window_s: Duration of a training sequence (window) in seconds.
         batch: Sequences per optimizer step.
         learning_rate: Learning rate after the warm-up.
-        warmup_steps: Number of steps of the linear warm-up.
+        warmup_steps: Number of linear warm-up steps.
         weight_decay: Weight decay of AdamW.
         clip_norm: Maximum norm of the gradient.
         seed: Random seed.

@@ -204,7 +204,7 @@ def own_rounding(clips: Sequence[Vectors], mean: Sequence[float], seed: int) -> 
 
 
 def log_mel_patches(wave: NDArray[np.float32]) -> Vectors:
-    """Split the log-mel spectrogram of a 24 kHz waveform into patches of 4 columns and 4 bands, float32 [N, 16]."""
+    """Split the log-mel spectrogram of a 24 kHz waveform into patches of 4 columns by 4 bands, float32 [N, 16]."""
     n_columns = max(0, len(wave) - mel.LOOKAHEAD) // mel.HOP // PATCH_COLUMNS * PATCH_COLUMNS
     cut = mel.log_mel(wave)[:n_columns].reshape(-1, PATCH_COLUMNS, mel.N_MELS // PATCH_BANDS, PATCH_BANDS)
     return np.ascontiguousarray(cut.transpose(0, 2, 1, 3)).reshape(-1, PATCH_COLUMNS * PATCH_BANDS)

@@ -244,7 +244,7 @@ class SilkModel(PreTrainedModel):
         return SilkEncoderOutput(*(part.to(self.device) for part in (codes, mask, n_samples)))
 
     def _waves(self, input_values: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the zero-padded samples, float32 [B, T], and the length of each row in samples, int64 [B]."""
+        """Return the zero-padded samples (float32 [B, T]) and the length of each row in samples (int64 [B])."""
         self._check_dtype()
         if input_values.ndim == 3 and input_values.shape[1] == 1:
             input_values = input_values[:, 0]
@@ -269,13 +269,13 @@ class SilkModel(PreTrainedModel):
 
 
 def levels_to_codes(levels: Tensor) -> Tensor:
-    """Convert quantization levels, int64 [B, F, 128], to codes, int64 [B, 19, F]."""
+    """Convert quantization levels (int64 [B, F, 128]) to codes (int64 [B, 19, F])."""
     padded = nn.functional.pad(levels, (0, -LATENT_WIDTH % DIMS_PER_TOKEN)).unflatten(2, (-1, DIMS_PER_TOKEN))
     return (padded << 3 * torch.arange(DIMS_PER_TOKEN, device=levels.device)).sum(-1).transpose(1, 2)
 
 
 def codes_to_levels(codes: Tensor, codebook_sizes: Sequence[int]) -> Tensor:
-    """Convert codes, int64 [B, 19, F], to quantization levels, int64 [B, F, 128].
+    """Convert codes (int64 [B, 19, F]) to quantization levels (int64 [B, F, 128]).
 
     Raises:
         TokensError: the codes have the wrong shape or type, or are out of range.

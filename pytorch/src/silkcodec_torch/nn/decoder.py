@@ -72,7 +72,7 @@ class InverseSTFTHead(nn.Module):
         return wave.flatten(1), seen[:, -(OVERLAP - 1) :]
 
     def noise_magnitude(self, x: Tensor) -> Tensor:
-        """Return the noise magnitude in each frequency bin, [B, T, 361], for features of 10 ms columns, [B, T, C]."""
+        """Return the noise magnitude in each frequency bin ([B, T, 361]) for features of 10 ms columns ([B, T, C])."""
         assert self.noise is not None
         knots = torch.clamp(self.noise(x).float() + QUIET, max=MAX_LOG_MAGNITUDE)[..., None]  # [B, T, 61, 1]
         fraction = torch.arange(BINS_PER_KNOT, device=x.device, dtype=torch.float32) / BINS_PER_KNOT
@@ -90,7 +90,7 @@ class InverseSTFTHead(nn.Module):
         return (column[..., None] * BINS + torch.arange(BINS, device=position.device)) % NOISE_LENGTH
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Return the inverse real FFT, [B, T, 720], of the spectra `real` + i `imaginary`, [B, T, 361]."""
+        """Return the inverse real FFT ([B, T, 720]) of the spectra `real` + i `imaginary` ([B, T, 361])."""
         return torch.fft.irfft(torch.complex(real, imaginary), WINDOW)
 
 

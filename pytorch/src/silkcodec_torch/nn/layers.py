@@ -25,7 +25,7 @@ class ConvNeXtBlock(nn.Module):
         self.state_shape = (KERNEL - 1, width)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output, with the shape of `x`, and the next state, with the shape of `state`.
+        """Return the output (same shape as `x`) and the next state (same shape as `state`).
 
         Args:
             x: input, [B, T, C].
@@ -37,7 +37,7 @@ class ConvNeXtBlock(nn.Module):
         return x + y, seen[:, -(KERNEL - 1) :]
 
     def filter(self, seen: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the depthwise convolution, [B, T, C], of `seen`, [B, 6 + T, C].
+        """Return the depthwise convolution ([B, T, C]) of `seen` ([B, 6 + T, C]).
 
         PyTorch's bfloat16 convolution is slow on a CPU. Training therefore uses seven shifted products, which
         `torch.compile` fuses. The exported graph uses a convolution node, which is faster in ONNX Runtime.
@@ -98,7 +98,7 @@ class TransformerLayer(nn.Module):
         self.state_shape = (2, self.past_steps, width)
 
     def forward(self, x: Tensor, state: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output, with the shape of `x`, and the next state, with the shape of `state`.
+        """Return the output (same shape as `x`) and the next state (same shape as `state`).
 
         Args:
             x: input, [B, F * 10, D].

@@ -53,5 +53,5 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filterbank().copy()), persistent=False)
 
     def forward(self, seen: Tensor) -> Tensor:
-        """Return the log-mel spectrogram, [B, T / 240, 128], of audio, float32 [B, 784 + T]."""
+        """Return the log-mel spectrogram ([B, T / 240, 128]) of audio (float32 [B, 784 + T])."""
         return log_mel(seen, self.basis, self.filters)

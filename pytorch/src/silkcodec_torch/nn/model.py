@@ -62,7 +62,7 @@ class SilkNetwork(nn.Module):
 
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
-        """Encode waveforms, float32 [B, T], to codes, int64 [B, ceil(T / 9600), K].
+        """Encode waveforms (float32 [B, T]) to codes (int64 [B, ceil(T / 9600), K]).
 
         For FSQ, the codes are the 128 quantization levels of each frame.
         """
@@ -71,7 +71,7 @@ class SilkNetwork(nn.Module):
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
-        """Decode codes, int64 [B, F, K], to waveforms, float32 [B, n_samples]."""
+        """Decode codes (int64 [B, F, K]) to waveforms (float32 [B, n_samples])."""
         states = fresh_states(self.decoder.state_shapes(), len(codes), codes.device)
         wave, _ = self.decoder(self.quantizer.decode(codes), states)
         return wave[:, :n_samples]

@@ -123,7 +123,7 @@ class Codebook(nn.Module):
             self.sums[dead] = picked * fair
 
     def _assigned(self, flat: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the number, [size], and the sum, [size, dim], of the vectors assigned to each entry."""
+        """Return the number ([size]) and the sum ([size, dim]) of the vectors assigned to each entry."""
         counts = torch.zeros_like(self.counts).index_add_(0, codes, torch.ones_like(flat[:, 0]))
         return counts, torch.zeros_like(self.sums).index_add_(0, codes, flat)
 

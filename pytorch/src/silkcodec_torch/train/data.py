@@ -107,7 +107,7 @@ def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, st
     """Remove the rows of audio files that are reserved for evaluation.
 
     Args:
-        rows: rows of the index of audio files.
+        rows: rows of the audio-file index.
         file: table of evaluation clips with the columns path, source, language, speaker and held_out. The value of
             held_out states what is reserved: the "clip", its "speaker", its "source", its "language", or "nothing".
 
@@ -199,7 +199,7 @@ class Pack:
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def wave(self, clip: PackedClip, offset: int, n_samples: int) -> NDArray[np.float32]:
-        """Return part of a clip, starting at `offset`, float32 [n_samples], zero-padded after the clip's end."""
+        """Return the part of a clip that starts at `offset`, zero-padded after the clip's end, float32 [n_samples]."""
         wave = np.zeros(n_samples, dtype=np.float32)
         begin = clip.start_samples + offset
         found = self.samples[begin : begin + min(n_samples, clip.n_samples - offset)]

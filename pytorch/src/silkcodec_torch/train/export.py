@@ -195,7 +195,7 @@ class DecoderGraph(nn.Module):
         self.decoder.head.inverse = self.inverse  # type: ignore[method-assign]  # as a matrix product
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Return the inverse real FFT, [B, T, 720], of the spectra `real` + i `imaginary`, [B, T, 361]."""
+        """Return the inverse real FFT ([B, T, 720]) of the spectra `real` + i `imaginary` ([B, T, 361])."""
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
 
     def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:

@@ -17,7 +17,7 @@ NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 
 
 class SpectralLoss(nn.Module):
-    """Compute multi-resolution spectral losses between decoded audio, float32 [N * B, T], and originals, [B, T].
+    """Compute multi-resolution spectral losses between decoded audio (float32 [N * B, T]) and originals ([B, T]).
 
     If the decoder adds noise, each crop is decoded twice (N = 2). ``mel``, ``convergence`` and ``magnitude`` are then
     energy distances (Gritsenko et al., 2020, https://arxiv.org/abs/2008.01160). The other losses use only the first
@@ -42,7 +42,7 @@ class SpectralLoss(nn.Module):
             self.register_buffer(f"filters_{window}", filters, persistent=False)
 
     def forward(self, wave: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return all losses as scalars, keyed by name, for decoded audio, [N * B, T], and originals, [B, T]."""
+        """Return all losses as scalars, keyed by name, for decoded audio ([N * B, T]) and originals ([B, T])."""
         losses = {name: wave.new_zeros(()) for name in ("mel", "convergence", "magnitude")}
         n_draws = len(wave) // len(target)
         together = torch.cat([wave, target])  # one batched transform, which is faster than two
@@ -85,7 +85,7 @@ def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, 
 
 
 def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
-    """Return the power spectrogram, [B, frames, bins], of waveforms, [B, T], with a hop of window / overlap samples."""
+    """Return the power spectrogram ([B, frames, bins]) of waveforms ([B, T]) with a hop of window / overlap samples."""
     n_fft = len(window)
     spectrum = torch.stft(wave, n_fft, n_fft // overlap, n_fft, window, return_complex=True)
     return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)

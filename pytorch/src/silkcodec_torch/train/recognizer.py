@@ -49,7 +49,7 @@ class RecognizerLoss(nn.Module):
         self.register_buffer("filters", mel_filters(encoder.n_mels, SAMPLE_RATE), persistent=False)
 
     def features(self, wave: Tensor) -> list[Tensor]:
-        """Return the features of each compared layer, float32 [B, T / 480, D], for 24 kHz waveforms, float32 [B, T]."""
+        """Return the features of each compared layer (float32 [B, T / 480, D]) for 24 kHz audio (float32 [B, T])."""
         mel = log_mel(wave, self.filters, SAMPLE_RATE)
         hidden = self.encoder(mel.to(self.encoder.position.dtype))
         return [hidden[layer - 1].float() for layer in self.layers]

@@ -40,7 +40,7 @@ def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
 
 
 def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
-    """Return Whisper's log-mel spectrogram, [B, n_mels, T / hop], of waveforms, float32 [B, T].
+    """Return Whisper's log-mel spectrogram ([B, n_mels, T / hop]) of waveforms (float32 [B, T]).
 
     The computation is differentiable. Audio at any sample rate is accepted without resampling, because the window is
     always 25 ms long. The values are scaled to about -1..1.
@@ -96,7 +96,7 @@ class WhisperEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, mel: Tensor) -> list[Tensor]:
-        """Return the output of each layer, [B, ceil(T / 2), D], for a log-mel spectrogram, [B, n_mels, T]."""
+        """Return the output of each layer ([B, ceil(T / 2), D]) for a log-mel spectrogram ([B, n_mels, T])."""
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.position[: x.shape[1]]
         features = []
