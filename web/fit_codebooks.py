@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def collect(folder: Path) -> tuple[Vectors, dict[str, float]]:
-    """Return vectors of the training speech, [N, 16], and the duration used from each source in seconds."""
+    """Return vectors of the training speech ([N, 16]) and the duration used from each source in seconds."""
     rows = [row for row in manifest.read(folder / manifest.INDEX_NAME) if row.get("split") == "train"]
     used: dict[str, float] = {}
     found = []

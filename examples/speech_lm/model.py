@@ -34,7 +34,7 @@ class Block(nn.Module):
             nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the output, [B, S, W], and the keys and values of all steps.
+        """Return the output ([B, S, W]) and the keys and values of all steps.
 
         Args:
             x: input, [B, S, W].
@@ -89,7 +89,7 @@ class SpeechModel(nn.Module):
         self.register_buffer("first_row", row, persistent=False)
 
     def transformer(self, x: Tensor, past: list[Tensor] | None = None, at: int = 0) -> tuple[Tensor, list[Tensor]]:
-        """Return the output, [B, S, W], and the keys and values of all steps.
+        """Return the output ([B, S, W]) and the keys and values of all steps.
 
         Args:
             x: input, [B, S, W].
@@ -104,7 +104,7 @@ class SpeechModel(nn.Module):
         return self.norm(x), after
 
     def bits(self, codes: Tensor) -> Tensor:
-        """Return the cross-entropy of each frame in bits, [B, F], for codes, int64 [B, F, P, H]."""
+        """Return the cross-entropy of each frame in bits ([B, F]) for codes (int64 [B, F, P, H])."""
         batch, frames = codes.shape[:2]
         tokens = F.embedding(codes + self.first_row, self.vectors).sum(3).flatten(1, 2)  # [B, F * P, W]
         x = torch.cat([self.start.expand(batch, 1, -1), tokens[:, :-1]], dim=1) + self.which.repeat(frames, 1)

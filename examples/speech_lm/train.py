@@ -39,7 +39,7 @@ MAX_SCORED_S = 900.0  # limit for the held-out speech that is evaluated at each 
 
 @dataclass
 class Speech:
-    """Hold the frames for training and evaluation, [F, P, H], and their layout."""
+    """Hold the frames for training and evaluation ([F, P, H]) and their layout."""
 
     layout: lm.Layout
     train: NDArray[np.int64]

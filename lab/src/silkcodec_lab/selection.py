@@ -24,7 +24,7 @@ Part = tuple[Clip, float]  # clip, and the duration to use in seconds
 
 @dataclass(frozen=True)
 class Selection:
-    """Hold the training clips and the held-out clips."""
+    """Store the training clips and the held-out clips."""
 
     train: list[Part]
     held_out: list[Part]

@@ -44,7 +44,7 @@ CLEARLY = 0.8  # maximum ratio of the longest silence within a file to the short
 
 
 def parts_of(wave: NDArray[np.float32], n: int) -> list[tuple[int, int]] | None:
-    """Split a clip that consists of `n` files at the silences between them.
+    """Split a clip made of `n` joined files at the silences between the files.
 
     Returns:
         The start and end of each file in samples, or None if the boundaries are not clear.

@@ -232,7 +232,7 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
 
 
 def mel_patches(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
-    """Return the log-mel patches of a waveform, float32 [N, D], and its level range in dB.
+    """Return the log-mel patches of a waveform (float32 [N, D]) and its level range in dB.
 
     The patches are in dB relative to the loud level, the 95th percentile of the column levels. The level range is the
     difference between the loud level and the background level.

@@ -58,7 +58,7 @@ class CausalLayer(nn.Module):
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the output, [B, T, W], and the keys and values of all positions.
+        """Return the output ([B, T, W]) and the keys and values of all positions.
 
         Args:
             x: Input, [B, T, W].
@@ -93,7 +93,7 @@ class CausalTransformer(nn.Module):
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Return the output for x, [B, T, W], and the cache for the next call. If `cache` is given, T must be 1."""
+        """Return the output for x ([B, T, W]) and the cache for the next call. If `cache` is given, T must be 1."""
         start = cache[0][0].shape[2] if cache else 0
         angle = torch.arange(start, start + x.shape[1])[:, None] * self.frequency
         cos, sin, new_cache = angle.cos(), angle.sin(), []

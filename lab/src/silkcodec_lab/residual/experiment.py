@@ -175,7 +175,7 @@ def _speech(
     minutes: float,
     seed: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """Return the log-mel columns for training, float32 [C, 128], and the number of training clips."""
+    """Return the log-mel columns for training (float32 [C, 128]) and the number of training clips."""
     if not inputs:
         near = round(NEAR_S / COLUMN_S)
         return np.concatenate([recording[: max(0, place - near)], recording[place + near + 1 :]]), 1

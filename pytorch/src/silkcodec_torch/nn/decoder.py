@@ -50,7 +50,7 @@ class InverseSTFTHead(nn.Module):
         self.state_shape = (OVERLAP - 1, WINDOW)
 
     def forward(self, x: Tensor, state: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Synthesize audio from features of 10 ms columns. Return samples, float32 [B, T * 240], and the next state.
+        """Synthesize audio from features of 10 ms columns. Return samples (float32 [B, T * 240]) and the next state.
 
         Args:
             x: features, [B, T, C].
@@ -130,7 +130,7 @@ class Decoder(nn.Module):
         return shapes | ({"state_position": (1,)} if self.head.noise is not None else {})
 
     def forward(self, latent: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Decode a latent. Return the samples, float32 [B, F * 9600], and the next states.
+        """Decode a latent. Return the samples (float32 [B, F * 9600]) and the next states.
 
         Args:
             latent: float32 [B, F, 128] in [-1, 1].

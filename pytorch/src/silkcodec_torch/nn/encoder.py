@@ -48,7 +48,7 @@ class Encoder(nn.Module):
         return shapes
 
     def log_mel(self, wave: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-mel spectrogram, [B, F * 40, 128], and the next state.
+        """Return the log-mel spectrogram ([B, F * 40, 128]) and the next state.
 
         Because of the look-ahead, `wave` starts 480 samples after the start of the first frame. For a new stream, the
         state is 304 zeros followed by the first 480 samples.

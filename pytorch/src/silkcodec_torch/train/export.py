@@ -199,7 +199,7 @@ class DecoderGraph(nn.Module):
         return torch.cat([real, imaginary], dim=-1) @ self.inverse_basis
 
     def forward(self, levels: Tensor, states: list[Tensor]) -> list[Tensor]:
-        """Decode levels, uint8 [B, F, 128]. Return the samples, [B, F * 9600], and the next states."""
+        """Decode levels (uint8 [B, F, 128]). Return the samples ([B, F * 9600]) and the next states."""
         wave, next_states = self.decoder(self.quantizer.decode(levels), states)
         return [wave, *next_states]
 

@@ -67,7 +67,7 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
 def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
     """Adjust the decoder's biases to bring its mean output level at each frequency closer to that of the original.
 
-    The gains are smoothed across frequency and limited to 0..6 dB.
+    The gains are smoothed across frequency and clamped to 0..6 dB.
 
     Args:
         model: network in evaluation mode, on any device.

@@ -105,7 +105,7 @@ def mel_distance(pair: Pair) -> float:
 
 
 def si_sdr_db(pair: Pair) -> float:
-    """Return the scale-invariant signal-to-distortion ratio in dB, limited to the range -100 to 100.
+    """Return the scale-invariant signal-to-distortion ratio in dB, clamped to the range -100..100.
 
     Codecs that do not preserve the waveform score far below 0 even if they sound good. See arXiv 1811.02508 for the
     definition.
@@ -183,7 +183,7 @@ SIGNAL_METRICS = (
         "higher",
         si_sdr_db,
         worst=SI_SDR_WORST_DB,
-        what="waveform fidelity, independent of the level; limited to -100 to 100",
+        what="waveform fidelity, independent of the level; clamped to -100..100",
         source="Le Roux et al. 2019, arXiv 1811.02508",
     ),
     Metric(
