@@ -1,4 +1,4 @@
-"""Convert text to the phonemes that Kokoro was trained with.
+"""Convert text to the phonemes that Kokoro was trained on.
 
 espeak-ng converts all languages except Mandarin. The tables below then replace espeak-ng's symbols with Kokoro's,
 for example the two letters of a diphthong with one capital letter. The tables are adapted from misaki 0.9.4
@@ -85,7 +85,7 @@ def _replaced(text: str, table: dict[str, str]) -> str:
 
 
 def split_punctuation(text: str) -> list[tuple[str, str]]:
-    """Return the parts of a text, each with the punctuation after it.
+    """Return the parts of the text, each with the punctuation after it.
 
     espeak-ng omits punctuation, but Kokoro uses it for pauses and intonation.
 
@@ -125,7 +125,7 @@ class Espeak:
             raise ArgumentError(f"Cannot load the espeak-ng data from '{data}'.")
 
     def __call__(self, text: str, voice: str) -> str:
-        """Return the phonemes of a text that has no punctuation, as IPA with "^" between the letters of a phoneme."""
+        """Return the phonemes of text without punctuation, as IPA with "^" between the letters of a phoneme."""
         if self._library.espeak_SetVoiceByName(voice.encode()):
             raise ArgumentError(f"espeak-ng has no voice '{voice}'. Use the version pinned in requirements/kokoro.txt.")
         rest, found = ctypes.c_char_p(text.encode()), []
@@ -137,7 +137,7 @@ class Espeak:
 
 
 def phonemizer(packages: Path) -> Phonemizer:
-    """Return a function that takes a text and the first letter of a voice name, and returns Kokoro's phonemes.
+    """Return a function that takes text and the first letter of a voice name, and returns Kokoro's phonemes.
 
     Args:
         packages: folder with the Python packages in requirements/kokoro.txt.

@@ -148,7 +148,7 @@ def plan(
 ) -> Iterator[Clip]:
     """Yield an endless sequence of clips, which depends only on the arguments.
 
-    In each round, every sentence occurs once, in random order. Its voice differs from those in earlier rounds until all
+    Each round contains every sentence once, in random order. A different voice reads a sentence in each round until all
     voices have read it.
     """
     first = np.random.default_rng(seed).integers(0, 1000, len(sentences))

@@ -131,7 +131,7 @@ def _run(
 
 
 def _check_start(error: BaseException) -> None:
-    """If `error` means that an actor could not start, raise the error that prevented it."""
+    """If `error` means that an actor could not start, raise the cause as a SilkError."""
     cause = error.__cause__
     if isinstance(cause, SilkError):
         raise cause

@@ -99,7 +99,7 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
         if n_rest == len(codes) or (n_rest and not cut):
             advice = " Pass cut=True to drop an incomplete last frame." if n_rest < len(codes) else ""
             raise TokensError(
-                f"Consecutive tokens of '{name}' in a text must form one or more whole frames of {n_tokens} tokens;"
+                f"Consecutive tokens of '{name}' in the text must form one or more whole frames of {n_tokens} tokens;"
                 f" got {len(codes)} tokens.{advice}"
             )
         whole = [codes[i : i + n_tokens] for i in range(0, len(codes) - n_rest, n_tokens)]

@@ -58,10 +58,12 @@ class GradientPlan:
 
     Attributes:
         steps: Step sizes, as the RMS change per value in units of quantization cells.
-        directions: Number of random steps for each clip and step size that is not in `smoothed`, and for each control.
+        directions: Number of random steps per clip and step size, except for step sizes in `smoothed`. Controls use
+            this number at all step sizes.
         smoothed: Step sizes at which to estimate the gradient of the smoothed loss. They must be in `steps`.
-        smoothed_directions: Number of random steps for each clip and step size in `smoothed`.
-        singles: Number of steps that change only one value, and number of steps that change only one vector.
+        smoothed_directions: Number of random steps per clip for each step size in `smoothed`.
+        singles: Number of steps that change only one value. This is also the maximum number of steps that change only
+            one vector.
         span: Number of frames over which the loss is computed, starting at the changed frame.
         clip_s: Maximum duration of each clip in seconds.
         usage_minutes: Maximum duration of the speech in which codes are counted, in minutes.

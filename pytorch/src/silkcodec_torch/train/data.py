@@ -241,7 +241,7 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
 
 
 def synthetic_files(config: DataConfig, split: str) -> frozenset[str]:
-    """Return the paths of the synthetic files of a split, or no paths if their share of crops is not limited."""
+    """Return the paths of the synthetic files in a split, or an empty set if their share of crops is not limited."""
     if not config.index or config.synthetic_share == 1:
         return frozenset()
     return frozenset(row["path"] for row in index_rows(config)[split] if is_synthetic(row))

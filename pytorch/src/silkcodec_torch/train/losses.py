@@ -92,7 +92,7 @@ def power_spectrum(wave: Tensor, window: Tensor, overlap: int = 4) -> Tensor:
 
 
 class LoudnessLoss(nn.Module):
-    """Compute the loudness difference between decoded audio and its original in critical bands, as in PESQ (P.862).
+    """Compute the loudness difference per critical band between decoded audio and its original, as in PESQ (P.862).
 
     See Martin-Donas et al., PMSQE, 2018, https://doi.org/10.1109/LSP.2018.2871419. Formulas replace the tables of the
     standard: Traunmueller's Bark scale, Terhardt's hearing threshold (1979), and Zwicker's loudness with exponent 0.23.

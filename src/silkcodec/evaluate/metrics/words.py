@@ -82,7 +82,7 @@ def _transcript_of_output(pair: Pair, model: str, language: str) -> str:
 
 
 def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weighted:
-    """Return the error rate of a text in percent, and the length of the reference text in words or characters.
+    """Return the error rate of the output in percent, and the length of the reference in words or characters.
 
     The error rate is the edit distance divided by the length of the reference, both after normalization.
 
@@ -106,7 +106,7 @@ def error_rate(reference: str, output: str, unit: Unit, language: str) -> Weight
 
 
 def normalized(text: str) -> str:
-    """Normalize a text: apply NFKC, convert to lower case, remove apostrophes, and replace punctuation with spaces.
+    """Normalize text: apply NFKC, convert to lower case, remove apostrophes, and replace punctuation with spaces.
 
     >>> normalized("Don't STOP — well-known, “really”?")
     'dont stop well known really'
