@@ -78,7 +78,7 @@ def collect(folder: Path) -> tuple[Vectors, dict[str, float]]:
 
 
 def shapes(columns: Vectors) -> Vectors:
-    """Return the vectors of a spectrogram [C, 128], float32 [C // 2, 16], in dB relative to the loud level."""
+    """Return the vectors (float32 [C // 2, 16]) of a spectrogram ([C, 128]), in dB relative to the loud level."""
     loudest = np.sort(columns.max(axis=1))
     loud = loudest[int(0.95 * (len(loudest) - 1))]
     db = np.maximum((columns - loud) * DB, LOWEST_DB)

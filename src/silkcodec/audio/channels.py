@@ -26,7 +26,7 @@ class Downmix:
         return mean
 
     def add(self, samples: Wave, mean: Wave) -> None:
-        """Add a block, [n, C] or [C, n], and the mean [n] of its channels to the measurement."""
+        """Add a block ([n, C] or [C, n]) and its channel mean ([n]) to the measurement."""
         if samples.ndim == 2 and min(samples.shape) > 1:
             self._n_values += samples.size
             self._of_channels += _energy(samples)

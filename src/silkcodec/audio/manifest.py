@@ -40,7 +40,7 @@ class Dialect:
     """The column names, separator and encoding of a manifest.
 
     Attributes:
-        columns: pairs (standard, used): a column's standard name, such as "path" or "text", and its name in the table.
+        columns: (standard, used) pairs: a column's standard name, e.g. "path" or "text", and its name in the manifest.
         separator: field separator. None means a comma for .csv and a tab for .tsv.
         encoding: text encoding, e.g. "latin-1".
 

@@ -66,7 +66,7 @@ class Measurer:
         self._shared: dict[str, Any] = {}
 
     def __call__(self, task: Task) -> Row:
-        """Run a task and return its row, which also records errors of the codec and the metrics."""
+        """Run a task and return its row, which also records errors raised by the codec and the metrics."""
         row: Row = {"key": task.key, "clip": task.clip.name, "codec": task.codec, "columns": task.clip.columns}
         try:
             self._open(task.clip)
@@ -89,7 +89,7 @@ class Measurer:
             self._clip = clip
 
     def _made(self, task: Task) -> tuple[Row, metrics.Wave]:
-        """Return the result row without metrics, and the output, float32 [T2] at 24 kHz."""
+        """Return the result row without metrics, and the output (float32 [T2] at 24 kHz)."""
         if isinstance(task.source, Path):
             return {}, audio.read(task.source, RATE)
         codec = self._codec(task.source)

@@ -25,7 +25,7 @@ class MelStream:
         self._n_columns = 0
 
     def feed(self, block: Wave) -> Mel:
-        """Add samples, float32 [n], and return the columns that are ready."""
+        """Add samples (float32 [n]) and return the columns that are ready."""
         self._n_samples += len(block)
         self._buffer = np.concatenate([self._buffer, block])
         return self._take((len(self._buffer) - LOOKAHEAD) // HOP - _PAST)

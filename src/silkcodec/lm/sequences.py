@@ -294,7 +294,7 @@ def pad(sequences: Sequence[Ids], fill: int) -> tuple[Ids, NDArray[np.bool_]]:
         fill: value of the padding.
 
     Returns:
-        Two values: the padded array, int64 [B, S, ...], and a mask, bool [B, S], which is False for padding.
+        Two values: the padded array (int64 [B, S, ...]) and a mask (bool [B, S]) that is False for padding.
     """
     lengths = np.array([len(sequence) for sequence in sequences])
     batch = np.full((len(sequences), lengths.max(), *sequences[0].shape[1:]), fill, dtype=np.int64)

@@ -109,7 +109,7 @@ class FrameModel:
             states: states after the previous frame.
 
         Returns:
-            Two values: the levels, uint8 [F, 128], and the states after these frames.
+            Two values: the levels (uint8 [F, 128]) and the states after these frames.
         """
         levels, states = self.call("levels", wave[None], states)
         return levels[0], states
@@ -157,7 +157,7 @@ class FrameModel:
             )
 
     def codes_to_levels(self, codes: ArrayLike) -> NDArray[np.uint8]:
-        """Convert integer codes [F, K] to levels, uint8 [F, 128]. All levels of missing codebooks are set to 4.
+        """Convert integer codes ([F, K]) to levels (uint8 [F, 128]). All levels of missing codebooks are set to 4.
 
         Raises:
             TokensError: the codes are out of range or have an unsupported shape.

@@ -165,9 +165,9 @@ def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, di
 
 
 def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
-    """Return whether the quantizers that are fitted in a fold can be measured on a speaker.
+    """Return whether the quantizers fitted in a fold can be measured on a speaker.
 
-    Speakers in the "seen" group must be in the training set of the fold. All other speakers must not be in it.
+    Speakers in the "seen" group must be in the training set of the fold. Other speakers must not be in it.
     """
     return key not in held_out if group == SEEN else key in held_out or key not in keys
 

@@ -187,7 +187,7 @@ def fit(
         steps: Number of k-means steps.
 
     Returns:
-        A list of pairs (kind, fitted quantizer), and the kind and bits of each quantizer, keyed by quantizer name.
+        A list of (kind, fitted quantizer) pairs, and the kind and bits of each quantizer, keyed by quantizer name.
     """
     entries, lengths = rvq
     chains = [NestedChain(vectors, size, [1], seed, steps) for size in vq]

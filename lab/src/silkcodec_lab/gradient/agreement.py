@@ -72,7 +72,7 @@ class OperatingPoint:
     Attributes:
         y: Vector to quantize, [D].
         quantized: Quantized latent, [D].
-        losses: Function that maps quantized latents, [n, D], to losses, [n].
+        losses: Function that maps quantized latents ([n, D]) to losses ([n]).
         gradient: Gradient of the loss at `quantized`, [D].
         loss: Loss at `quantized`.
     """
@@ -102,8 +102,8 @@ def changes(point: OperatingPoint, quantize: Quantize, steps: Tensor) -> tuple[F
     """Return the actual changes in the loss if the vector to quantize is changed by the given steps, [n, D].
 
     Returns:
-        Half the difference between the losses after the positive and the negative step, float64 [n], and whether the
-            two steps give different codes, bool [n].
+        Half the difference between the losses after the positive and the negative step (float64 [n]), and whether the
+            two steps give different codes (bool [n]).
     """
     start = point.quantized if quantize is identity else point.y
     (high, high_codes), (low, low_codes) = quantize(start + steps), quantize(start - steps)

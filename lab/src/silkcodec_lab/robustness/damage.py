@@ -91,7 +91,7 @@ def lose_frames(n_frames: int, rate: float, burst: float, rng: np.random.Generat
 
 
 def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> Wave:
-    """Decode Silk's tokens into a waveform, float32 [n_samples], and replace the lost frames.
+    """Decode Silk's tokens into a waveform (float32 [n_samples]) and replace the lost frames.
 
     Args:
         codec: Silk codec.
@@ -115,7 +115,7 @@ def decode_with_losses(codec: Silk, tokens: Tokens, lost: Lost, method: str) -> 
 
 
 def fill_levels(levels: NDArray[np.uint8], lost: Lost, *, interpolate: bool) -> NDArray[np.uint8]:
-    """Return a copy of the levels, [F, 128], in which lost frames are filled.
+    """Return a copy of the levels ([F, 128]) with the lost frames filled in.
 
     A lost frame repeats the last received frame or, if `interpolate` is True and a later frame was received, is
     interpolated between these two frames. Lost frames before the first received frame are unchanged.

@@ -134,7 +134,7 @@ class Snac(neural.NeuralCodec):
 
 
 def _noise(layer: int, start: int, n: int) -> torch.Tensor:
-    """Return reproducible Gaussian noise, [n], for one layer and the time steps from `start` on."""
+    """Return reproducible Gaussian noise ([n]) for one layer and the time steps starting at `start`."""
     import torch
 
     blocks = [

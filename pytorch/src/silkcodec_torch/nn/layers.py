@@ -142,7 +142,7 @@ class Transformer(nn.Module):
         return [layer.state_shape for layer in self.layers]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the output, with the shape of `x`, and the next states, with the shapes of `states`.
+        """Return the output (same shape as `x`) and the next states (same shapes as `states`).
 
         Args:
             x: input, [B, F, 10, D].

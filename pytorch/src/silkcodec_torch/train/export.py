@@ -291,8 +291,8 @@ def basis_nodes(name: str) -> Nodes:
 def filter_nodes(name: str) -> Nodes:
     """Return nodes that compute the mel filters, [513, 128], from a sparse representation.
 
-    At most two adjacent filters cover a frequency bin. For each bin, the graph stores the index of the first filter
-    and the values of both.
+    Each frequency bin is covered by at most two adjacent filters. For each bin, the graph stores the index of the first
+    filter and the values of both.
     """
     filters = filterbank()
     first = np.minimum((filters != 0).argmax(axis=1), N_MELS - 2)

@@ -1,9 +1,9 @@
 """Measure word and character error rates with Whisper.
 
-| name       | reference text                                | measures                               |
-|------------|-----------------------------------------------|----------------------------------------|
-| wer, cer   | the manifest's `text` column                  | errors of the codec and the recognizer |
-| dwer, dcer | the recognizer's transcript of the *original* | changes caused by the codec            |
+| name       | reference text                                | measures                                      |
+|------------|-----------------------------------------------|-----------------------------------------------|
+| wer, cer   | the manifest's `text` column                  | errors caused by the codec and the recognizer |
+| dwer, dcer | the recognizer's transcript of the *original* | changes caused by the codec                   |
 
 The recognizer is `faster-whisper` with temperature 0, 8-bit weights and one thread, so transcripts are reproducible
 on the same machine. If the manifest does not name the language, Whisper detects it in the original.
