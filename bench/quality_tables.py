@@ -209,9 +209,9 @@ def levels(bench: Path) -> str:
     use = f"{unused} of the dimensions did not use all levels." if unused else "Every dimension used all levels."
     return (
         f"Over {found['n_frames']:,} frames, the {len(perplexity)} dimensions have a perplexity of "
-        f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}). The maximum "
-        f"is {n_levels}. {use} The entropies of the dimensions add up to {bits:.1f} of the {3 * len(perplexity)} bits "
-        "per frame. This sum is an upper bound on the entropy of a frame."
+        f"{min(perplexity):.2f} to {max(perplexity):.2f} (mean {sum(perplexity) / len(perplexity):.2f}). The "
+        f"highest possible value is {n_levels}. {use} The entropies of the dimensions add up to {bits:.1f} of the "
+        f"{3 * len(perplexity)} bits per frame. This sum is an upper bound on the entropy of a frame."
     )
 
 
@@ -369,7 +369,7 @@ def _targets(bench: Path, result: Figures) -> list[list[str]]:
             differs = differences["minus"].get(other) if differences["of"] == codec else None
             entry = (differs or {}).get(metric, missing)
             cells = findings.target_cells(entry["mean"], {"above": 0}, "")
-            rows.append([f"{_label(result, metric)} minus that of {other}", interval(entry, digits(metric)), *cells])
+            rows.append([f"{_label(result, metric)} gain over {other}", interval(entry, digits(metric)), *cells])
     return rows
 
 

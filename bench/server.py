@@ -4,8 +4,8 @@
     python bench/server.py --out /tmp/server.json --quick    # trial run of about a minute
     python bench/server.py --out bench/server.json --memory  # 2 minutes; updates only the memory figures
 
-The load generator (`server_load.py`) runs on the same machine. The program searches for the largest number of streams
-without a late frame. A frame is late if its response arrives more than 400 ms after its last sample.
+The load generator (`server_load.py`) runs on the same machine. The program searches for the maximum number of streams
+for which no frame is late. A frame is late if its response arrives more than 400 ms after its last sample.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def batches(server: Server, task: str) -> tuple[float, float]:
 
 
 def search(server: Server, mode: str, first: int, short_s: float, long_s: float, most: int) -> Figures:
-    """Return the largest number of streams without a late frame, and the result of the run with this number."""
+    """Return the maximum number of streams for which no frame is late, and the result of the run with it."""
     good, bad, tried = 0, most + 1, []
     n = min(first, most)
     while bad - good > max(1, good // 16):

@@ -26,7 +26,7 @@ def _result(bench: Path) -> Figures | None:
 
 
 def capacity(bench: Path) -> str:
-    """Return a table of the largest number of concurrent streams without a late frame."""
+    """Return a table of the maximum number of concurrent streams for which no frame is late."""
     result = _result(bench)
     if result is None:
         return NOT_YET
@@ -41,7 +41,7 @@ def capacity(bench: Path) -> str:
             shape.append(number(result["memory"][mode]["mb_per_stream"], 2))
             cores = [number(held["server_cores"], 2), number(held["generator_cores"], 2)]
             rows.append([label, str(result[mode]["largest"]), task, *times, *shape, *cores])
-    header = ["load", "largest number", "response time of", "p50, ms", "p99, ms", "max, ms", "frames per call"]
+    header = ["load", "maximum number", "response time of", "p50, ms", "p99, ms", "max, ms", "frames per call"]
     header += ["total memory, MB", "MB per stream", "server, cores", "load generator, cores"]
     return f"{table(header, rows)}\n\n{_conditions(bench, result)}"
 
@@ -155,9 +155,9 @@ def _conditions(bench: Path, result: Figures) -> str:
     sentences = [
         f"Each load ran for {held_s:g} s. Each message to an encoding stream contained {server['chunk_ms']:g} ms of",
         "audio, and each message to a decoding stream contained the codes of one frame. Every frame was compared with",
-        "the result of `codec.encode` or `codec.decode` for the same speech. *Largest number* is the largest number of",
-        "streams or voice agents without a late frame. A frame is late if its response arrives more than 400 ms after",
-        f"the last sample of the frame. *MB per stream* is the increase in memory from {_streams(result, 0)} to",
+        "the result of `codec.encode` or `codec.decode` for the same speech. *Maximum number* is the largest number of",
+        "streams or voice agents for which no frame was late. A frame is late if its response arrives more than 400 ms",
+        f"after the last sample of the frame. *MB per stream* is the increase in memory from {_streams(result, 0)} to",
         f"{_streams(result, 1)} streams, divided by the number of added streams. Conditions:",
         f"{server['workers']} workers and the load generator on the same {found['cores']} cores, {found['cpu']};",
         f"{server['codec']}{findings.not_embedded(bench, server['codec'], times=True)}; {result['created'][:10]}.",

@@ -51,7 +51,7 @@ PROGRAMS = {"python": "Python", "torch": "PyTorch"}
 PLACEHOLDERS = {
     "SPEECH": "audio files, folders, or a manifest (a table of recordings)",
     "RUN": "the folder of a training run (`silk train`)",
-    "MODEL": "the folder of the codec's model",
+    "MODEL": "the folder with the codec's weights",
     "FILE": "the recording for the audio examples",
     "FOLDER": "the output folder",
 }

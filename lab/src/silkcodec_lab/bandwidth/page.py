@@ -102,8 +102,8 @@ def method(result: Result) -> list[str]:
         )
     if order is not None:
         parts.append(
-            "**Selection of Silk's codebooks.** Each Silk codebook is a group of 7 dimensions of the latent. *First "
-            "groups* are groups 1 to k. *Random groups* are k random groups "
+            "**Selection of Silk's codebooks.** Each Silk codebook is a group of 7 dimensions of the latent, except "
+            "for the last one, which has 2. *First groups* are groups 1 to k. *Random groups* are k random groups "
             f"({settings['n_draws']} draws per clip). *Best groups* are the k most important groups. Their order of "
             f"importance is determined on {order['n_clips']} other clips, by repeatedly removing the group whose "
             "removal increases the mel distance least."

@@ -115,8 +115,8 @@ def method(result: Result) -> list[str]:
         "**Predicted change.** The predicted change in the loss is the inner product of the step and the gradient of "
         "the loss at the quantized latent.",
         "**Actual change.** The loss is measured after the step and after the opposite step, both with quantization. "
-        "The actual change is half of the difference. The loss is the sum of the spectral training losses over "
-        f"{settings['span']} frames, starting at the changed frame ({weights}).",
+        "The actual change is half the difference between the two. The loss is the sum of the spectral training losses "
+        f"over {settings['span']} frames, starting at the changed frame ({weights}).",
         "**Without quantization.** The same steps start at the quantized latent, and the result is decoded without "
         "quantization. In this case, only the curvature of the decoder decreases the correlation. For very small "
         f"steps and without the loudness loss, the correlation is at least {math.floor(1e4 * lowest) / 1e4:.4f} for "

@@ -12,7 +12,7 @@ def answer(result: Result) -> str:
     """Summarize a result in two sentences."""
     found = result["codecs"]
     shares = ", ".join(
-        f"{name} {number(100 * one['share_of_raw_bits'], 1)} %"
+        f"{name}{' (smaller tokens)' if name.startswith('silk/') else ''} {number(100 * one['share_of_raw_bits'], 1)} %"
         for name, one in found.items()
         if "share_of_raw_bits" in one
     )

@@ -25,8 +25,8 @@ CAPTION = (
 )
 
 LIMITATIONS = (
-    "The model is tiny, and it is trained on little speech. Codecs with a large vocabulary need more speech, so the "
-    "ranking can change with larger models and more data.",
+    "The model is tiny, and it is trained on very little speech. Codecs with a large vocabulary need more speech, so "
+    "the ranking can change with larger models and more data.",
     "The transformers for all codecs have the same size. Another size might suit some codecs better.",
     "The digits of a Silk token are predicted independently of each other. With smaller tokens (`silk/4`, `silk/1`), "
     "each token is predicted as a whole, but the model needs more steps.",
@@ -56,8 +56,10 @@ def summary(result: Result) -> str:
             f"{seconds[0]:.3g} to {seconds[-1]:.3g} s for the others.",
         ]
     if trained:
-        shares = joined([f"{_percent(found['share_of_raw_bits'])} for `{name}`" for name, found in trained.items()])
-        texts.append(f"The model's cross-entropy on held-out speech, as a share of the raw bit rate, is {shares}.")
+        shares = [f"{_percent(found['share_of_raw_bits'])} for {_named(name)}" for name, found in trained.items()]
+        texts.append(
+            f"The model's cross-entropy on held-out speech, as a share of the raw bit rate, is {joined(shares)}."
+        )
         texts += _overfitted(trained)
     return " ".join(texts)
 
@@ -114,6 +116,11 @@ def findings(result: Result) -> list[str]:
             "Random weights affect neither the number of tokens nor the times."
         )
     return parts
+
+
+def _named(name: str) -> str:
+    """Return the name of a codec for the answer, with an explanation if its tokens are regrouped."""
+    return f"`{name}`" + (" (Silk with smaller tokens)" if name.startswith("silk/") else "")
 
 
 def _counted(codecs: dict[str, Any]) -> str:

@@ -173,7 +173,7 @@ SIGNAL_METRICS = (
         "natural log",
         "lower",
         mel_distance,
-        what="mean absolute difference of log-mel spectrograms, 128 bands up to 12 kHz; depends on the level",
+        what="mean absolute difference between log-mel spectrograms, 128 bands up to 12 kHz; depends on the level",
         source="`silkcodec.mel`",
     ),
     Metric(

@@ -201,7 +201,8 @@ TEXTURE_METRICS = (
         "original",
         fricative_scatter_db,
         worst=0.0,
-        what="scatter of the log spectrum around its envelope in fricatives; too smooth if below the original",
+        what="scatter of the log spectrum around its envelope in fricatives; values below the original's mean an "
+        "overly smooth spectrum",
         source="defined in `metrics/texture.py`",
     ),
     Metric(
@@ -231,7 +232,8 @@ TEXTURE_METRICS = (
         "zero",
         flatness_db,
         worst=FLATNESS_WORST_DB,
-        what="spectral flatness of unvoiced frames minus that of the original; too smooth if above 0",
+        what="spectral flatness of unvoiced frames minus that of the original; values above 0 mean an overly "
+        "smooth spectrum",
         source="defined in `metrics/texture.py`; F0 from `pyworld`",
         packages=("pyworld",),
     ),
