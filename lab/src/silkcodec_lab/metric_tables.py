@@ -18,7 +18,7 @@ Metrics = dict[str, Any]  # {"mean", "low", "high", "n"}, keyed by metric name
 
 
 def joined(texts: Sequence[str]) -> str:
-    """Join texts with commas and a final "and", e.g. `VQ, RVQ and FSQ`."""
+    """Return the texts, separated by commas and a final "and", e.g. `VQ, RVQ and FSQ`."""
     return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else texts[0]
 
 
