@@ -205,7 +205,7 @@ def plan(
         "runs": math.ceil(hours / RUN_HOURS),
         "plan_gb_per_run": min(hours, RUN_HOURS) * found["plan_bytes"] / report["hours"] / 1e9,
         "recordings_per_run": min(hours, RUN_HOURS) * found["recordings"] / report["hours"],
-        "cost": None if a.price is None else a.price * row.get("simulated", {}).get("billed_core_hours", 0.0),
+        "cost": a.price * row["simulated"]["billed_core_hours"] if a.price is not None and "simulated" in row else None,
     }
     return row
 

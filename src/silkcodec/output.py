@@ -38,9 +38,9 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
-        raise OutputError(f"Cannot write '{path}': '{folder}' is a file, not a folder.")
+        raise OutputError(f"Cannot write to '{path}': '{folder}' is a file, not a folder.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"Cannot write '{path}': permission denied for folder '{folder}'. Choose another folder.")
+        raise OutputError(f"Cannot write to '{path}': permission denied for folder '{folder}'. Choose another folder.")
     return path
 
 

@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, request: pytest.FixtureRequ
     made = plan.make(plan.folder_for(tmp_path / "out"), sources.items(found, False), settings, {"load": "peaks"})
     job = shard.ShardJob(settings, "peaks", tuple(root.folder for root in found), str(tmp_path / "out"), made.hash, 1)
     request.getfixturevalue("full_disk")
-    with pytest.raises(OutputError, match=r"Cannot write .*: No space left on device"):
+    with pytest.raises(OutputError, match=r"Cannot write to .*: No space left on device"):
         shard.tokenize_shard(load_codec("peaks", "cpu"), made.shard(0), job)
     assert not shards(tmp_path / "out") and not list((tmp_path / "out").glob(".*.part"))
 
@@ -230,7 +230,7 @@ def test_a_full_disk_while_the_ledger_is_written(tmp_path: Path) -> None:
         ledger.add({"shard": 0})
         ledger._file.close()
         ledger._file = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115 - the ledger closes it
-        with pytest.raises(OutputError, match=r"Cannot write .*ledger.jsonl': No space left"):
+        with pytest.raises(OutputError, match=r"Cannot write to .*ledger.jsonl': No space left"):
             ledger.add({"shard": 1})
         assert list(ledger.records) == [0]
 

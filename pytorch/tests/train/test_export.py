@@ -346,17 +346,17 @@ def test_the_card_lists_the_starting_weights(folder: Path, run: Path, tmp_path: 
 
     written = json.loads((folder / "config.json").read_text())["weights_hash"]
     assert f"from the Silk weights {written}." in chain(folder)
-    assert "from the run first." in chain("/gone/first")
+    assert "from the run 'first'." in chain("/gone/first")
     second = tmp_path / "second"  # a run that started from these weights
     second.mkdir()
     shutil.copy(run / "checkpoint.safetensors", second)
     config = load_config(run / "config.toml", [f"init={folder}"])
     (second / "config.toml").write_text(dump_config(config))
-    assert f"from the run {run.name} (3 steps, " in chain(run)
-    assert "from the run second (3 steps, " in chain(second)
+    assert f"from the run '{run.name}' (3 steps, " in chain(run)
+    assert "from the run 'second' (3 steps, " in chain(second)
     assert f"which started from the Silk weights {written}." in chain(second)
     (second / "config.toml").write_text(dump_config(load_config(run / "config.toml", [f"init={second}"])))
-    assert chain(second).count("the run second") == 1  # an edited config can be circular
+    assert chain(second).count("the run 'second'") == 1  # an edited config can be circular
     assert start_lines(load_config("tiny")) == []
     assert "Started from" not in (folder / "README.md").read_text()
     listed = "\n".join(starting_data_lines(load_config("tiny", [f"init={folder}"])))

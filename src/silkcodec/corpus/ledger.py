@@ -63,7 +63,7 @@ class Ledger:
         self.records[record["shard"]] = record
 
     def _cannot(self, error: OSError) -> OutputError:
-        return OutputError(f"Cannot write '{self._path}': {error.strerror or error}.")
+        return OutputError(f"Cannot write to '{self._path}': {error.strerror or error}.")
 
     def __enter__(self) -> Ledger:
         return self

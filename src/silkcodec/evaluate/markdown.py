@@ -10,8 +10,12 @@ ARROWS = {"higher": "↑", "lower": "↓", "zero": "→ 0", "original": "→ ori
 
 
 def number(value: float | None, n_digits: int) -> str:
-    """Format a number with `n_digits` digits after the decimal point, or return a dash for None."""
-    return "-" if value is None else f"{value:.{n_digits}f}"
+    """Format a number with `n_digits` digits after the decimal point, or return a dash for None.
+
+    >>> number(-0.04, 1)
+    '0.0'
+    """
+    return "-" if value is None else f"{value:z.{n_digits}f}"
 
 
 def interval(entry: Mapping[str, Any], n_digits: int) -> str:

@@ -121,7 +121,7 @@ class RowsFile:
                 file.write(line.encode())
         except OSError as error:
             reason = error.strerror or error
-            raise OutputError(f"Cannot write '{self.path}': {reason}.") from error
+            raise OutputError(f"Cannot write to '{self.path}': {reason}.") from error
 
 
 def _digest(parts: Any) -> str:

@@ -192,7 +192,7 @@ def speakers_of(
     if not found:
         raise ArgumentError(
             f"'{text}' contains too little speech with a bandwidth of at least {patches.limit_hz:g} Hz. "
-            f"{n_excluded} speakers were excluded because they are in the training set."
+            f"Speakers excluded because they are in the training set: {n_excluded}."
         )
     return found, n_excluded
 

@@ -110,7 +110,7 @@ def start_lines(config: TrainConfig) -> list[str]:
             chain.append(f"the Silk weights {written['weights_hash']}")
             break
         except (OSError, ValueError, KeyError):  # The folder is a run, or is no longer available.
-            name = f"the run {folder.name}"
+            name = f"the run '{folder.name}'"
         try:
             _, progress = checkpoint.load(folder / "checkpoint.safetensors")
         except SilkError:
