@@ -54,7 +54,7 @@ def test_a_folder_without_the_network_is_refused(tmp_path: Path, monkeypatch: py
         metric.require()
     for name in moonshine.FILES:
         (tmp_path / name).write_bytes(b"\x01a")
-    with pytest.raises(WeightsError, match="'moonshine' must be a folder"):
+    with pytest.raises(WeightsError, match="'moonshine' model must be a folder"):
         moonshine.Network(tmp_path)
     monkeypatch.setattr(moonshine, "_packaged", lambda: None)
     assert "pip install --no-deps moonshine-voice" in str(find_metrics(["dwer_moonshine"])[0].missing())

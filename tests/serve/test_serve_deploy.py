@@ -106,7 +106,7 @@ def test_the_documented_limits_are_the_defaults() -> None:
     assert (limits.body_bytes >> 20, limits.duration_s, limits.sessions, limits.per_minute) == (32, 600, 64, 600)
     for fixed in (
         f"waiting | {limits.files} |",
-        f"being processed | {limits.window_frames};",
+        f"being processed, per stream | {limits.window_frames};",
         f"duration of a stream | {limits.session_s / 3600:g} hours |",
         f"without a message | {limits.idle_s:g} s |",
         f"to accept a response | {limits.send_s:g} s |",
