@@ -47,7 +47,7 @@ def find_clips(
     """Return all clips in files, folders and manifests, sorted by name. Folders are searched recursively.
 
     Args:
-        inputs: paths of files, folders and manifests. A filter follows the path of a manifest after a colon:
+        inputs: paths of files, folders and manifests. The path of a manifest can be followed by a colon and a filter:
             `PATH:column=value,...`. Values can contain wildcards, e.g. `zh*`, and alternatives, e.g. `a|b`. If a split
             or filter is given for a folder, the INDEX.tsv in this folder is read.
         split: value in the manifest's `split` column. None selects all rows.

@@ -1,6 +1,6 @@
 """Fit quantizers (VQ, RVQ and a scalar grid) to vectors, and measure their errors on other vectors.
 
-The scalar grid is FSQ without a trained encoder. The vectors are rotated to their principal components, and a component
+The scalar grid is FSQ without a trained encoder. The vectors are rotated onto their principal axes, and a component
 with b bits is rounded to 2^b uniform levels around its mean. Each bit is assigned to the component whose error it
 reduces most. The distance between levels minimizes the training error.
 
@@ -104,8 +104,8 @@ class NestedGrid:
         """Assign bits to components.
 
         Returns:
-            For each component, its number of bits and the distance between its levels in standard deviations, keyed by
-                total number of bits and then by component.
+            (number of bits, distance between levels) pairs, keyed by total number of bits and then by component. The
+                distance is in standard deviations of the component.
         """
         given: dict[int, tuple[int, float]] = {}
         found: dict[int, dict[int, tuple[int, float]]] = {0: {}}

@@ -51,7 +51,7 @@ def summary(result: Result) -> str:
         seconds = sorted(codecs[name]["train_s_per_hour"] for name in others)
         own = codecs[fewest]["train_s_per_hour"]
         texts += [
-            f"The others need {minutes[others[0]]:,} to {minutes[others[-1]]:,} steps.",
+            f"The other codecs and groupings need {minutes[others[0]]:,} to {minutes[others[-1]]:,} steps.",
             f"With a tiny model, one pass over an hour of training speech takes {own:.3g} s for `{fewest}` and "
             f"{seconds[0]:.3g} to {seconds[-1]:.3g} s for the others.",
         ]

@@ -24,7 +24,7 @@ SILENT = 1e-3  # crops with a lower peak (-60 dBFS) are ignored
 
 
 class RecognizerLoss(nn.Module):
-    """Compute the distance between decoded and original audio, in the features of a frozen Whisper encoder.
+    """Compute the distance between decoded and original audio in the feature space of a frozen Whisper encoder.
 
     The loss is the mean absolute difference between the features. It is 0 for identical audio and about 1 for unrelated
     speech. Each feature is divided by its standard deviation over the originals in the batch.
