@@ -384,7 +384,8 @@ def _clips_note(bench: Path, result: Figures) -> str:
     notes = f" Number of times a codec failed on a clip: {failed}." if failed else ""
     if n_missing:
         notes += f" {n_missing} values are missing or undefined."
-    processed = "All codecs processed the same" if len(result["codecs"]) > 1 else "Silk processed"
+    names = list(result["codecs"])
+    processed = "All codecs processed the same" if len(names) > 1 else f"`{names[0]}` processed"
     return (
         f"{processed} {clips['n']} clips{split}{drawn} ({clips['duration_s'] / 3600:.2f} h).{notes} "
         f"Conditions: {weights}silkcodec {result['version']}; {result['created'][:10]}."

@@ -6,6 +6,7 @@ from typing import Any
 
 from silkcodec.evaluate.markdown import interval, number, table
 from silkcodec_lab.figures import new_figure, to_png
+from silkcodec_lab.lm_cost.answer import remark
 from silkcodec_lab.metric_tables import joined
 from silkcodec_lab.pages import Description, Result, reproduction, weights
 from silkcodec_lab.selection import describe_speech
@@ -56,7 +57,8 @@ def summary(result: Result) -> str:
             f"{seconds[0]:.3g} to {seconds[-1]:.3g} s for the others.",
         ]
     if trained:
-        shares = [f"{_percent(found['share_of_raw_bits'])} for {_named(name)}" for name, found in trained.items()]
+        percents = {name: _percent(found["share_of_raw_bits"]) for name, found in trained.items()}
+        shares = [f"{percent} for `{name}`{remark(name)}" for name, percent in percents.items()]
         texts.append(
             f"The model's cross-entropy on held-out speech, as a share of the raw bit rate, is {joined(shares)}."
         )
@@ -116,11 +118,6 @@ def findings(result: Result) -> list[str]:
             "Random weights affect neither the number of tokens nor the times."
         )
     return parts
-
-
-def _named(name: str) -> str:
-    """Return the name of a codec for the answer, with an explanation if its tokens are regrouped."""
-    return f"`{name}`" + (" (Silk with smaller tokens)" if name.startswith("silk/") else "")
 
 
 def _counted(codecs: dict[str, Any]) -> str:
