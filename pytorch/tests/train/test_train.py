@@ -25,10 +25,11 @@ from silkcodec import audio
 from silkcodec.errors import ArgumentError, OutputError, SilkError, WeightsError
 from silkcodec.mel import SAMPLE_RATE
 from silkcodec_torch.nn.model import SilkNetwork
-from silkcodec_torch.train import checkpoint
+from silkcodec_torch.train import checkpoint, loop
 from silkcodec_torch.train.config import StageConfig, load_config
 from silkcodec_torch.train.interrupts import Interrupts
 from silkcodec_torch.train.loop import MAX_SKIPPED, Trainer, at_one_level, learning_rate, train
+from silkcodec_torch.train.losses import SpectralLoss
 from silkcodec_torch.train.run_progress import Means, Progress
 from silkcodec_torch.train.validate import validate
 from speechlike import speechlike
@@ -135,6 +136,28 @@ def test_the_last_stage_changes_no_token(runs: tuple[Path, Path]) -> None:
     for name in after:
         if name.startswith("model/encoder"):  # the decoder was trained on the tokens of the exported encoder
             assert torch.equal(after[name], after[name.replace("model/", "ema/")]), name
+
+
+def test_the_losses_use_only_the_bandwidth_of_a_file(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(speech, tmp_path / "speech"))
+    rows = [f"{i}.wav\t{'valid' if i == 0 else 'train'}\t5000" for i in range(4)]
+    (folder / "INDEX.tsv").write_text("\n".join(["path\tsplit\thz", *rows]) + "\n", encoding="utf-8")
+    compared: list[torch.Tensor] = []
+
+    class Recorded(SpectralLoss):
+        def forward(self, wave: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+            compared.append(torch.cat([wave, target]).detach())
+            return super().forward(wave, target)
+
+    monkeypatch.setattr(loop, "SpectralLoss", Recorded)
+    overrides = [*short(folder, 1, "optim.compile=false"), "data.index=INDEX.tsv", "data.bandwidth_column=hz"]
+    for limit in (0, 10_000):
+        train("tiny", tmp_path / f"run{limit}", [*overrides, f"data.full_band_hz={limit}"])
+    above = [torch.fft.rfft(waves).abs()[:, -1000:].amax(dim=1) for waves in compared]  # above 10,750 Hz
+    assert (above[0][: len(above[0]) // 2] > 1e-2).all()  # An untrained decoder outputs noise at all frequencies.
+    assert (above[1] < 1e-3).all()
 
 
 def test_a_finished_run_does_not_change(runs: tuple[Path, Path], speech: Path) -> None:

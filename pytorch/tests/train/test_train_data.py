@@ -19,8 +19,9 @@ from silkcodec.audio import manifest
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec_torch.train import data
+from silkcodec_torch.train.augment import augment, reverberate
 from silkcodec_torch.train.config import DataConfig
-from silkcodec_torch.train.data import Batches, Pack, augment, crops, pack, split_files
+from silkcodec_torch.train.data import Batch, Batches, Pack, crops, pack, split_files
 from speechlike import speechlike
 
 PLAIN = {"gain_db": 0.0, "bandwidth_share": 0.0, "noise_share": 0.0}
@@ -327,7 +328,7 @@ def pack_of(*waves: np.ndarray) -> Pack:
 
 def test_a_crop_is_a_piece_of_its_clip() -> None:
     wave = np.linspace(-0.9, 0.9, 60_000).astype(np.float32)  # every value encodes its position
-    batch = crops(pack_of(wave), DataConfig(crop_frames=2, **PLAIN), 8, seed=1, step=0).numpy()
+    batch = crops(pack_of(wave), DataConfig(crop_frames=2, **PLAIN), 8, seed=1, step=0).wave.numpy()
     assert batch.shape == (8, 2 * FRAME + LOOKAHEAD) and batch.dtype == np.float32
     slope = 1.8 / 59_999
     starts = (batch[:, 0] + 0.9) / slope
@@ -337,7 +338,7 @@ def test_a_crop_is_a_piece_of_its_clip() -> None:
 
 def test_short_clips_are_zero_padded() -> None:
     short, other = np.full(500, 0.25, np.float32), np.full(700, -0.5, np.float32)
-    batch = crops(pack_of(short, other), DataConfig(crop_frames=1, **PLAIN), 16, seed=1, step=0).numpy()
+    batch = crops(pack_of(short, other), DataConfig(crop_frames=1, **PLAIN), 16, seed=1, step=0).wave.numpy()
     seen = set()
     for row in batch:
         n = 500 if row[0] > 0 else 700
@@ -350,7 +351,7 @@ def test_crops_depend_on_seed_and_step_only() -> None:
     source, config = pack_of(speechlike(4.0, 1), speechlike(3.0, 2)), DataConfig(crop_frames=2)
 
     def batch(seed: int, step: int) -> np.ndarray:
-        return crops(source, config, 4, seed, step).numpy()
+        return crops(source, config, 4, seed, step).wave.numpy()
 
     first = batch(7, 100)
     batch(7, 5)  # regardless of draws in between
@@ -360,7 +361,7 @@ def test_crops_depend_on_seed_and_step_only() -> None:
 
 def test_longer_files_are_drawn_more_often() -> None:
     source = pack_of(np.full(90_000, 0.5, np.float32), np.full(10_000, -0.5, np.float32))
-    batch = crops(source, DataConfig(crop_frames=1, **PLAIN), 300, seed=3, step=0).numpy()
+    batch = crops(source, DataConfig(crop_frames=1, **PLAIN), 300, seed=3, step=0).wave.numpy()
     assert 0.83 < float((batch[:, 0] > 0).mean()) < 0.97
 
 
@@ -373,29 +374,101 @@ def test_the_share_of_synthetic_crops_is_limited() -> None:
     assert np.allclose(Pack(clips.samples, clips.clips, made, 0.0).shares, [0.25, 0.75, 0, 0])
 
 
+def test_bandwidths_limit_the_losses(folder: Path, tmp_path: Path) -> None:
+    rows = ["path\tsplit\thz", "b/00.wav\ttrain\t12000", "a/01.wav\tvalid\t4000", "b/02.wav\ttrain\t7900"]
+    (folder / "INDEX.tsv").write_text("\n".join([*rows, "b/04.wav\ttrain\t"]) + "\n", encoding="utf-8")
+    config = DataConfig(folder=str(folder), index="INDEX.tsv", bandwidth_column="hz", full_band_hz=10_000)
+    packed = pack(config, "train", tmp_path / "cache")
+    assert [clip.path for clip in packed.clips] == ["b/00.wav", "b/02.wav", "b/04.wav"]
+    assert packed.bandwidths.tolist() == [np.inf, 7900, np.inf]  # an unknown bandwidth is not a limit
+    batch = crops(packed, replace(config, crop_frames=1, **PLAIN), 20, seed=1, step=0)
+    assert set(batch.bandwidth_hz.tolist()) == {np.inf, 7900}
+    off = pack(replace(config, full_band_hz=0.0), "train", tmp_path / "cache")
+    assert off.bandwidths.tolist() == [np.inf] * 3
+
+
+def test_a_change_of_speed_moves_frequencies_and_bandwidths() -> None:
+    seconds = np.arange(120_000) / SAMPLE_RATE
+    tone = (0.5 * np.sin(2 * np.pi * 1000 * seconds)).astype(np.float32)
+    clips = pack_of(tone)
+    source = Pack(clips.samples, clips.clips, bandwidths=np.array([8000.0]))
+    config = DataConfig(crop_frames=2, speed_change=0.1, full_band_hz=10_000, **PLAIN)
+    batch = crops(source, config, 30, seed=1, step=0)
+    assert batch.wave.shape == (30, 2 * FRAME + LOOKAHEAD)
+    spectrum = torch.fft.rfft(batch.wave * torch.hann_window(batch.wave.shape[1])).abs()
+    speeds = spectrum.argmax(dim=1) * SAMPLE_RATE / batch.wave.shape[1] / 1000
+    assert 0.899 < speeds.min() < 0.93 and 1.07 < speeds.max() < 1.101
+    assert torch.allclose(batch.bandwidth_hz, 8000 * speeds, rtol=2e-3)
+    full = crops(pack_of(tone), config, 30, seed=1, step=0)  # Slowing down leaves the highest frequencies empty.
+    assert torch.equal(full.wave, batch.wave)
+    assert torch.allclose(full.bandwidth_hz[speeds < 0.995], 12_000 * speeds[speeds < 0.995], rtol=2e-3)
+    assert full.bandwidth_hz[speeds > 1.005].isinf().all()
+
+
+def test_a_mixture_adds_a_quieter_second_crop() -> None:
+    low, high = (
+        np.sin(2 * np.pi * hz * np.arange(60_000) / SAMPLE_RATE).astype(np.float32) * 0.3 for hz in (500, 3000)
+    )
+    clips = pack_of(low, high)
+    source = Pack(clips.samples, clips.clips, bandwidths=np.array([np.inf, 5000.0]))
+    config = DataConfig(crop_frames=1, mixture_share=1.0, clean_targets=True, **PLAIN)
+    batch = crops(source, config, 40, seed=2, step=0)
+    power = torch.fft.rfft(batch.wave).abs().square()
+    n = batch.wave.shape[1]
+    at_low, at_high = (power[:, round(hz * n / SAMPLE_RATE)] for hz in (500, 3000))
+    ratio_db = (10 * torch.log10(at_low / at_high)).abs()
+    mixed = ratio_db < 30  # Otherwise, both crops are from the same file.
+    assert 10 < int(mixed.sum()) < 30
+    assert float(ratio_db[mixed].min()) > 4.9 and float(ratio_db[mixed].max()) < 20.1
+    assert (batch.bandwidth_hz[mixed] == 5000).all()  # the lower of the two
+    clean = torch.fft.rfft(batch.target).abs().square()
+    assert (clean.amax(dim=1) > 0.99 * clean.sum(dim=1)).all()  # one tone only
+
+
+# --- augmentation
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_augmented_waves_do_not_clip(seed: int) -> None:
-    config = DataConfig(gain_db=20.0, bandwidth_share=1.0, noise_share=1.0, noise_db=-10.0)
+@pytest.mark.parametrize("clean", [False, True])
+def test_augmented_waves_do_not_clip(seed: int, clean: bool) -> None:
+    config = DataConfig(
+        gain_db=20.0, bandwidth_share=1.0, noise_share=1.0, noise_db=-10.0, room_share=1.0, clean_targets=clean
+    )
     loud = np.sign(speechlike(0.8, seed)).astype(np.float32)  # a square wave at full scale: filtering overshoots
-    wave = augment(loud, config, np.random.default_rng(seed))
-    assert wave.dtype == np.float32 and wave.shape == loud.shape
-    assert np.isfinite(wave).all() and np.abs(wave).max() <= 1.0
+    wave, target = augment(loud, config, np.random.default_rng(seed), speechlike(0.8, seed + 1))
+    for each in (wave, target):
+        assert each.dtype == np.float32 and each.shape == loud.shape
+        assert np.isfinite(each).all() and np.abs(each).max() <= 1.0
+    assert np.array_equal(wave, target) is not clean
 
 
 def test_gain_stays_in_its_range_and_no_augmentation_changes_nothing() -> None:
     wave = (0.1 * speechlike(0.5, 1)).astype(np.float32)
     config = DataConfig(gain_db=6.0, bandwidth_share=0.0, noise_share=0.0)
-    gains = [augment(wave, config, np.random.default_rng(seed))[2000] / wave[2000] for seed in range(50)]
+    gains = [augment(wave, config, np.random.default_rng(seed))[0][2000] / wave[2000] for seed in range(50)]
     assert 10 ** (-6 / 20) <= min(gains) < 0.7 and 1.4 < max(gains) <= 10 ** (6 / 20) * 1.0001
-    assert np.array_equal(augment(wave, DataConfig(**PLAIN), np.random.default_rng(0)), wave)
+    assert np.array_equal(augment(wave, DataConfig(**PLAIN), np.random.default_rng(0))[1], wave)
 
 
 def test_the_low_pass_has_its_cutoff() -> None:
     noise = (0.1 * np.random.default_rng(1).standard_normal(24_000)).astype(np.float32)
-    config = DataConfig(gain_db=0.0, bandwidth_share=1.0, noise_share=0.0)
-    power = np.abs(np.fft.rfft(augment(noise, config, np.random.default_rng(2)))) ** 2
-    hz = np.fft.rfftfreq(24_000, 1 / SAMPLE_RATE)
-    assert power[(hz > 10_000)].mean() < 1e-4 * power[hz < 3000].mean()
+    config = DataConfig(gain_db=0.0, bandwidth_share=1.0, noise_share=0.0, clean_targets=True)
+    for wave in augment(noise, config, np.random.default_rng(2)):  # also the clean target
+        power = np.abs(np.fft.rfft(wave)) ** 2
+        hz = np.fft.rfftfreq(24_000, 1 / SAMPLE_RATE)
+        assert power[(hz > 10_000)].mean() < 1e-4 * power[hz < 3000].mean()
+
+
+def test_reverberation_has_its_decay_and_ratio() -> None:
+    pulse = np.zeros(48_000, np.float32)
+    pulse[1000] = 1
+    wet = reverberate(pulse, decay_s=0.5, ratio_db=6.0, rng=np.random.default_rng(3))
+    assert wet.shape == pulse.shape and wet.dtype == np.float32
+    assert np.abs(wet[:1000]).max() < 1e-6 and abs(wet[1000] - 1) < 1e-6  # the direct sound, without delay
+    tail = wet[1001:].astype(np.float64)
+    assert abs(10 * np.log10(np.sum(tail**2)) + 6) < 0.01
+    early, late = (10 * np.log10(np.mean(tail[n : n + 2400] ** 2)) for n in (1200, 7200))
+    assert abs((early - late) - 60 * 6000 / 12_000) < 1.5  # 60 dB in 0.5 s
 
 
 def test_only_read_errors_skip_a_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,14 +481,14 @@ def test_only_read_errors_skip_a_file(folder: Path, tmp_path: Path, monkeypatch:
 
 
 def test_batches_are_in_order() -> None:
-    def make(step: int) -> torch.Tensor:
+    def make(step: int) -> Batch:
         if step == 7:
             raise ValueError("no such batch")
         time.sleep(0.01 * (step % 3 == 0))
-        return torch.tensor(step)
+        return Batch(*(torch.tensor(step) for _ in Batch._fields))
 
     with closing(Batches(make)) as batches:
-        assert [int(batches.take(step)) for step in range(5)] == [0, 1, 2, 3, 4]
-        assert int(batches.take(6)) == 6  # a run can resume at any step
+        assert [int(batches.take(step).wave) for step in range(5)] == [0, 1, 2, 3, 4]
+        assert int(batches.take(6).wave) == 6  # a run can resume at any step
         with pytest.raises(ValueError, match="no such batch"):
             batches.take(7)

@@ -11,7 +11,7 @@ from repository import SAMPLES
 from silkcodec import audio
 from silkcodec.mel import SAMPLE_RATE
 from silkcodec_torch.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
-from silkcodec_torch.train.losses import NAMES, SpectralLoss
+from silkcodec_torch.train.losses import NAMES, SpectralLoss, limit_band
 from speechlike import speechlike
 
 N_SAMPLES = 19_200
@@ -59,6 +59,21 @@ def test_silence_is_worse_than_a_little_noise(spectral: SpectralLoss, speech: to
 def test_the_sign_of_a_wave_does_not_matter(spectral: SpectralLoss, speech: torch.Tensor) -> None:
     for name, value in spectral(-speech, speech).items():
         assert float(value) == pytest.approx(0, abs=1e-5), name
+
+
+def test_frequencies_above_the_bandwidth_do_not_count(spectral: SpectralLoss, speech: torch.Tensor) -> None:
+    bandwidth = torch.tensor([5000.0, torch.inf])
+    cycles = 9000 / SAMPLE_RATE * torch.arange(N_SAMPLES, dtype=torch.float64)
+    tone = 0.1 * torch.sin(2 * math.pi * cycles).float()
+    for n_draws in (1, 2):
+        wave = noisy(speech, 1e-2).repeat(n_draws, 1)
+        with_tone = limit_band(wave + tone, bandwidth)
+        assert torch.equal(with_tone[1::2], (wave + tone)[1::2])  # no limit
+        assert torch.allclose(with_tone[::2], limit_band(wave, bandwidth)[::2], atol=1e-6)
+    target = limit_band(speech, bandwidth)
+    clean, loud = (spectral(limit_band(x, bandwidth)[:1], target[:1]) for x in (speech, speech + tone))
+    for name in NAMES:
+        assert float(loud[name]) == pytest.approx(float(clean[name]), abs=1e-4), name
 
 
 def test_the_loss_of_a_gain_in_closed_form(spectral: SpectralLoss) -> None:

@@ -46,6 +46,9 @@ class DataConfig:
     exclude: str = ""  # optional table of evaluation clips; its `held_out` column states what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
     min_bandwidth_hz: float = 0.0  # minimum for training files; lower values teach the decoder to omit high frequencies
+    # If the bandwidth of a file is below this value, the losses ignore higher frequencies than the file has. The decoder
+    # then learns high frequencies only from full-band files. 0: the losses use all frequencies of every file.
+    full_band_hz: float = 0.0
     synthetic_share: float = 1.0  # maximum share of crops from files with "yes" in the `synthetic` column
     valid_percent: float = 5.0  # percentage of files held out by a hash of their name, if there is no index
     cache: str = ""  # folder for decoded audio (24 kHz, int16, 173 MB per hour); default: <run>/../cache
@@ -54,6 +57,15 @@ class DataConfig:
     bandwidth_share: float = 0.1  # share of crops with a low-pass filter at 3.4-8 kHz, in both input and target
     noise_share: float = 0.1  # share of crops with added white noise, in both input and target
     noise_db: float = -45.0  # level of the loudest noise in dBFS; the quietest is 30 dB lower
+    speed_change: float = 0.0  # random change of speed and pitch: 0.1 selects factors between 0.9 and 1.1
+    room_share: float = 0.0  # share of crops with artificial reverberation
+    mixture_share: float = 0.0  # share of crops with a second clip, 5 to 20 dB quieter
+    clean_targets: bool = False  # if true, the target has no added noise, reverberation or second clip
+
+    @property
+    def uses_bandwidth(self) -> bool:
+        """Return whether the bandwidth of each file is needed."""
+        return bool(self.min_bandwidth_hz or self.full_band_hz)
 
     @property
     def crop_s(self) -> float:
@@ -337,11 +349,12 @@ def _check(config: TrainConfig) -> None:
     _must(model.width % (2 * model.heads) == 0, "model.width must be a multiple of 2 * model.heads", model.width)
     _must(model.quantizer in QUANTIZERS, f"model.quantizer must be one of {', '.join(QUANTIZERS)}", model.quantizer)
     _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
-    for name in ("bandwidth_share", "noise_share", "synthetic_share"):
+    for name in ("bandwidth_share", "noise_share", "room_share", "mixture_share", "synthetic_share"):
         _must(0 <= getattr(data, name) <= 1, f"data.{name} must be between 0 and 1", getattr(data, name))
     _must(0 < data.valid_percent < 100, "data.valid_percent must be above 0 and below 100", data.valid_percent)
     _must(data.crop_frames >= 1, "data.crop_frames must be at least 1", data.crop_frames)
     _must(data.gain_db >= 0, "data.gain_db must be at least 0", data.gain_db)
+    _must(0 <= data.speed_change <= 0.5, "data.speed_change must be between 0 and 0.5", data.speed_change)
     _must(optim.optimizer in OPTIMIZERS, f"optim.optimizer must be {' or '.join(OPTIMIZERS)}", optim.optimizer)
     _must(optim.precision in PRECISIONS, f"optim.precision must be {' or '.join(PRECISIONS)}", optim.precision)
     _must(optim.batch_crops >= 1, "optim.batch_crops must be at least 1", optim.batch_crops)
@@ -371,8 +384,9 @@ def _check(config: TrainConfig) -> None:
     _must(config.adversary.every_steps >= 1, "adversary.every_steps must be at least 1", config.adversary.every_steps)
     rule = "adversary.fft_sizes must be at least 128"
     _must(all(n_fft >= 128 for n_fft in config.adversary.fft_sizes), rule, list(config.adversary.fft_sizes))
-    rule = "data.bandwidth_column must name a column of data.index if data.min_bandwidth_hz is set"
-    _must(not data.min_bandwidth_hz or bool(data.index and data.bandwidth_column), rule, data.bandwidth_column)
+    name = "min_bandwidth_hz" if data.min_bandwidth_hz else "full_band_hz"
+    rule = f"data.bandwidth_column must name a column of data.index if data.{name} is set"
+    _must(not data.uses_bandwidth or bool(data.index and data.bandwidth_column), rule, data.bandwidth_column)
     for i, stage in enumerate(config.stage):
         length = {"steps": stage.steps, "minutes": stage.minutes}
         rule = f"stage.{i} must set either steps to at least 1 or minutes to more than 0"

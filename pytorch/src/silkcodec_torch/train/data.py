@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ from silkcodec.audio import manifest
 from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec.parallel.cores import available_cores
+from silkcodec_torch.train.augment import augment, change_speed
 from silkcodec_torch.train.config import DataConfig
 
 DECODERS = min(8, available_cores())  # number of files decoded in parallel; the decoding libraries release the GIL
@@ -45,6 +48,14 @@ class PackedClip:
     path: str
     start_samples: int
     n_samples: int
+
+
+class Batch(NamedTuple):
+    """Hold the crops of a training step."""
+
+    wave: Tensor  # input of the encoder, float32 [B, crop_frames * 9600 + 480]
+    target: Tensor  # originals to compare the decoded audio with, float32 [B, crop_frames * 9600]
+    bandwidth_hz: Tensor  # float32 [B]; the losses ignore frequencies above it. Infinity: none are ignored
 
 
 def split_files(config: DataConfig) -> dict[str, list[str]]:
@@ -90,7 +101,7 @@ def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
     Raises:
         ArgumentError: a table or one of its columns is missing, or a bandwidth is not a number.
     """
-    columns = ("path", config.split_column, *([config.bandwidth_column] if config.min_bandwidth_hz else []))
+    columns = ("path", config.split_column, *([config.bandwidth_column] if config.uses_bandwidth else []))
     rows = read_index(Path(config.folder) / config.index, columns)
     for table in map(Path, config.more):
         rows += [{**row, "path": str(table.parent.resolve() / row["path"])} for row in read_index(table, columns)]
@@ -171,6 +182,7 @@ class Pack:
         clips: position of each clip in `samples`.
         limited: paths of the clips whose total share of the crops is limited.
         limit: maximum share of crops to draw from these clips, from 0 to 1.
+        bandwidths: frequency in Hz up to which the losses apply to each clip, float64 [N]. By default, infinity.
 
     Attributes:
         lengths: length of each clip in samples, int64 [N].
@@ -184,8 +196,10 @@ class Pack:
         clips: list[PackedClip],
         limited: frozenset[str] = frozenset(),
         limit: float = 1.0,
+        bandwidths: NDArray[np.float64] | None = None,
     ):
         self.samples, self.clips = samples, clips
+        self.bandwidths = np.full(len(clips), np.inf) if bandwidths is None else bandwidths
         self.lengths = np.array([clip.n_samples for clip in clips], dtype=np.int64)
         self.shares = self.lengths / self.lengths.sum()
         chosen = np.array([clip.path in limited for clip in clips], dtype=bool)
@@ -237,7 +251,9 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
         raise ArgumentError(
             f"The '{split}' split must contain readable audio; none of its {len(names)} files can be read."
         )
-    return Pack(np.memmap(data, dtype="<i2", mode="r"), clips, synthetic_files(config, split), config.synthetic_share)
+    limited, low = synthetic_files(config, split), low_bandwidths(config, split)
+    bandwidths = np.array([low.get(clip.path, np.inf) for clip in clips])
+    return Pack(np.memmap(data, dtype="<i2", mode="r"), clips, limited, config.synthetic_share, bandwidths)
 
 
 def synthetic_files(config: DataConfig, split: str) -> frozenset[str]:
@@ -245,6 +261,17 @@ def synthetic_files(config: DataConfig, split: str) -> frozenset[str]:
     if not config.index or config.synthetic_share == 1:
         return frozenset()
     return frozenset(row["path"] for row in index_rows(config)[split] if is_synthetic(row))
+
+
+def low_bandwidths(config: DataConfig, split: str) -> dict[str, float]:
+    """Return the bandwidth in Hz of each file in a split whose bandwidth is below `config.full_band_hz`, keyed by path.
+
+    Files without a value in the bandwidth column are omitted.
+    """
+    if not config.full_band_hz:
+        return {}
+    bandwidths = {row["path"]: _hertz(row, config) for row in index_rows(config)[split]}
+    return {path: hz for path, hz in bandwidths.items() if 0 < hz < config.full_band_hz}
 
 
 def is_synthetic(row: dict[str, str]) -> bool:
@@ -320,33 +347,47 @@ def _place(folder: Path) -> str:
     return str(folder.resolve())
 
 
-def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Tensor:
-    """Return random, augmented crops for a training step, float32 [n_crops, crop_frames * 9600 + 480].
+def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Batch:
+    """Return random, augmented crops for a training step.
 
     `source.shares` contains the probability of choosing each file. Files shorter than a crop are zero-padded.
     """
     rng = np.random.default_rng((seed, step))
     n_samples = config.crop_frames * FRAME + LOOKAHEAD
-    waves = []
+    waves, targets, bandwidths = [], [], []
     for index in rng.choice(len(source.clips), n_crops, p=source.shares):
-        clip = source.clips[index]
-        offset = int(rng.integers(0, max(1, clip.n_samples - n_samples + 1)))
-        waves.append(augment(source.wave(clip, offset, n_samples), config, rng))
-    return torch.from_numpy(np.stack(waves))
+        wave, bandwidth = _crop(source, int(index), config, n_samples, rng)
+        second = None
+        if config.mixture_share and rng.random() < config.mixture_share:
+            other = int(rng.choice(len(source.clips), p=source.shares))
+            second, other_bandwidth = _crop(source, other, config, n_samples, rng)
+            bandwidth = min(bandwidth, other_bandwidth)
+        wave, target = augment(wave, config, rng, second)
+        waves.append(wave)
+        targets.append(target[: n_samples - LOOKAHEAD])
+        bandwidths.append(bandwidth)
+    return Batch(
+        torch.from_numpy(np.stack(waves)),
+        torch.from_numpy(np.stack(targets)),
+        torch.tensor(bandwidths, dtype=torch.float32),
+    )
 
 
-def augment(wave: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Apply a random gain to a crop, and sometimes a low-pass filter or faint noise."""
-    if rng.random() < config.bandwidth_share:
-        spectrum = np.fft.rfft(wave)
-        hz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
-        cutoff = rng.uniform(3400, 8000)
-        wave = np.fft.irfft(spectrum / (1 + (hz / cutoff) ** 24), len(wave)).astype(np.float32)
-    if rng.random() < config.noise_share:
-        level = 10 ** (rng.uniform(config.noise_db - 30, config.noise_db) / 20)
-        wave = wave + (level * rng.standard_normal(len(wave))).astype(np.float32)
-    wave = wave * np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
-    return wave / np.float32(max(1.0, np.abs(wave).max()))
+def _crop(
+    source: Pack, index: int, config: DataConfig, n_samples: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], float]:
+    """Return a random crop of a clip, float32 [n_samples], and the frequency in Hz up to which the losses apply."""
+    clip, bandwidth = source.clips[index], float(source.bandwidths[index])
+    speed = rng.uniform(1 - config.speed_change, 1 + config.speed_change) if config.speed_change else 1.0
+    needed = math.ceil(n_samples * speed) + 1 if config.speed_change else n_samples
+    offset = int(rng.integers(0, max(1, clip.n_samples - needed + 1)))
+    wave = source.wave(clip, offset, needed)
+    if config.speed_change:
+        wave = change_speed(wave, speed, n_samples)
+        if config.full_band_hz and speed < 1:
+            bandwidth = min(bandwidth, SAMPLE_RATE / 2)  # The band above it is empty after slowing down.
+        bandwidth *= speed
+    return wave, bandwidth
 
 
 class Batches:
@@ -356,12 +397,12 @@ class Batches:
         make: function that returns the batch for a step. It is called from several threads.
     """
 
-    def __init__(self, make: Callable[[int], Tensor]):
+    def __init__(self, make: Callable[[int], Batch]):
         self.make = make
         self.pool = ThreadPoolExecutor(AHEAD)
-        self.coming: dict[int, Future[Tensor]] = {}
+        self.coming: dict[int, Future[Batch]] = {}
 
-    def take(self, step: int) -> Tensor:
+    def take(self, step: int) -> Batch:
         """Return the batch for a training step, and start preparing the next ones."""
         for ahead in range(step, step + AHEAD):
             if ahead not in self.coming:

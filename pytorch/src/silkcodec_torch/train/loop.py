@@ -32,9 +32,9 @@ from silkcodec_torch.nn.discriminators import Discriminators, adversarial_losses
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import allocator, checkpoint, finish, stuck
 from silkcodec_torch.train.config import StageConfig, TrainConfig, dump_config, load_config
-from silkcodec_torch.train.data import Batches, Pack, crops, pack
+from silkcodec_torch.train.data import Batch, Batches, Pack, crops, pack
 from silkcodec_torch.train.interrupts import Interrupts
-from silkcodec_torch.train.losses import SpectralLoss
+from silkcodec_torch.train.losses import SpectralLoss, limit_band
 from silkcodec_torch.train.muon import Muon
 from silkcodec_torch.train.precision import arithmetic
 from silkcodec_torch.train.recognizer import RecognizerLoss, load_recognizer
@@ -336,21 +336,23 @@ class Trainer:
             return network, self.losses
         return torch.compile(network, dynamic=False), torch.compile(self.losses, dynamic=False)
 
-    def _batch(self, step: int) -> Tensor:
-        """Return this process's part of a training batch, float32 [B, crop_frames * 9600 + 480]."""
+    def _batch(self, step: int) -> Batch:
+        """Return this process's part of a training batch."""
         config = self.config
         share = config.optim.batch_crops // self.world
         batch = crops(self.data["train"], config.data, share, config.seed * 1009 + self.rank, step)
-        return batch.pin_memory() if self.device.type == "cuda" else batch
+        return Batch(*(tensor.pin_memory() for tensor in batch)) if self.device.type == "cuda" else batch
 
     def _step(self, stage: StageConfig, done: float, network: Any, spectral: Any) -> dict[str, float]:
         """Train on one batch, and return the values to log. `done` is the completed fraction of the stage."""
         config = self.config
-        batch = self.batches.take(self.step).to(self.device, non_blocking=True)
-        target = batch[:, : config.data.crop_frames * FRAME]
+        batch = self.batches.take(self.step)
+        given, target, bandwidth = (tensor.to(self.device, non_blocking=True) for tensor in batch)
         with self._autocast():
-            reconstruction = network(batch, self._positions(len(batch)))
+            reconstruction = network(given, self._positions(len(given)))
         wave = reconstruction.wave
+        if batch.bandwidth_hz.isfinite().any():
+            wave, target = limit_band(wave, bandwidth), limit_band(target, bandwidth)
         values: dict[str, float] = {}
         discriminators = self.discriminators if any(stage.losses.get(name) for name in ADVERSARIAL) else None
         if discriminators is not None:

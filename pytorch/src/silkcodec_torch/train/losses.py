@@ -12,6 +12,8 @@ from torch.nn import functional
 from silkcodec.mel import SAMPLE_RATE, filterbank
 
 RESOLUTIONS = {2048: 128, 1024: 96, 512: 64, 256: 32}  # STFT window in samples -> mel bands
+BAND_MARGIN = 0.93  # share of a bandwidth that the losses use, because recordings fade out below their bandwidth
+BAND_ORDER = 24  # exponent of the low-pass filter
 SOFT_FLOOR = 1e-2  # added to magnitudes before the logarithm, for a window of 1024; a full-scale sine has 256
 NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 
@@ -59,6 +61,22 @@ class SpectralLoss(nn.Module):
         losses = {name: value / len(RESOLUTIONS) for name, value in losses.items()}
         both = torch.cat([wave[: len(target)], target])
         return losses | {"loudness": self.loudness(both), "envelope": self.envelope(both)}
+
+
+def limit_band(wave: Tensor, bandwidth_hz: Tensor) -> Tensor:
+    """Remove frequencies above 0.93 times a bandwidth, so that losses ignore them.
+
+    Args:
+        wave: decoded audio or originals, float32 [N * B, T] at 24 kHz.
+        bandwidth_hz: bandwidth of each of the B crops, float32 [B]. Crops with infinity do not change.
+
+    Returns:
+        The filtered audio, float32 [N * B, T].
+    """
+    hz = torch.fft.rfftfreq(wave.shape[1], 1 / SAMPLE_RATE, device=wave.device)
+    gain = 1 / (1 + (hz / (BAND_MARGIN * bandwidth_hz[:, None])) ** BAND_ORDER)  # [B, T / 2 + 1]
+    limited = torch.fft.irfft(torch.fft.rfft(wave) * gain.repeat(len(wave) // len(gain), 1), wave.shape[1])
+    return torch.where(bandwidth_hz.isinf().repeat(len(wave) // len(gain))[:, None], wave, limited)
 
 
 def mean_norm(a: Tensor, b: Tensor) -> Tensor:
