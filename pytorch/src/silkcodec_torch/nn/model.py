@@ -19,6 +19,7 @@ class Reconstruction(NamedTuple):
 
     wave: Tensor  # float32 [N * B, F * 9600]: the batch, decoded once per draw of the decoder's noise (N)
     codes: Tensor  # int64 [B, F, K]: for FSQ the levels, K = 128
+    latent: Tensor  # float32 [B, F, 128]: the quantized latent, with straight-through gradients
     loss: Tensor  # scalar, the quantizer's own loss
 
 
@@ -53,12 +54,12 @@ class SilkNetwork(nn.Module):
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
         if positions is None:
             decoded, _ = self.decoder(quantized.latent, states)
-            return Reconstruction(decoded, quantized.codes, quantized.loss)
+            return Reconstruction(decoded, quantized.codes, quantized.latent, quantized.loss)
         columns, before = self.decoder.columns(quantized.latent, states)
         n_draws = len(positions)
         head = states[len(before)].repeat(n_draws, 1, 1)
         decoded, _ = self.decoder.head(columns.repeat(n_draws, 1, 1), head, positions.reshape(-1, 1))
-        return Reconstruction(decoded, quantized.codes, quantized.loss)
+        return Reconstruction(decoded, quantized.codes, quantized.latent, quantized.loss)
 
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:

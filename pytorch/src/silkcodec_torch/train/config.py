@@ -31,7 +31,7 @@ QUANTIZERS = (
     "multiscale",
 )  # names of silkcodec_torch.quantizers.QUANTIZERS, without importing PyTorch
 PRECISIONS = ("auto", "bf16", "fp32")
-LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversarial", "features", "recognizer")
+LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversarial", "features", "recognizer", "rate")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class DataConfig:
     exclude: str = ""  # optional table of evaluation clips; its `held_out` column states what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
     min_bandwidth_hz: float = 0.0  # minimum for training files; lower values teach the decoder to omit high frequencies
-    # If the bandwidth of a file is below this value, the losses ignore higher frequencies than the file has. The decoder
-    # then learns high frequencies only from full-band files. 0: the losses use all frequencies of every file.
+    # If a file's bandwidth is below this value, the losses ignore frequencies above it. The decoder then learns high
+    # frequencies only from full-band files. 0: the losses use all frequencies of every file.
     full_band_hz: float = 0.0
     synthetic_share: float = 1.0  # maximum share of crops from files with "yes" in the `synthetic` column
     valid_percent: float = 5.0  # percentage of files held out by a hash of their name, if there is no index
@@ -114,6 +114,14 @@ class RecognizerConfig:
 
 
 @dataclass(frozen=True)
+class RateConfig:
+    """Configure the model that predicts the levels, for stages with a ``rate`` loss."""
+
+    width: int = 256  # size of its recurrent state
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """Configure a training stage, whose length is given in steps or minutes.
 
@@ -176,6 +184,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
+    rate: RateConfig = field(default_factory=RateConfig)
     finish: FinishConfig = field(default_factory=FinishConfig)
     log: LogConfig = field(default_factory=LogConfig)
     stage: tuple[StageConfig, ...] = ()
@@ -202,7 +211,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
 def dump_config(config: TrainConfig) -> str:
     """Return the complete config as TOML text, without ``extends``."""
     lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
-    for name in ("model", "data", "optim", "adversary", "recognizer", "finish", "log"):
+    for name in ("model", "data", "optim", "adversary", "recognizer", "rate", "finish", "log"):
         lines += ["", f"[{name}]", *_lines(getattr(config, name))]
     for stage in config.stage:
         lines += ["", "[[stage]]", *_lines(stage)]
@@ -375,6 +384,9 @@ def _check(config: TrainConfig) -> None:
             "data.crop_frames must be at most 75 (30 s) if a stage uses the recognizer loss",
             data.crop_frames,
         )
+    if any(stage.losses.get("rate") for stage in config.stage):
+        _must(model.quantizer == "fsq", "model.quantizer must be fsq if a stage uses the rate loss", model.quantizer)
+    _must(config.rate.width >= 1, "rate.width must be at least 1", config.rate.width)
     share = config.finish.blend_share
     _must(0 <= share < 1, "finish.blend_share must be at least 0 and below 1", share)
     rule = "finish.blend must be a weights folder or a run folder if finish.blend_share is above 0"

@@ -37,6 +37,7 @@ from silkcodec_torch.train.interrupts import Interrupts
 from silkcodec_torch.train.losses import SpectralLoss, limit_band
 from silkcodec_torch.train.muon import Muon
 from silkcodec_torch.train.precision import arithmetic
+from silkcodec_torch.train.rate import RateLoss
 from silkcodec_torch.train.recognizer import RecognizerLoss, load_recognizer
 from silkcodec_torch.train.run_progress import Progress
 from silkcodec_torch.train.validate import spread_clips, validate
@@ -94,6 +95,7 @@ class Trainer:
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.losses = SpectralLoss().to(self.device)
         self.discriminators = self._discriminators()
+        self.rate = self._rate()
         self.optimizers = self._optimizers()
         self.stage_index, self.step, self.steps_in_stage = 0, 0, 0
         self.seconds, self.seconds_in_stage = 0.0, 0.0  # time spent in training steps, also by earlier processes
@@ -135,6 +137,11 @@ class Trainer:
         adversary = self.config.adversary
         return Discriminators(adversary.periods, adversary.fft_sizes, adversary.width).to(self.device)
 
+    def _rate(self) -> RateLoss | None:
+        if not any(stage.losses.get("rate") for stage in self.config.stage):
+            return None
+        return RateLoss(width=self.config.rate.width).to(self.device)
+
     def _recognizer(self) -> RecognizerLoss | None:
         if not any(stage.losses.get("recognizer") for stage in self.config.stage):
             return None
@@ -158,6 +165,10 @@ class Trainer:
             optimizers["discriminators"] = torch.optim.AdamW(
                 self.discriminators.parameters(), lr=self.config.adversary.learning_rate, betas=(0.8, 0.95)
             )
+        if self.rate is not None:
+            optimizers["rate"] = torch.optim.AdamW(
+                self.rate.parameters(), lr=self.config.rate.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
+            )
         return optimizers
 
     # -- checkpoints ----------------------------------------------------------------------------
@@ -166,6 +177,8 @@ class Trainer:
         groups = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
         if self.discriminators is not None:
             groups["discriminators"] = self.discriminators.state_dict()
+        if self.rate is not None:
+            groups["rate"] = self.rate.state_dict()
         for name, optimizer in self.optimizers.items():
             groups[f"optimizer_{name}"] = checkpoint.optimizer_tensors(optimizer)
         return groups
@@ -183,6 +196,8 @@ class Trainer:
         checkpoint.fill(self.ema, groups, "ema", file)
         if self.discriminators is not None and "discriminators" in groups:
             checkpoint.fill(self.discriminators, groups, "discriminators", file)
+        if self.rate is not None and "rate" in groups:
+            checkpoint.fill(self.rate, groups, "rate", file)
         self._restore_optimizers(self.optimizers, groups, file)
         self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
         self.step, self.seconds = progress["step"], progress["seconds"]
@@ -369,13 +384,20 @@ class Trainer:
             assert self.recognizer is not None
             n_crops = -(-config.recognizer.crops // self.world)
             terms["recognizer"] = self.recognizer(wave[:n_crops], target[:n_crops])
+        if stage.losses.get("rate"):
+            assert self.rate is not None
+            terms["rate"] = self.rate(reconstruction.latent, reconstruction.codes)
         weights = dict(stage.losses)
         if config.adversary.ramp_steps and "adversarial" in weights:
             weights["adversarial"] *= min(1.0, self.steps_in_stage / config.adversary.ramp_steps)
         total = reconstruction.loss + sum(weight * terms[name] for name, weight in weights.items() if weight)
-        # The graph includes the discriminators, but only the codec needs gradients. With DDP, `inputs` must be None.
-        codec = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        total.backward(inputs=codec if self.world == 1 else None)
+        # The graph includes the discriminators, but they need no gradients. With DDP, `inputs` must be None.
+        learners = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        predictor = list(self.rate.parameters()) if self.rate is not None and "rate" in terms else []
+        total.backward(inputs=learners + predictor if self.world == 1 else None)
+        for parameter in predictor if self.world > 1 else ():
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= self.world
         if discriminators is not None:
             discriminators.zero_grad(set_to_none=True)  # They have gradients with DDP.
             self._update_discriminators(stage, done, gradients)
@@ -384,15 +406,16 @@ class Trainer:
             self._skip()
             return {}
         self.skipped_in_row = 0
-        rate = learning_rate(config.optim.learning_rate, config.optim.warmup_steps, stage, self.steps_in_stage, done)
-        for name in ("adamw", "muon"):
-            if name in self.optimizers:
-                for group in self.optimizers[name].param_groups:
-                    group["lr"] = rate
-                self.optimizers[name].step()
-                self.optimizers[name].zero_grad(set_to_none=True)
+        scale = learning_rate(1.0, config.optim.warmup_steps, stage, self.steps_in_stage, done)
+        peaks = {name: config.optim.learning_rate for name in ("adamw", "muon")} | {"rate": config.rate.learning_rate}
+        for name in peaks.keys() & self.optimizers.keys():
+            for group in self.optimizers[name].param_groups:
+                group["lr"] = peaks[name] * scale
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad(set_to_none=True)
         self._average()
-        return values | {name: float(term.detach()) for name, term in terms.items()} | {"learning_rate": rate}
+        rates = {"learning_rate": peaks["adamw"] * scale}
+        return values | {name: float(term.detach()) for name, term in terms.items()} | rates
 
     def _segment(self) -> slice:
         """Return the slice of each crop that the discriminators process in the current step."""
@@ -411,7 +434,8 @@ class Trainer:
         Raises:
             SilkError: `MAX_SKIPPED` consecutive steps had no finite gradient.
         """
-        self.model.zero_grad(set_to_none=True)
+        for module in filter(None, (self.model, self.rate)):
+            module.zero_grad(set_to_none=True)
         self.skipped, self.skipped_in_row = self.skipped + 1, self.skipped_in_row + 1
         self.progress.say(
             f"step {self.step + 1}: skipped, because the gradient is not finite ({self.skipped} skipped so far)"
