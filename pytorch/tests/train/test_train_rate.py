@@ -115,6 +115,21 @@ def test_a_run_makes_levels_cheaper_and_resumes(tmp_path: Path) -> None:
     assert not torch.equal(resumed["rate"]["within"], groups["rate"]["within"])
 
 
+@pytest.mark.slow
+def test_a_new_run_can_start_from_the_model_of_the_rate_loss(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    audio.write(tmp_path / "speech" / "0.wav", speechlike(2.0), SAMPLE_RATE)
+    stage = 'stage=[{name="one", steps=1, losses={mel=1.0, rate=1.0}}]'
+    more = [f"data.folder={tmp_path / 'speech'}", "optim.threads=1", "data.crop_frames=1", stage]
+    train("tiny", tmp_path / "first", more)
+    for name, width in (("same", 256), ("other", 8)):
+        run = tmp_path / name
+        train("tiny", run, [*more, f"init={tmp_path / 'first'}", f"rate.width={width}", "rate.learning_rate=0.0"])
+        groups, _ = checkpoint.load(run / "checkpoint.safetensors")
+        source, _ = checkpoint.load(tmp_path / "first" / "checkpoint.safetensors")
+        same = {key: torch.equal(value, source["rate"][key]) for key, value in groups["rate"].items() if width == 256}
+        assert all(same.values()) and ("loaded the model of the rate loss" in capsys.readouterr().err) == (width == 256)
+
+
 def test_the_rate_loss_requires_fsq(tmp_path: Path) -> None:
     file = tmp_path / "rate.toml"
     file.write_text('extends = "tiny.toml"\n[[stage]]\nname = "a"\nsteps = 1\nlosses = { rate = 1.0 }\n')

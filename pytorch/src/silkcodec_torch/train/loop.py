@@ -215,7 +215,8 @@ class Trainer:
     def _start_from(self, source: Path) -> None:
         """Initialize the model from exported weights, a run or a checkpoint.
 
-        The optimizer state and the discriminators are also loaded if they are available and match the config.
+        The optimizer state, the discriminators and the model of the rate loss are also loaded if they are available and
+        match the config.
         """
         if (file := checkpoint.find(source, "init")) is not None:
             groups, _ = checkpoint.load(file)
@@ -225,7 +226,11 @@ class Trainer:
                 checkpoint.fill(self.discriminators, groups, "discriminators", file)
                 self._restore_optimizers(["discriminators"], groups, file)
                 self.progress.say(f"loaded the discriminators from {file}")
-            ours = self.optimizers.keys() - {"discriminators"}
+            if self.rate is not None and _same_shapes(self.rate, groups.get("rate")):
+                checkpoint.fill(self.rate, groups, "rate", file)
+                self._restore_optimizers(["rate"], groups, file)
+                self.progress.say(f"loaded the model of the rate loss from {file}")
+            ours = self.optimizers.keys() - {"discriminators", "rate"}
             if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
                 self._restore_optimizers(ours, groups, file)
         else:
