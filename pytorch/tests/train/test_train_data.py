@@ -405,6 +405,13 @@ def test_a_change_of_speed_moves_frequencies_and_bandwidths() -> None:
     assert full.bandwidth_hz[speeds > 1.005].isinf().all()
 
 
+def test_crops_at_any_speed_have_the_same_length() -> None:
+    source, config = pack_of(np.full(400_000, 0.5, np.float32)), DataConfig(crop_frames=10, speed_change=0.5, **PLAIN)
+    batch = crops(source, config, 200, seed=1, step=0)
+    assert batch.wave.shape == (200, 10 * FRAME + LOOKAHEAD)
+    assert float(batch.wave[:, 200:-200].min()) > 0.49  # no crop is padded with zeros
+
+
 def test_a_mixture_adds_a_quieter_second_crop() -> None:
     low, high = (
         np.sin(2 * np.pi * hz * np.arange(60_000) / SAMPLE_RATE).astype(np.float32) * 0.3 for hz in (500, 3000)

@@ -378,7 +378,9 @@ def _crop(
 ) -> tuple[NDArray[np.float32], float]:
     """Return a random crop of a clip, float32 [n_samples], and the frequency in Hz up to which the losses apply."""
     clip, bandwidth = source.clips[index], float(source.bandwidths[index])
-    speed = rng.uniform(1 - config.speed_change, 1 + config.speed_change) if config.speed_change else 1.0
+    speed = 1.0
+    if config.speed_change:  # Sample rates are whole numbers, so the speed must be one of their ratios.
+        speed = round(rng.uniform(1 - config.speed_change, 1 + config.speed_change) * SAMPLE_RATE) / SAMPLE_RATE
     needed = math.ceil(n_samples * speed) + 1 if config.speed_change else n_samples
     offset = int(rng.integers(0, max(1, clip.n_samples - needed + 1)))
     wave = source.wave(clip, offset, needed)
