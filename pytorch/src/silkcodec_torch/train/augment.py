@@ -10,7 +10,7 @@ from silkcodec.mel import SAMPLE_RATE
 from silkcodec_torch.train.config import DataConfig
 
 Wave = NDArray[np.float32]
-ORDER = 24  # exponent of the low-pass filter; the transition is about 15 % of the cutoff wide
+LOW_PASS_ORDER = 24  # exponent of the low-pass filter, also of the losses
 DIRECT_S = 0.003  # time between the direct sound and the first reflections
 
 
@@ -48,18 +48,19 @@ def augment(wave: Wave, config: DataConfig, rng: np.random.Generator, second: Wa
 def low_pass(wave: Wave, cutoff_hz: float) -> Wave:
     """Remove the frequencies of a wave (float32 [T]) above a cutoff in Hz, where the attenuation is 6 dB."""
     hz = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
-    return np.fft.irfft(np.fft.rfft(wave) / (1 + (hz / cutoff_hz) ** ORDER), len(wave)).astype(np.float32)
+    return np.fft.irfft(np.fft.rfft(wave) / (1 + (hz / cutoff_hz) ** LOW_PASS_ORDER), len(wave)).astype(np.float32)
 
 
-def change_speed(wave: Wave, speed: float, n_samples: int) -> Wave:
+def change_speed(wave: Wave, from_rate: int, n_samples: int) -> Wave:
     """Change the speed and pitch of a wave by resampling, and return its first samples.
 
     Args:
         wave: samples, float32 [T].
-        speed: factor by which the speed and all frequencies increase.
-        n_samples: length of the result. T / speed must be at least this long.
+        from_rate: sample rate in Hz from which the wave is resampled to 24 kHz. The speed and all frequencies are
+            multiplied by from_rate / 24,000.
+        n_samples: length of the result, at most T * 24,000 / from_rate.
     """
-    resampler = Resampler(round(SAMPLE_RATE * speed), SAMPLE_RATE)
+    resampler = Resampler(from_rate, SAMPLE_RATE)
     return np.concatenate([resampler.feed(wave), resampler.flush()])[:n_samples]
 
 

@@ -251,26 +251,20 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
         raise ArgumentError(
             f"The '{split}' split must contain readable audio; none of its {len(names)} files can be read."
         )
-    limited, low = synthetic_files(config, split), low_bandwidths(config, split)
+    rows = index_rows(config)[split] if config.index else []
+    limited, low = frozenset(row["path"] for row in rows if is_synthetic(row)), low_bandwidths(rows, config)
     bandwidths = np.array([low.get(clip.path, np.inf) for clip in clips])
     return Pack(np.memmap(data, dtype="<i2", mode="r"), clips, limited, config.synthetic_share, bandwidths)
 
 
-def synthetic_files(config: DataConfig, split: str) -> frozenset[str]:
-    """Return the paths of the synthetic files in a split, or an empty set if their share of crops is not limited."""
-    if not config.index or config.synthetic_share == 1:
-        return frozenset()
-    return frozenset(row["path"] for row in index_rows(config)[split] if is_synthetic(row))
-
-
-def low_bandwidths(config: DataConfig, split: str) -> dict[str, float]:
-    """Return the bandwidth in Hz of each file in a split whose bandwidth is below `config.full_band_hz`, keyed by path.
+def low_bandwidths(rows: list[dict[str, str]], config: DataConfig) -> dict[str, float]:
+    """Return the bandwidth in Hz of each file whose bandwidth is below `config.full_band_hz`, keyed by path.
 
     Files without a value in the bandwidth column are omitted.
     """
     if not config.full_band_hz:
         return {}
-    bandwidths = {row["path"]: _hertz(row, config) for row in index_rows(config)[split]}
+    bandwidths = {row["path"]: _hertz(row, config) for row in rows}
     return {path: hz for path, hz in bandwidths.items() if 0 < hz < config.full_band_hz}
 
 
@@ -378,17 +372,17 @@ def _crop(
 ) -> tuple[NDArray[np.float32], float]:
     """Return a random crop of a clip, float32 [n_samples], and the frequency in Hz up to which the losses apply."""
     clip, bandwidth = source.clips[index], float(source.bandwidths[index])
-    speed = 1.0
-    if config.speed_change:  # Sample rates are whole numbers, so the speed must be one of their ratios.
-        speed = round(rng.uniform(1 - config.speed_change, 1 + config.speed_change) * SAMPLE_RATE) / SAMPLE_RATE
-    needed = math.ceil(n_samples * speed) + 1 if config.speed_change else n_samples
+    needed = n_samples
+    if config.speed_change:
+        from_rate = round(rng.uniform(1 - config.speed_change, 1 + config.speed_change) * SAMPLE_RATE)
+        needed = math.ceil(n_samples * from_rate / SAMPLE_RATE) + 1
     offset = int(rng.integers(0, max(1, clip.n_samples - needed + 1)))
     wave = source.wave(clip, offset, needed)
     if config.speed_change:
-        wave = change_speed(wave, speed, n_samples)
-        if config.full_band_hz and speed < 1:
+        wave = change_speed(wave, from_rate, n_samples)
+        if config.full_band_hz and from_rate < SAMPLE_RATE:
             bandwidth = min(bandwidth, SAMPLE_RATE / 2)  # The band above it is empty after slowing down.
-        bandwidth *= speed
+        bandwidth *= from_rate / SAMPLE_RATE
     return wave, bandwidth
 
 

@@ -43,6 +43,7 @@ from silkcodec_torch.train.run_progress import Progress
 from silkcodec_torch.train.validate import spread_clips, validate
 
 ADVERSARIAL = ("adversarial", "features")
+AUXILIARY = {"discriminators": "discriminators", "rate": "model of the rate loss"}  # name in checkpoints -> in messages
 MAX_SKIPPED = 20  # consecutive steps without a finite gradient before the run stops with an error
 INTERRUPTED = 130  # exit status that a shell reports for Ctrl-C
 
@@ -173,12 +174,14 @@ class Trainer:
 
     # -- checkpoints ----------------------------------------------------------------------------
 
+    def _auxiliary(self) -> dict[str, nn.Module]:
+        """Return the networks that are trained with the codec but not exported, keyed by their name in checkpoints."""
+        found = {"discriminators": self.discriminators, "rate": self.rate}
+        return {name: module for name, module in found.items() if module is not None}
+
     def _groups(self) -> dict[str, dict[str, Tensor]]:
         groups = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
-        if self.discriminators is not None:
-            groups["discriminators"] = self.discriminators.state_dict()
-        if self.rate is not None:
-            groups["rate"] = self.rate.state_dict()
+        groups |= {name: module.state_dict() for name, module in self._auxiliary().items()}
         for name, optimizer in self.optimizers.items():
             groups[f"optimizer_{name}"] = checkpoint.optimizer_tensors(optimizer)
         return groups
@@ -194,10 +197,9 @@ class Trainer:
         groups, progress = checkpoint.load(file)
         checkpoint.fill(self.model, groups, "model", file)
         checkpoint.fill(self.ema, groups, "ema", file)
-        if self.discriminators is not None and "discriminators" in groups:
-            checkpoint.fill(self.discriminators, groups, "discriminators", file)
-        if self.rate is not None and "rate" in groups:
-            checkpoint.fill(self.rate, groups, "rate", file)
+        for name, module in self._auxiliary().items():
+            if name in groups:
+                checkpoint.fill(module, groups, name, file)
         self._restore_optimizers(self.optimizers, groups, file)
         self.stage_index, self.steps_in_stage = progress["stage"], progress["steps_in_stage"]
         self.step, self.seconds = progress["step"], progress["seconds"]
@@ -222,15 +224,12 @@ class Trainer:
             groups, _ = checkpoint.load(file)
             # The optimizer state of a checkpoint belongs to the raw weights.
             checkpoint.fill(self.model, groups, "model" if file == source else "ema", file)
-            if self.discriminators is not None and _same_shapes(self.discriminators, groups.get("discriminators")):
-                checkpoint.fill(self.discriminators, groups, "discriminators", file)
-                self._restore_optimizers(["discriminators"], groups, file)
-                self.progress.say(f"loaded the discriminators from {file}")
-            if self.rate is not None and _same_shapes(self.rate, groups.get("rate")):
-                checkpoint.fill(self.rate, groups, "rate", file)
-                self._restore_optimizers(["rate"], groups, file)
-                self.progress.say(f"loaded the model of the rate loss from {file}")
-            ours = self.optimizers.keys() - {"discriminators", "rate"}
+            for name, module in self._auxiliary().items():
+                if _same_shapes(module, groups.get(name)):
+                    checkpoint.fill(module, groups, name, file)
+                    self._restore_optimizers([name], groups, file)
+                    self.progress.say(f"loaded the {AUXILIARY[name]} from {file}")
+            ours = self.optimizers.keys() - AUXILIARY.keys()
             if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
                 self._restore_optimizers(ours, groups, file)
         else:
@@ -400,9 +399,7 @@ class Trainer:
         learners = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         predictor = list(self.rate.parameters()) if self.rate is not None and "rate" in terms else []
         total.backward(inputs=learners + predictor if self.world == 1 else None)
-        for parameter in predictor if self.world > 1 else ():
-            torch.distributed.all_reduce(parameter.grad)
-            parameter.grad /= self.world
+        self._average_over_processes([parameter.grad for parameter in predictor if parameter.grad is not None])
         if discriminators is not None:
             discriminators.zero_grad(set_to_none=True)  # They have gradients with DDP.
             self._update_discriminators(stage, done, gradients)
@@ -413,11 +410,12 @@ class Trainer:
         self.skipped_in_row = 0
         scale = learning_rate(1.0, config.optim.warmup_steps, stage, self.steps_in_stage, done)
         peaks = {name: config.optim.learning_rate for name in ("adamw", "muon")} | {"rate": config.rate.learning_rate}
-        for name in peaks.keys() & self.optimizers.keys():
-            for group in self.optimizers[name].param_groups:
-                group["lr"] = peaks[name] * scale
-            self.optimizers[name].step()
-            self.optimizers[name].zero_grad(set_to_none=True)
+        for name, optimizer in self.optimizers.items():
+            if name in peaks:
+                for group in optimizer.param_groups:
+                    group["lr"] = peaks[name] * scale
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
         self._average()
         rates = {"learning_rate": peaks["adamw"] * scale}
         return values | {name: float(term.detach()) for name, term in terms.items()} | rates
@@ -484,10 +482,7 @@ class Trainer:
             return
         assert self.discriminators is not None
         optimizer = self.optimizers["discriminators"]
-        if self.world > 1:
-            for gradient in gradients:
-                torch.distributed.all_reduce(gradient)
-                gradient /= self.world
+        self._average_over_processes(gradients)
         if not math.isfinite(float(nn.utils.get_total_norm(gradients))):  # the same in all processes
             return
         for parameter, gradient in zip(self.discriminators.parameters(), gradients, strict=True):
@@ -496,6 +491,13 @@ class Trainer:
             group["lr"] = learning_rate(self.config.adversary.learning_rate, 0, stage, self.steps_in_stage, done)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+    def _average_over_processes(self, gradients: list[Tensor]) -> None:
+        """Replace gradients by their mean over all processes, for networks that DDP does not wrap."""
+        if self.world > 1:
+            for gradient in gradients:
+                torch.distributed.all_reduce(gradient)
+                gradient /= self.world
 
     @torch.no_grad()
     def _average(self) -> None:

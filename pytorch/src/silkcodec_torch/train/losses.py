@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from silkcodec.mel import SAMPLE_RATE, filterbank
+from silkcodec_torch.train.augment import LOW_PASS_ORDER
 
 RESOLUTIONS = {2048: 128, 1024: 96, 512: 64, 256: 32}  # STFT window in samples -> mel bands
 BAND_MARGIN = 0.93  # share of a bandwidth that the losses use, because recordings fade out below their bandwidth
-BAND_ORDER = 24  # exponent of the low-pass filter
 SOFT_FLOOR = 1e-2  # added to magnitudes before the logarithm, for a window of 1024; a full-scale sine has 256
 NAMES = ("mel", "convergence", "magnitude", "loudness", "envelope")
 
@@ -74,9 +74,10 @@ def limit_band(wave: Tensor, bandwidth_hz: Tensor) -> Tensor:
         The filtered audio, float32 [N * B, T].
     """
     hz = torch.fft.rfftfreq(wave.shape[1], 1 / SAMPLE_RATE, device=wave.device)
-    gain = 1 / (1 + (hz / (BAND_MARGIN * bandwidth_hz[:, None])) ** BAND_ORDER)  # [B, T / 2 + 1]
-    limited = torch.fft.irfft(torch.fft.rfft(wave) * gain.repeat(len(wave) // len(gain), 1), wave.shape[1])
-    return torch.where(bandwidth_hz.isinf().repeat(len(wave) // len(gain))[:, None], wave, limited)
+    gain = 1 / (1 + (hz / (BAND_MARGIN * bandwidth_hz[:, None])) ** LOW_PASS_ORDER)  # [B, T / 2 + 1]
+    n_draws = len(wave) // len(gain)
+    limited = torch.fft.irfft(torch.fft.rfft(wave) * gain.repeat(n_draws, 1), wave.shape[1])
+    return torch.where(bandwidth_hz.isinf().repeat(n_draws)[:, None], wave, limited)
 
 
 def mean_norm(a: Tensor, b: Tensor) -> Tensor:
