@@ -170,7 +170,7 @@ def test_a_bad_override_gives_one_sentence(override: str) -> None:
 def test_the_names_of_losses_match_training() -> None:
     from silkcodec_torch.train import loop, losses
 
-    assert set(LOSSES) == {*losses.NAMES, *loop.ADVERSARIAL, "recognizer", "rate"}
+    assert set(LOSSES) == {*losses.NAMES, *loop.ADVERSARIAL, "recognizer", "speaker", "rate"}
 
 
 def test_loading_a_config_does_not_need_torch() -> None:

@@ -32,12 +32,8 @@ SPEAKER_RATE = 16_000  # Hz
 SPEAKER_MIN_S = 1.0  # Shorter clips give unreliable embeddings.
 MAX_PART_S = 20.0  # Longer clips are embedded in equal parts, because memory grows with the square of the duration.
 
-GE2E_BANDS, GE2E_WIDTH = 40, 256
-GE2E_FFT, GE2E_HOP = 400, 160  # samples
-GE2E_WINDOW, GE2E_STEP = 160, 77  # columns: 1.6 s, 1.3 times a second
+GE2E_STEP = 77  # columns: 1.3 windows per second
 GE2E_COVERAGE = 0.75  # minimum share of the last window that the audio must cover
-GE2E_LEVEL_DBFS = -30.0  # Quieter audio is amplified to this level.
-GE2E_PAUSE_DB = 40.0  # Windows are skipped as pauses if they are this far below the loudest window.
 
 
 def speaker_similarity(pair: Pair, model: str | None) -> float:
@@ -93,31 +89,18 @@ def _xvector(source: str) -> Callable[[Wave], Embedding]:
 def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
     """Load Resemblyzer's network and return a function that computes embeddings.
 
-    The network consists of three LSTM layers, a linear layer and a ReLU. It takes the mel energies of a 1.6 s window
-    as input. The embedding of a clip is the mean over its windows.
+    The embedding of a clip is the mean over its windows of 1.6 s. Windows in pauses are skipped.
     """
     import torch
-    from torch import nn
 
-    network = nn.ModuleDict(
-        {
-            "lstm": nn.LSTM(GE2E_BANDS, GE2E_WIDTH, 3, batch_first=True),
-            "linear": nn.Linear(GE2E_WIDTH, GE2E_WIDTH),
-        }
-    ).eval()
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)["model_state"]
-        network.load_state_dict({name: value for name, value in state.items() if name in network.state_dict()})
-    except (OSError, KeyError, RuntimeError) as error:
-        raise WeightsError(
-            f"Cannot load '{file.name}': {error}. Pass the path of Resemblyzer's pretrained.pt."
-        ) from error
+    from silkcodec_torch.nn import ge2e
+
+    network = ge2e.load_speaker_encoder(file)
 
     def embed(wave: Wave) -> Embedding:
-        raised = wave * np.float32(10.0 ** (max(0.0, GE2E_LEVEL_DBFS - rms_dbfs(wave)) / 20.0))
+        raised = wave * np.float32(10.0 ** (max(0.0, ge2e.LEVEL_DBFS - rms_dbfs(wave)) / 20.0))
         with one_torch_thread():
-            _, (hidden, _) = network["lstm"](torch.from_numpy(_ge2e_windows(raised)))
-            parts = torch.relu(network["linear"](hidden[-1])).numpy()
+            parts = network(torch.from_numpy(_ge2e_windows(raised))).numpy()
         return _mean_direction(list(parts))
 
     return embed
@@ -125,23 +108,25 @@ def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
 
 def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
     """Cut a waveform into windows, and return the mel energies of those with speech, float32 [windows, 160, 40]."""
-    starts = list(range(0, max(1, len(wave) // GE2E_HOP + 2 - GE2E_WINDOW + GE2E_STEP), GE2E_STEP))
-    span = GE2E_WINDOW * GE2E_HOP
-    if len(starts) > 1 and len(wave) - starts[-1] * GE2E_HOP < GE2E_COVERAGE * span:
+    from silkcodec_torch.nn import ge2e
+
+    starts = list(range(0, max(1, len(wave) // ge2e.HOP + 2 - ge2e.WINDOW + GE2E_STEP), GE2E_STEP))
+    span = ge2e.WINDOW * ge2e.HOP
+    if len(starts) > 1 and len(wave) - starts[-1] * ge2e.HOP < GE2E_COVERAGE * span:
         starts.pop()
-    half = GE2E_FFT // 2
-    padded = np.zeros(half + starts[-1] * GE2E_HOP + span + half, dtype=np.float32)
+    half = ge2e.FFT // 2
+    padded = np.zeros(half + starts[-1] * ge2e.HOP + span + half, dtype=np.float32)
     kept = wave[: len(padded) - half]
     padded[half : half + len(kept)] = kept
-    columns = np.lib.stride_tricks.sliding_window_view(padded, GE2E_FFT)[::GE2E_HOP]
-    power = np.square(np.abs(np.fft.rfft(columns * mel.hann(GE2E_FFT), axis=1))).astype(np.float32)
-    edges = mel.mel_to_hz(np.linspace(0.0, float(mel.hz_to_mel(SPEAKER_RATE / 2)), GE2E_BANDS + 2))
+    columns = np.lib.stride_tricks.sliding_window_view(padded, ge2e.FFT)[:: ge2e.HOP]
+    power = np.square(np.abs(np.fft.rfft(columns * mel.hann(ge2e.FFT), axis=1))).astype(np.float32)
+    edges = mel.mel_to_hz(np.linspace(0.0, float(mel.hz_to_mel(ge2e.SAMPLE_RATE / 2)), ge2e.BANDS + 2))
     # Slaney's norm: each triangle has the same area.
-    filters = mel.filterbank(GE2E_BANDS, GE2E_FFT, SPEAKER_RATE) * (2.0 / (edges[2:] - edges[:-2]))
+    filters = mel.filterbank(ge2e.BANDS, ge2e.FFT, ge2e.SAMPLE_RATE) * (2.0 / (edges[2:] - edges[:-2]))
     energies = (power @ filters).astype(np.float32)
-    windows = np.stack([energies[start : start + GE2E_WINDOW] for start in starts])
+    windows = np.stack([energies[start : start + ge2e.WINDOW] for start in starts])
     loudness = windows.sum(axis=(1, 2))
-    kept_windows: NDArray[np.float32] = windows[loudness >= loudness.max() * 10.0 ** (-GE2E_PAUSE_DB / 10.0)]
+    kept_windows: NDArray[np.float32] = windows[loudness >= loudness.max() * 10.0 ** (-ge2e.PAUSE_DB / 10.0)]
     return kept_windows
 
 

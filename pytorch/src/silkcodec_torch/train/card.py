@@ -147,7 +147,7 @@ def optimistic_metric_lines(config: TrainConfig) -> list[str]:
         for name, metric in close.items()
         if name in used
     ]
-    return [*lines, *recognizer_lines(config)]
+    return [*lines, *recognizer_lines(config), *speaker_lines(config)]
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
@@ -159,6 +159,14 @@ def recognizer_lines(config: TrainConfig) -> list[str]:
         f"- The recognizer loss uses the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
         "  Word error rates from recognizers of the same family are therefore optimistic.",
     ]
+
+
+def speaker_lines(config: TrainConfig) -> list[str]:
+    """Return a Markdown line on the speaker encoder that was used for a training loss, if any."""
+    if not any(stage.losses.get("speaker") for stage in config.stage):
+        return []
+    name = Path(config.speaker.weights).name
+    return [f"- The speaker loss uses {name}, so speaker similarity measured with it is optimistic."]
 
 
 def data_lines(config: TrainConfig) -> list[str]:

@@ -31,7 +31,10 @@ QUANTIZERS = (
     "multiscale",
 )  # names of silkcodec_torch.quantizers.QUANTIZERS, without importing PyTorch
 PRECISIONS = ("auto", "bf16", "fp32")
-LOSSES = ("mel", "convergence", "magnitude", "loudness", "envelope", "adversarial", "features", "recognizer", "rate")
+LOSSES = (
+    *("mel", "convergence", "magnitude", "loudness", "envelope"),
+    *("adversarial", "features", "recognizer", "speaker", "rate"),
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,13 @@ class RecognizerConfig:
 
 
 @dataclass(frozen=True)
+class SpeakerConfig:
+    """Configure the frozen speaker encoder, for stages with a ``speaker`` loss."""
+
+    weights: str = ""  # Resemblyzer's pretrained.pt
+
+
+@dataclass(frozen=True)
 class RateConfig:
     """Configure the model that predicts the levels, for stages with a ``rate`` loss."""
 
@@ -184,6 +194,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     recognizer: RecognizerConfig = field(default_factory=RecognizerConfig)
+    speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
     rate: RateConfig = field(default_factory=RateConfig)
     finish: FinishConfig = field(default_factory=FinishConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -211,7 +222,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Train
 def dump_config(config: TrainConfig) -> str:
     """Return the complete config as TOML text, without ``extends``."""
     lines = [f"seed = {config.seed}", f"init = {_toml(config.init)}"]
-    for name in ("model", "data", "optim", "adversary", "recognizer", "rate", "finish", "log"):
+    for name in ("model", "data", "optim", "adversary", "recognizer", "speaker", "rate", "finish", "log"):
         lines += ["", f"[{name}]", *_lines(getattr(config, name))]
     for stage in config.stage:
         lines += ["", "[[stage]]", *_lines(stage)]
@@ -384,6 +395,11 @@ def _check(config: TrainConfig) -> None:
             "data.crop_frames must be at most 75 (30 s) if a stage uses the recognizer loss",
             data.crop_frames,
         )
+    if any(stage.losses.get("speaker") for stage in config.stage):
+        rule = "speaker.weights must be the path of Resemblyzer's pretrained.pt, because a stage uses the speaker loss"
+        _must(bool(config.speaker.weights), rule, config.speaker.weights)
+        rule = "data.crop_frames must be at least 4 (1.6 s) if a stage uses the speaker loss"
+        _must(data.crop_frames >= 4, rule, data.crop_frames)
     if any(stage.losses.get("rate") for stage in config.stage):
         _must(model.quantizer == "fsq", "model.quantizer must be fsq if a stage uses the rate loss", model.quantizer)
     _must(config.rate.width >= 1, "rate.width must be at least 1", config.rate.width)

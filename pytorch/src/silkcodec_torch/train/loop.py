@@ -40,6 +40,7 @@ from silkcodec_torch.train.precision import arithmetic
 from silkcodec_torch.train.rate import RateLoss
 from silkcodec_torch.train.recognizer import RecognizerLoss, load_recognizer
 from silkcodec_torch.train.run_progress import Progress
+from silkcodec_torch.train.speaker_loss import SpeakerLoss, load_speaker_loss
 from silkcodec_torch.train.validate import spread_clips, validate
 
 ADVERSARIAL = ("adversarial", "features")
@@ -82,7 +83,8 @@ class Trainer:
             )
         self.device = self._device()
         self.dtype = arithmetic(config.optim.precision, self.device)
-        self.recognizer = self._recognizer()  # not in checkpoints, because the config names its weights
+        # These two are not in checkpoints, because the config names their weights.
+        self.recognizer, self.speaker = self._recognizer(), self._speaker()
         if config.optim.threads:
             torch.set_num_threads(config.optim.threads)
         torch.manual_seed(config.seed)
@@ -148,6 +150,11 @@ class Trainer:
             return None
         # It is not compiled: matrix products take nearly all of its time, so compilation saves only 5 %.
         return load_recognizer(self.config.recognizer, self.dtype).to(self.device)
+
+    def _speaker(self) -> SpeakerLoss | None:
+        if not any(stage.losses.get("speaker") for stage in self.config.stage):
+            return None
+        return load_speaker_loss(self.config.speaker.weights).to(self.device)
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return the optimizers: Muon for most weight matrices, and AdamW for all other parameters."""
@@ -388,6 +395,9 @@ class Trainer:
             assert self.recognizer is not None
             n_crops = -(-config.recognizer.crops // self.world)
             terms["recognizer"] = self.recognizer(wave[:n_crops], target[:n_crops])
+        if stage.losses.get("speaker"):
+            assert self.speaker is not None
+            terms["speaker"] = self.speaker(wave[: len(target)], target)
         if stage.losses.get("rate"):
             assert self.rate is not None
             terms["rate"] = self.rate(reconstruction.latent, reconstruction.codes)

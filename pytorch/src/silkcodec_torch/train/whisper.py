@@ -39,18 +39,25 @@ def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
     return torch.from_numpy(filters * (SAMPLE_RATE / sample_rate) ** 2).float()
 
 
-def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
-    """Return Whisper's log-mel spectrogram ([B, n_mels, T / hop]) of waveforms (float32 [B, T]).
+def mel_power(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
+    """Return the power in each mel band, float32 [B, n_mels, T / hop + 1], of waveforms, float32 [B, T].
 
-    The computation is differentiable. Audio at any sample rate is accepted without resampling, because the window is
-    always 25 ms long. The values are scaled to about -1..1.
+    Audio at any sample rate is accepted without resampling, because the window is always 25 ms long.
     """
     n_fft = sample_rate // 40
     window = torch.hann_window(n_fft, device=wave.device)
     spectrum = torch.stft(wave, n_fft, sample_rate // COLUMNS_PER_S, n_fft, window, return_complex=True)
-    spectrum = spectrum[:, : len(filters), :-1]
+    spectrum = spectrum[:, : len(filters)]
     power = spectrum.real.square() + spectrum.imag.square()  # [B, bins, columns]
-    logs = torch.log10((filters.T @ power).clamp(min=1e-10))
+    return filters.T @ power
+
+
+def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
+    """Return Whisper's log-mel spectrogram ([B, n_mels, T / hop]) of waveforms (float32 [B, T]).
+
+    The computation is differentiable. The values are scaled to about -1..1.
+    """
+    logs = torch.log10(mel_power(wave, filters, sample_rate)[:, :, :-1].clamp(min=1e-10))
     # The floor is detached. Otherwise, every quiet band would send a gradient to the loudest band.
     return (torch.maximum(logs, logs.detach().amax(dim=(1, 2), keepdim=True) - 8) + 4) / 4
 
