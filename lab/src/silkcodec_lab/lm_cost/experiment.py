@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,9 @@ def _load_all(codecs: Sequence[str], cost_only: Sequence[str]) -> tuple[dict[str
             codebook_sizes(dims)  # This raises ArgumentError if the grouping is invalid.
         if base not in loaded:
             loaded[base] = load(base)
-        name = loaded[base].name + (f"/{dims}" if dims not in (None, DIMS_PER_TOKEN) else "")
+        # All weights folders of Silk have the codec name "silk", so they are named after the folder.
+        own = Path(base).resolve().name if Path(base).is_dir() else loaded[base].name
+        name = own + (f"/{dims}" if dims not in (None, DIMS_PER_TOKEN) else "")
         if name in {view.name for view in views}:
             raise ArgumentError(f"Codecs must have different names; got '{name}' twice.")
         views.append(View(name, base, dims, bits))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.evaluate.results import rounded
+from silkcodec.silk import EMBEDDED
 from silkcodec.tokens import Tokens
 from silkcodec_lab import pages
-from silkcodec_lab.lm_cost import lm_training
+from silkcodec_lab.lm_cost import experiment, lm_training
 from silkcodec_lab.lm_cost.arithmetic import Layout, arithmetic, heads
 from silkcodec_lab.lm_cost.experiment import lm_cost
 from silkcodec_lab.lm_cost.language_model import FrameLanguageModel, ModelSize
@@ -251,6 +253,12 @@ def test_a_busy_machine_is_reported(result: dict[str, Any]) -> None:
     for others, reported in ((0.0, False), (1.5, True)):
         result["machine"]["others_cores"] = others
         assert ("not idle" in pages.render(result)) == reported
+
+
+def test_weights_folders_are_named_after_the_folder(tmp_path: Path) -> None:
+    shutil.copytree(EMBEDDED, tmp_path / "copy")
+    _, views = experiment._load_all(["silk", str(tmp_path / "copy")], [])
+    assert [view.name for view in views] == ["silk", "copy"]
 
 
 # --- invalid input
