@@ -176,7 +176,8 @@ def reproduction(result: Result, command: Sequence[str], *, times: bool = False,
     """
     line = " ".join(command)
     found = result["machine"]
-    versions = ", ".join(f"{PROGRAMS.get(name, name)} {number}" for name, number in found["versions"].items())
+    used = {name: number for name, number in found["versions"].items() if name != "silkcodec"}
+    versions = ", ".join(f"{PROGRAMS.get(name, name)} {number}" for name, number in used.items())
     meanings = [f"`{name}`: {meaning}" for name, meaning in PLACEHOLDERS.items() if re.search(rf"\b{name}\b", line)]
     texts = [
         f"Measured on {result['created'][:10]} with silkcodec {result['version']} ({versions}) on {found['cores']} CPU "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,10 @@ def test_a_busy_machine_is_reported(result: dict[str, Any]) -> None:
     for others, reported in ((0.0, False), (1.5, True)):
         result["machine"]["others_cores"] = others
         assert ("not idle" in pages.render(result)) == reported
+
+
+def test_the_page_states_the_version_of_silkcodec_once(result: dict[str, Any]) -> None:
+    assert len(re.findall(r"silkcodec \d", pages.render(result))) == 1
 
 
 def test_weights_folders_are_named_after_the_folder(tmp_path: Path) -> None:
