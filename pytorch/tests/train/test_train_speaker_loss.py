@@ -79,6 +79,12 @@ def test_pauses_are_ignored(loss: SpeakerLoss, speech: torch.Tensor) -> None:
     assert loss(noisy, paused).item() == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_crop_is_not_a_pause_because_another_is_loud(loss: SpeakerLoss, speech: torch.Tensor) -> None:
+    target = speech * torch.tensor([[1.0], [1000.0]])
+    wave = torch.stack([speech[1], target[1]])
+    assert loss(wave, target).item() > 1e-5
+
+
 def test_silence_has_a_finite_gradient(loss: SpeakerLoss, speech: torch.Tensor) -> None:
     for wave, target in ((torch.zeros_like(speech), speech), (speech, torch.zeros_like(speech))):
         given = wave.clone().requires_grad_()

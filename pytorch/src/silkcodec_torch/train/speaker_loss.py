@@ -41,8 +41,9 @@ class SpeakerLoss(nn.Module):
             gain = (10 ** (ge2e.LEVEL_DBFS / 20) / rms.clamp(min=1e-5)).clamp(min=1.0)
             energies = self._windows(target * gain)
             theirs = self.encoder(energies)  # [windows, 256]
-            loudness = energies.sum(dim=(1, 2))
-            is_speech = (loudness > 10 ** (-ge2e.PAUSE_DB / 10) * loudness.max()).float()
+            loudness = energies.sum(dim=(1, 2)).unflatten(0, (len(target), -1))  # [B, windows per crop]
+            quietest = 10 ** (-ge2e.PAUSE_DB / 10) * loudness.amax(dim=1, keepdim=True)
+            is_speech = (loudness > quietest).float().flatten()
         ours = self.encoder(self._windows(wave * gain))
         similarity = functional.cosine_similarity(ours, theirs, dim=1)
         return ((1 - similarity) * is_speech).sum() / is_speech.sum().clamp(min=1.0)
