@@ -140,19 +140,18 @@ def finish_lines(config: TrainConfig) -> list[str]:
 
 def optimistic_metric_lines(config: TrainConfig) -> list[str]:
     """Return Markdown lines on metrics that are optimistic because a training loss optimizes them directly."""
-    used = {name for stage in config.stage for name, weight in stage.losses.items() if weight}
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
         f"- The {name} loss is similar to {metric}, so {metric} {'are' if ' and ' in metric else 'is'} optimistic."
         for name, metric in close.items()
-        if name in used
+        if config.uses(name)
     ]
     return [*lines, *recognizer_lines(config), *speaker_lines(config)]
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
     """Return Markdown lines on the speech recognizer that was used for a training loss, if any."""
-    if not any(stage.losses.get("recognizer") for stage in config.stage):
+    if not config.uses("recognizer"):
         return []
     layers = ", ".join(map(str, config.recognizer.layers)) or "every second layer"
     return [
@@ -163,7 +162,7 @@ def recognizer_lines(config: TrainConfig) -> list[str]:
 
 def speaker_lines(config: TrainConfig) -> list[str]:
     """Return a Markdown line on the speaker encoder that was used for a training loss, if any."""
-    if not any(stage.losses.get("speaker") for stage in config.stage):
+    if not config.uses("speaker"):
         return []
     name = Path(config.speaker.weights).name
     return [f"- The speaker loss uses {name}, so speaker similarity measured with it is optimistic."]

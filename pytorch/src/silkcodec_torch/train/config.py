@@ -200,6 +200,10 @@ class TrainConfig:
     log: LogConfig = field(default_factory=LogConfig)
     stage: tuple[StageConfig, ...] = ()
 
+    def uses(self, *losses: str) -> bool:
+        """Return whether any stage uses any of these losses."""
+        return any(stage.losses.get(name) for stage in self.stage for name in losses)
+
 
 def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> TrainConfig:
     """Read and check a training config.
@@ -387,7 +391,7 @@ def _check(config: TrainConfig) -> None:
     rule = f"adversary.crop_s must be 0, or between 0.1 and {data.crop_s:g} s, the length of a crop"
     _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= data.crop_s, rule, config.adversary.crop_s)
     _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
-    if any(stage.losses.get("recognizer") for stage in config.stage):
+    if config.uses("recognizer"):
         rule = "recognizer.weights must be a folder of Whisper weights, because a stage uses the recognizer loss"
         _must(bool(config.recognizer.weights), rule, config.recognizer.weights)
         _must(
@@ -395,12 +399,12 @@ def _check(config: TrainConfig) -> None:
             "data.crop_frames must be at most 75 (30 s) if a stage uses the recognizer loss",
             data.crop_frames,
         )
-    if any(stage.losses.get("speaker") for stage in config.stage):
+    if config.uses("speaker"):
         rule = "speaker.weights must be the path of Resemblyzer's pretrained.pt, because a stage uses the speaker loss"
         _must(bool(config.speaker.weights), rule, config.speaker.weights)
         rule = "data.crop_frames must be at least 4 (1.6 s) if a stage uses the speaker loss"
         _must(data.crop_frames >= 4, rule, data.crop_frames)
-    if any(stage.losses.get("rate") for stage in config.stage):
+    if config.uses("rate"):
         _must(model.quantizer == "fsq", "model.quantizer must be fsq if a stage uses the rate loss", model.quantizer)
     _must(config.rate.width >= 1, "rate.width must be at least 1", config.rate.width)
     share = config.finish.blend_share

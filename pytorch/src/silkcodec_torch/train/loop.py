@@ -135,24 +135,24 @@ class Trainer:
         return found
 
     def _discriminators(self) -> Discriminators | None:
-        if not any(stage.losses.get(name) for stage in self.config.stage for name in ADVERSARIAL):
+        if not self.config.uses(*ADVERSARIAL):
             return None
         adversary = self.config.adversary
         return Discriminators(adversary.periods, adversary.fft_sizes, adversary.width).to(self.device)
 
     def _rate(self) -> RateLoss | None:
-        if not any(stage.losses.get("rate") for stage in self.config.stage):
+        if not self.config.uses("rate"):
             return None
         return RateLoss(width=self.config.rate.width).to(self.device)
 
     def _recognizer(self) -> RecognizerLoss | None:
-        if not any(stage.losses.get("recognizer") for stage in self.config.stage):
+        if not self.config.uses("recognizer"):
             return None
         # It is not compiled: matrix products take nearly all of its time, so compilation saves only 5 %.
         return load_recognizer(self.config.recognizer, self.dtype).to(self.device)
 
     def _speaker(self) -> SpeakerLoss | None:
-        if not any(stage.losses.get("speaker") for stage in self.config.stage):
+        if not self.config.uses("speaker"):
             return None
         return load_speaker_loss(self.config.speaker.weights).to(self.device)
 
