@@ -136,7 +136,7 @@ def test_clip_names_contain_no_local_path(corpus: Path, tmp_path: Path) -> None:
         (["gone.tsv"], {}, AudioError, r"nothing\.wav"),
         (["v", "v/1.wav"], {}, ArgumentError, r"same path relative to their folders: '1\.wav'"),
         (["cut.jsonl"], {}, ArgumentError, "with an offset"),
-        (["INDEX.tsv:language=xx"], {}, ArgumentError, "'language=xx' does not match any clip in 'INDEX.tsv'"),
+        (["INDEX.tsv:language=xx"], {}, ArgumentError, "'language=xx' does not match any row of 'INDEX.tsv'"),
         (["INDEX.tsv:language=en,zh"], {}, ArgumentError, "column=value; got 'zh'"),
         (["v:language=en"], {}, ArgumentError, "filter requires a manifest"),
     ],

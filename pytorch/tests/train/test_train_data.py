@@ -94,6 +94,19 @@ def test_further_tables_add_files(folder: Path, tmp_path: Path) -> None:
         split_files(replace(config, more=("nosuch.tsv",)))
 
 
+def test_filters_select_rows(folder: Path, tmp_path: Path) -> None:
+    rows = ["b/00.wav\ttrain\tCC-BY-4.0", "b/02.wav\ttrain\tCC-BY-SA-3.0", "a/01.wav\tvalid\tCC0-1.0"]
+    (folder / "INDEX.tsv").write_text("\n".join(["path\tsplit\tlicence", *rows]) + "\n")
+    config = DataConfig(folder=str(folder), index="INDEX.tsv:licence=CC0*|CC-BY-[34]*")
+    assert split_files(config) == {"train": ["b/00.wav"], "valid": ["a/01.wav"]}
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "INDEX.tsv").write_text("path\tsplit\tvoice\none.flac\ttrain\ta\ntwo.flac\ttrain\tb\n")
+    added = split_files(replace(config, more=(f"{tmp_path / 'more' / 'INDEX.tsv'}:voice=b",)))
+    assert added["train"] == ["b/00.wav", str(tmp_path / "more" / "two.flac")]
+    with pytest.raises(ArgumentError, match=r"'licence=MIT' does not match any row of .*INDEX\.tsv"):
+        split_files(replace(config, index="INDEX.tsv:licence=MIT"))
+
+
 def test_training_excludes_held_out_clips(folder: Path, tmp_path: Path) -> None:
     rows = [
         "path\tsplit\tsource\tlanguage\tspeaker",

@@ -7,7 +7,8 @@
 
     one v/one.flac                                           Kaldi's wav.scp: an id and a path per line
 
-Manifests can be compressed with gzip, e.g. .jsonl.gz. Paths are absolute or relative to the manifest's folder.
+Manifests can be compressed with gzip, e.g. .jsonl.gz. Paths are absolute or relative to the manifest's folder. A filter
+after the path of a manifest selects some of its rows, e.g. `INDEX.tsv:language=zh*,source=a|b`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -89,6 +91,37 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
         if row is None:
             raise ArgumentError(f"Line {number} of '{file}' has no path. Add a value for {' or '.join(PATH_KEYS)}.")
         rows.append(row)
+    return rows
+
+
+def filter_of(text: str) -> str:
+    """Return the filter at the end of an input path, e.g. `:language=zh*`, or "" if there is none."""
+    _, colon, conditions = text.rpartition(":")
+    return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
+
+
+def filtered(rows: list[Row], conditions: str, file: str | os.PathLike[str]) -> list[Row]:
+    """Return the rows that match a filter.
+
+    Args:
+        rows: rows of a manifest.
+        conditions: filter with its colon, as returned by `filter_of`, or "" for all rows.
+        file: path of the manifest, for error messages.
+
+    Raises:
+        ArgumentError: a condition is not of the form column=value, or no row matches it.
+    """
+    for condition in conditions[1:].split(",") if conditions else ():
+        column, equals, wanted = condition.partition("=")
+        if not equals:
+            raise ArgumentError(f"A filter must have the form column=value; got '{condition}' for '{file}'.")
+        kept = [row for row in rows if any(fnmatchcase(row.get(column, ""), one) for one in wanted.split("|"))]
+        if not kept:
+            known = ", ".join(sorted({row.get(column, "") for row in rows})[:12])
+            raise ArgumentError(
+                f"The filter '{condition}' does not match any row of '{file}'. Values of '{column}': {known}."
+            )
+        rows = kept
     return rows
 
 

@@ -1,7 +1,4 @@
-"""Find clips in files, folders and manifests.
-
-A filter after the path of a manifest selects some of its rows, e.g. `INDEX.tsv:language=zh*,source=a|b`.
-"""
+"""Find clips in files, folders and manifests."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from silkcodec import audio
@@ -68,7 +64,7 @@ def find_clips(
     files: list[Path] = []
     for given in inputs:
         text = os.fspath(given)
-        conditions = filter_of(text)
+        conditions = manifest.filter_of(text)
         path = Path(text.removesuffix(conditions))
         if path.is_dir() and (split is not None or conditions) and (path / manifest.INDEX_NAME).is_file():
             path = path / manifest.INDEX_NAME
@@ -76,7 +72,7 @@ def find_clips(
             raise AudioError(f"File or folder not found: '{path}'. Pass an audio file, folder or manifest.")
         if path.is_file() and manifest.is_manifest(path):
             folder = path.parent if root is None else Path(root)
-            clips += _filtered(_from_manifest(path, split, folder), conditions, path)
+            clips += _from_manifest(path, split, conditions, folder)
         elif conditions:
             raise ArgumentError(f"A filter requires a manifest, e.g. INDEX.tsv; got '{text}'.")
         elif split is not None:
@@ -101,27 +97,6 @@ def find_clips(
     return chosen
 
 
-def filter_of(text: str) -> str:
-    """Return the filter at the end of an input path, e.g. `:language=zh*`, or "" if there is none."""
-    _, colon, conditions = text.rpartition(":")
-    return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
-
-
-def _filtered(clips: list[Clip], conditions: str, file: Path) -> list[Clip]:
-    for condition in conditions[1:].split(",") if conditions else ():
-        column, equals, wanted = condition.partition("=")
-        if not equals:
-            raise ArgumentError(f"A filter must have the form column=value; got '{condition}' for '{file}'.")
-        kept = [c for c in clips if any(fnmatchcase(c.columns.get(column, ""), one) for one in wanted.split("|"))]
-        if not kept:
-            known = ", ".join(sorted({clip.columns.get(column, "") for clip in clips})[:12])
-            raise ArgumentError(
-                f"The filter '{condition}' does not match any clip in '{file}'. Values of '{column}': {known}."
-            )
-        clips = kept
-    return clips
-
-
 def _shared_folder(files: Sequence[Path]) -> str:
     return os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
 
@@ -133,7 +108,7 @@ def _from_folder(folder: Path) -> list[Clip]:
     return [Clip(path, path.relative_to(folder).as_posix()) for path in found]
 
 
-def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
+def _from_manifest(file: Path, split: str | None, conditions: str, root: Path) -> list[Clip]:
     rows = manifest.read(file)
     chosen = rows
     if split is not None:
@@ -142,6 +117,7 @@ def _from_manifest(file: Path, split: str | None, root: Path) -> list[Clip]:
             splits = ", ".join(sorted({row["split"] for row in rows if "split" in row})) or "none"
             raise ArgumentError(f"'{file}' has no clips in split '{split}'. Available splits: {splits}.")
         _mark_seen(chosen, [row for row in rows if row.get("split") != split])
+    chosen = manifest.filtered(chosen, conditions, file)
     for row in chosen:
         if not (root / row["path"]).is_file():
             raise AudioError(f"'{file}' lists '{row['path']}', which does not exist in '{root}'.")

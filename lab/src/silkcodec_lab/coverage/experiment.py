@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from silkcodec.audio.manifest import filter_of
 from silkcodec.errors import ArgumentError
-from silkcodec.evaluate.clips import filter_of
 from silkcodec.evaluate.metrics import find_metrics
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.coverage import reconstruction, vector_fits

@@ -42,10 +42,12 @@ class DataConfig:
     """Configure the training data and its augmentation."""
 
     folder: str = ""  # any folder of audio: wav, flac, ogg, opus, mp3, ...
-    index: str = ""  # optional table (.tsv, .csv) in `folder` with a `path` column
+    # Optional table (.tsv, .csv) in `folder` with a `path` column. A filter after its name selects some of the rows,
+    # e.g. "INDEX.tsv:licence=CC0*|MIT".
+    index: str = ""
     split_column: str = "split"  # column of `index` that marks the validation files
     valid_value: str = "valid"  # value of this column for validation files; all other rows are for training
-    more: tuple[str, ...] = ()  # additional tables of audio, with paths relative to their folders; needs `index`
+    more: tuple[str, ...] = ()  # additional tables, with paths relative to their own folders; needs `index`
     exclude: str = ""  # optional table of evaluation clips; its `held_out` column states what both splits omit
     bandwidth_column: str = ""  # column of `index` with the bandwidth of each file in Hz
     min_bandwidth_hz: float = 0.0  # minimum for training files; lower values teach the decoder to omit high frequencies

@@ -102,9 +102,10 @@ def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
         ArgumentError: a table or one of its columns is missing, or a bandwidth is not a number.
     """
     columns = ("path", config.split_column, *([config.bandwidth_column] if config.uses_bandwidth else []))
-    rows = read_index(Path(config.folder) / config.index, columns)
-    for table in map(Path, config.more):
-        rows += [{**row, "path": str(table.parent.resolve() / row["path"])} for row in read_index(table, columns)]
+    rows = read_index(os.path.join(config.folder, config.index), columns)
+    for table in config.more:
+        folder = Path(table.removesuffix(manifest.filter_of(table))).parent.resolve()
+        rows += [{**row, "path": str(folder / row["path"])} for row in read_index(table, columns)]
     splits: dict[str, list[dict[str, str]]] = {"train": [], "valid": []}
     for row in without_held_out(rows, config.exclude) if config.exclude else rows:
         if row.get(config.split_column) == config.valid_value:
@@ -129,7 +130,7 @@ def without_held_out(rows: list[dict[str, str]], file: str) -> list[dict[str, st
         ArgumentError: the table or a column is missing, or a value of held_out is invalid.
     """
     kept_back: dict[str, set[tuple[str, ...]]] = {name: set() for name in HELD_OUT}
-    for clip in read_index(Path(file), ("path", "source", "language", "speaker", "held_out")):
+    for clip in read_index(file, ("path", "source", "language", "speaker", "held_out")):
         held_out = clip.get("held_out", "")
         if held_out not in HELD_OUT:
             raise ArgumentError(f"held_out must be one of {', '.join(HELD_OUT)}; got {held_out!r} in '{file}'.")
@@ -156,12 +157,18 @@ def _hertz(row: dict[str, str], config: DataConfig) -> float:
         ) from None
 
 
-def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def read_index(table: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Return the rows of a table of audio files. Empty cells are omitted.
 
+    Args:
+        table: path of the table, optionally followed by a filter; see `silkcodec.audio.manifest`.
+        columns: columns that the table must have.
+
     Raises:
-        ArgumentError: the file or one of the columns does not exist.
+        ArgumentError: the file or one of the columns does not exist, or no row matches the filter.
     """
+    conditions = manifest.filter_of(table)
+    file = Path(table.removesuffix(conditions))
     if not file.is_file():
         raise ArgumentError(
             f"Table not found: '{file}'. data.index must name a table in data.folder. data.exclude and each entry of"
@@ -171,7 +178,7 @@ def read_index(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     missing = [name for name in columns if not any(name in row for row in rows)]
     if missing:
         raise ArgumentError(f"'{file}' must have the columns {', '.join(columns)}; '{missing[0]}' is missing.")
-    return rows
+    return manifest.filtered(rows, conditions, file)
 
 
 class Pack:
