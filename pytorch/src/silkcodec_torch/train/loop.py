@@ -379,15 +379,13 @@ class Trainer:
         wave = reconstruction.wave
         if batch.bandwidth_hz.isfinite().any():
             wave, target = limit_band(wave, bandwidth), limit_band(target, bandwidth)
-        values: dict[str, float] = {}
         discriminators = self.discriminators if any(stage.losses.get(name) for name in ADVERSARIAL) else None
         if discriminators is not None:
             loss, learned = self._compare(target, wave[: len(target)])
-            values["discriminator"] = float(loss.detach())
             gradients = self._discriminator_gradients(loss, keep=stage.trains_codec)
             if not stage.trains_codec:
                 self._update_discriminators(stage, done, gradients)
-                return values
+                return numbers({"discriminator": loss})
         terms = dict(spectral(wave, target))
         if discriminators is not None:
             terms |= learned
@@ -412,9 +410,14 @@ class Trainer:
         self._average_over_processes([parameter.grad for parameter in predictor if parameter.grad is not None])
         if discriminators is not None:
             discriminators.zero_grad(set_to_none=True)  # They have gradients with DDP.
+        gradient = nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm)
+        results = {"total": total, "gradient": gradient, **terms}
+        if discriminators is not None:
+            results["discriminator"] = loss
+        values = numbers(results)  # the only time that a GPU is waited for, unless the discriminators are updated
+        if discriminators is not None:
             self._update_discriminators(stage, done, gradients)
-        values["gradient"] = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm))
-        if self._any(not math.isfinite(values["gradient"] + float(total.detach()))):
+        if self._any(not math.isfinite(values["gradient"] + values.pop("total"))):
             self._skip()
             return {}
         self.skipped_in_row = 0
@@ -427,8 +430,7 @@ class Trainer:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
         self._average()
-        rates = {"learning_rate": peaks["adamw"] * scale}
-        return values | {name: float(term.detach()) for name, term in terms.items()} | rates
+        return values | {"learning_rate": peaks["adamw"] * scale}
 
     def _segment(self) -> slice:
         """Return the slice of each crop that the discriminators process in the current step."""
@@ -528,6 +530,12 @@ class Trainer:
 def _same_shapes(module: nn.Module, tensors: dict[str, Tensor] | None) -> bool:
     ours = {name: tensor.shape for name, tensor in module.state_dict().items()}
     return tensors is not None and ours == {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def numbers(scalars: dict[str, Tensor]) -> dict[str, float]:
+    """Return scalar tensors as numbers, with a single transfer from their device."""
+    together = torch.stack([scalar.detach().float() for scalar in scalars.values()])
+    return dict(zip(scalars, together.tolist(), strict=True))
 
 
 def at_one_level(target: Tensor, wave: Tensor) -> tuple[Tensor, Tensor]:
