@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.mel import SAMPLE_RATE
+from silkcodec_torch.nn.slaney_mel import mel_filters
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.card import recognizer_lines
 from silkcodec_torch.train.config import RecognizerConfig, load_config
 from silkcodec_torch.train.loop import Trainer, train
 from silkcodec_torch.train.recognizer import RecognizerLoss, load_recognizer
-from silkcodec_torch.train.whisper import load_encoder, log_mel, mel_filters
+from silkcodec_torch.train.whisper import load_encoder, log_mel
 from speechlike import speechlike
 
 WIDTH, HEADS, LAYERS, MELS, POSITIONS = 24, 2, 3, 80, 100

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from silkcodec.errors import ArgumentError
 from silkcodec.mel import SAMPLE_RATE
+from silkcodec_torch.nn.slaney_mel import mel_filters
 from silkcodec_torch.train.config import RecognizerConfig
-from silkcodec_torch.train.whisper import WhisperEncoder, load_encoder, log_mel, mel_filters
+from silkcodec_torch.train.whisper import WhisperEncoder, load_encoder, log_mel
 
 SILENT = 1e-3  # crops with a lower peak (-60 dBFS) are ignored
 

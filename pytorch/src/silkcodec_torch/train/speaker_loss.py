@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from silkcodec.mel import SAMPLE_RATE
 from silkcodec_torch.nn import ge2e
-from silkcodec_torch.train.whisper import mel_filters, mel_power
+from silkcodec_torch.nn.slaney_mel import mel_filters, mel_power
 
 WINDOW = ge2e.WINDOW * SAMPLE_RATE * ge2e.HOP // ge2e.SAMPLE_RATE  # samples
 

@@ -23,33 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from silkcodec.errors import WeightsError
-from silkcodec.mel import filterbank, hz_to_mel, mel_to_hz
+from silkcodec_torch.nn.slaney_mel import mel_power
 
-SAMPLE_RATE = 16_000  # sample rate of Whisper's training data in Hz
-COLUMNS_PER_S = 100  # mel columns per second, each from a window of 25 ms
 MAX_S = 30.0  # duration that Whisper's position embeddings cover
-
-
-def mel_filters(n_mels: int, sample_rate: int) -> Tensor:
-    """Return Slaney's mel filters, float32 [bins up to 8 kHz, n_mels], for windows of 25 ms."""
-    edges = mel_to_hz(np.linspace(0, float(hz_to_mel(SAMPLE_RATE / 2)), n_mels + 2))
-    filters = filterbank(n_mels, SAMPLE_RATE // 40, SAMPLE_RATE) * (2 / (edges[2:] - edges[:-2]))
-    # A DFT sums over the samples of a window, so 600 samples at 24 kHz give 1.5 times the magnitude of 400 samples at
-    # 16 kHz. The filters apply to the power, so the factor is squared.
-    return torch.from_numpy(filters * (SAMPLE_RATE / sample_rate) ** 2).float()
-
-
-def mel_power(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
-    """Return the power in each mel band, float32 [B, n_mels, T / hop + 1], of waveforms, float32 [B, T].
-
-    Audio at any sample rate is accepted without resampling, because the window is always 25 ms long.
-    """
-    n_fft = sample_rate // 40
-    window = torch.hann_window(n_fft, device=wave.device)
-    spectrum = torch.stft(wave, n_fft, sample_rate // COLUMNS_PER_S, n_fft, window, return_complex=True)
-    spectrum = spectrum[:, : len(filters)]
-    power = spectrum.real.square() + spectrum.imag.square()  # [B, bins, columns]
-    return filters.T @ power
 
 
 def log_mel(wave: Tensor, filters: Tensor, sample_rate: int) -> Tensor:
