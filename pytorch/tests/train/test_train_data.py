@@ -105,6 +105,8 @@ def test_filters_select_rows(folder: Path, tmp_path: Path) -> None:
     assert added["train"] == ["b/00.wav", str(tmp_path / "more" / "two.flac")]
     with pytest.raises(ArgumentError, match=r"'licence=MIT' does not match any row of .*INDEX\.tsv"):
         split_files(replace(config, index="INDEX.tsv:licence=MIT"))
+    with pytest.raises(ArgumentError, match=r"at least one training file; 'INDEX\.tsv:split=valid' selects none"):
+        split_files(replace(config, index="INDEX.tsv:split=valid"))
 
 
 def test_training_excludes_held_out_clips(folder: Path, tmp_path: Path) -> None:

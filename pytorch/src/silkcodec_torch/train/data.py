@@ -88,6 +88,8 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
         for empty, other in (("valid", "train"), ("train", "valid")):  # With few files, a split can be empty.
             if splits[other] and not splits[empty]:
                 splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
+    if not splits["train"] and config.index:
+        raise ArgumentError(f"data.index must select at least one training file; '{config.index}' selects none.")
     if not splits["train"]:
         raise ArgumentError(f"data.folder must contain at least one audio file for training; '{folder}' has none.")
     return splits
