@@ -123,6 +123,13 @@ def test_clip_names_contain_no_local_path(corpus: Path, tmp_path: Path) -> None:
     assert [clip.name for clip in find_clips([tmp_path / "lists/all.jsonl"])] == ["a.wav", "v/1.wav"]
 
 
+def test_a_filter_does_not_change_clip_names(corpus: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"audio_filepath": str(corpus / name), "voice": name[0]}) for name in ("a.wav", "v/1.wav")]
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/all.jsonl").write_text("\n".join(lines))
+    assert [clip.name for clip in find_clips([f"{tmp_path / 'lists/all.jsonl'}:voice=v"])] == ["v/1.wav"]
+
+
 @pytest.mark.parametrize(
     ("inputs", "options", "error", "message"),
     [

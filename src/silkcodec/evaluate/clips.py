@@ -117,7 +117,6 @@ def _from_manifest(file: Path, split: str | None, conditions: str, root: Path) -
             splits = ", ".join(sorted({row["split"] for row in rows if "split" in row})) or "none"
             raise ArgumentError(f"'{file}' has no clips in split '{split}'. Available splits: {splits}.")
         _mark_seen(chosen, [row for row in rows if row.get("split") != split])
-    chosen = manifest.filtered(chosen, conditions, file)
     for row in chosen:
         if not (root / row["path"]).is_file():
             raise AudioError(f"'{file}' lists '{row['path']}', which does not exist in '{root}'.")
@@ -132,7 +131,9 @@ def _from_manifest(file: Path, split: str | None, conditions: str, root: Path) -
         # Clip names must not contain local paths, so use the common folder for absolute paths and paths with ../.
         folder = Path(_shared_folder(paths))
     clips = []
-    for path, row in zip(paths, chosen, strict=True):
+    # The filter comes last, so that the names do not depend on it.
+    for row in manifest.filtered(chosen, conditions, file):
+        path = Path(os.path.abspath(root / row["path"]))
         columns = {key: value for key, value in row.items() if key != "path"}
         clips.append(Clip(path, path.relative_to(folder).as_posix(), columns))
     return clips
