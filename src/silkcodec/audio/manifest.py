@@ -94,10 +94,12 @@ def read(file: str | os.PathLike[str]) -> list[Row]:
     return rows
 
 
-def filter_of(text: str) -> str:
-    """Return the filter at the end of an input path, e.g. `:language=zh*`, or "" if there is none."""
-    _, colon, conditions = text.rpartition(":")
-    return colon + conditions if colon and "=" in conditions and not os.path.exists(text) else ""
+def split_filter(text: str) -> tuple[Path, str]:
+    """Split an input into its path and the filter after it, e.g. `:language=zh*`, or "" if there is none."""
+    path, colon, conditions = text.rpartition(":")
+    if colon and "=" in conditions and not os.path.exists(text):
+        return Path(path), colon + conditions
+    return Path(text), ""
 
 
 def filtered(rows: list[Row], conditions: str, file: str | os.PathLike[str]) -> list[Row]:
@@ -105,7 +107,7 @@ def filtered(rows: list[Row], conditions: str, file: str | os.PathLike[str]) -> 
 
     Args:
         rows: rows of a manifest.
-        conditions: filter with its colon, as returned by `filter_of`, or "" for all rows.
+        conditions: filter with its colon, as returned by `split_filter`, or "" for all rows.
         file: path of the manifest, for error messages.
 
     Raises:

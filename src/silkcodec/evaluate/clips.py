@@ -64,8 +64,7 @@ def find_clips(
     files: list[Path] = []
     for given in inputs:
         text = os.fspath(given)
-        conditions = manifest.filter_of(text)
-        path = Path(text.removesuffix(conditions))
+        path, conditions = manifest.split_filter(text)
         if path.is_dir() and (split is not None or conditions) and (path / manifest.INDEX_NAME).is_file():
             path = path / manifest.INDEX_NAME
         if not path.exists():

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec.audio.manifest import filter_of
+from silkcodec.audio.manifest import split_filter
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.metrics import find_metrics
 from silkcodec_lab.conditions import Conditions
@@ -113,7 +113,7 @@ def coverage(
         "name": name,
         "settings": {
             **asdict(plan),
-            "filters": {name: filter_of(text) for name, text in {UNSEEN: train, **tests}.items()},
+            "filters": {name: split_filter(text)[1] for name, text in {UNSEEN: train, **tests}.items()},
             "width": plan.patches.width,
             "views": VIEWS,
             "covered": COVERED,

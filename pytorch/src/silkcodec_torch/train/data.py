@@ -106,7 +106,7 @@ def index_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
     columns = ("path", config.split_column, *([config.bandwidth_column] if config.uses_bandwidth else []))
     rows = read_index(os.path.join(config.folder, config.index), columns)
     for table in config.more:
-        folder = Path(table.removesuffix(manifest.filter_of(table))).parent.resolve()
+        folder = manifest.split_filter(table)[0].parent.resolve()
         rows += [{**row, "path": str(folder / row["path"])} for row in read_index(table, columns)]
     splits: dict[str, list[dict[str, str]]] = {"train": [], "valid": []}
     for row in without_held_out(rows, config.exclude) if config.exclude else rows:
@@ -169,8 +169,7 @@ def read_index(table: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     Raises:
         ArgumentError: the file or one of the columns does not exist, or no row matches the filter.
     """
-    conditions = manifest.filter_of(table)
-    file = Path(table.removesuffix(conditions))
+    file, conditions = manifest.split_filter(table)
     if not file.is_file():
         raise ArgumentError(
             f"Table not found: '{file}'. data.index must name a table in data.folder. data.exclude and each entry of"

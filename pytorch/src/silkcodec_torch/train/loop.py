@@ -388,7 +388,7 @@ class Trainer:
                 return numbers({"discriminator": loss})
         terms = dict(spectral(wave, target))
         if discriminators is not None:
-            terms |= learned
+            terms |= learned | {"discriminator": loss}  # The last one is only reported.
         if stage.losses.get("recognizer"):
             assert self.recognizer is not None
             n_crops = -(-config.recognizer.crops // self.world)
@@ -411,10 +411,8 @@ class Trainer:
         if discriminators is not None:
             discriminators.zero_grad(set_to_none=True)  # They have gradients with DDP.
         gradient = nn.utils.clip_grad_norm_(self.model.parameters(), config.optim.clip_norm)
-        results = {"total": total, "gradient": gradient, **terms}
-        if discriminators is not None:
-            results["discriminator"] = loss
-        values = numbers(results)  # the only time that a GPU is waited for, unless the discriminators are updated
+        # A GPU is waited for only here, and when the discriminators are updated.
+        values = numbers({"total": total, "gradient": gradient, **terms})
         if discriminators is not None:
             self._update_discriminators(stage, done, gradients)
         if self._any(not math.isfinite(values["gradient"] + values.pop("total"))):
