@@ -8,8 +8,8 @@ hours of speech. Every run with the same options makes the same clips in the sam
 run the same command again. To extend the folder, increase --hours. One process uses one core, so run one process per
 core, each with its own folder and seed.
 
-The text lists in text/ contain 480 English sentences and 300 Chinese couplets. Each voice reads each sentence once
-before repeating any at a different speed. For more variety, pass your own text with --text.
+The text lists in text/ contain 480 English, 300 Spanish and 300 French sentences and 300 Chinese couplets. Each voice
+reads each sentence once before repeating any at a different speed. For more variety, pass your own text with --text.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.output import replacing
 
 TEXTS = Path(__file__).with_name("text")
-INCLUDED = ("en", "zh")  # languages with a list in text/
+INCLUDED = ("en", "es", "fr", "zh")  # languages with a list in text/
 VOICES = {"en": "ab", "es": "e", "fr": "f", "hi": "h", "it": "i", "pt_BR": "p", "zh": "z"}  # -> first letters of voices
 ACCENTS = {"b": "en_GB"}  # first letter of a voice name -> language in the manifest, if different from that of the text
 COLUMNS = (

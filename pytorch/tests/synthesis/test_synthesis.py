@@ -29,7 +29,7 @@ from synthesize import Sentence, bandwidth_hz, plan, trimmed
 
 SAMPLES_PER_TOKEN = 480
 VOCABULARY = {letter: number for number, letter in enumerate("abcdefghijklmnopqrstuvwxyz .,", 1)}
-VOICES = ("af_one", "am_two", "bf_three", "zf_four")
+VOICES = ("af_one", "am_two", "bf_three", "ef_four", "ff_five", "zf_six")
 PACKAGES = ROOT / ".venv" / "models" / "kokoro" / "packages"
 
 
@@ -162,10 +162,10 @@ def test_training_reads_the_manifest(model: Path, tmp_path: Path) -> None:
     assert run(out, model) == 0
     found = rows(out)
     assert 9.5 < sum(float(row["duration_s"]) for row in found) < 20  # of 10.8 s; the last clip ends later
-    assert {row["language"] for row in found} == {"en", "en_GB", "zh"}
+    assert {row["language"] for row in found} == {"en", "en_GB", "es", "fr", "zh"}
     for row in found:
         assert row["speaker"] == Path(row["path"]).parent.name and row["speaker"] in VOICES
-        assert row["language"] == {"a": "en", "b": "en_GB", "z": "zh"}[row["speaker"][0]]
+        assert row["language"] == {"a": "en", "b": "en_GB", "e": "es", "f": "fr", "z": "zh"}[row["speaker"][0]]
         assert (row["synthetic"], row["split"], row["bandwidth_hz_est"]) == ("yes", "train", "12000")
         assert row["licence"] == "Apache-2.0 (voice), public domain (text)" and row["text"]
         wave = audio.read(out / row["path"])
@@ -264,15 +264,15 @@ def test_the_bandwidth_is_measured(cutoff_hz: int, expected_hz: int) -> None:
         (["--threads", "-2"], "--threads must be at least 0; got -2."),
         (["--speeds", "1.2", "0.8"], "got 1.2 0.8."),
         (["--text", "xx"], "The language must be one of"),
-        (["--text", "fr"], "No text list is included for 'fr'."),
+        (["--text", "hi"], "No text list is included for 'hi'."),
         (["--text", "en=nowhere.txt"], "Text file not found: 'nowhere.txt'."),
         (["--text", "en={text}"], "--text-license must state"),
         (["--text", "en={long}", "--text-license", "x"], "line 2 of"),
         (["--text", "en={empty}", "--text-license", "x"], "must contain at least one sentence"),
         (["--text", "en={binary}", "--text-license", "x"], "as UTF-8 text"),
         (["--voices", "af_nobody"], "Unknown voice 'af_nobody'. Available voices: af_one"),
-        (["--text", "en", "--voices", "zf_four"], "The voice 'zf_four' does not speak en."),
-        (["--voices", "af_one"], "--voices must contain a voice for 'zh'."),
+        (["--text", "en", "--voices", "zf_six"], "The voice 'zf_six' does not speak en."),
+        (["--voices", "af_one"], "--voices must contain a voice for 'es'."),
         (["--model", "nowhere"], "Cannot load Kokoro from 'nowhere'"),
     ],
 )
