@@ -258,6 +258,24 @@ def test_the_history_removes_repeated_steps(tmp_path: Path) -> None:
     assert progress.rewind(3) == -1
 
 
+def test_the_remaining_time_ignores_compilation_and_earlier_stages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress(tmp_path, load_config("tiny", ["log.progress_steps=10"]))
+    first, second = (StageConfig(name, steps=600, losses={"mel": 1.0}) for name in ("first", "second"))
+    for step in range(1, 36):
+        progress.update(first, step, step / 600, {"mel": 5.0}, 60.0 if step == 1 else 1.0, 4.0)
+    for step in range(36, 61):
+        progress.update(second, step, (step - 35) / 600, {"mel": 1.0}, 4.0, 4.0)
+    lines = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert lines[2] == "first 30/600 4x real time, 10 min left, mel 5"  # 570 s
+    assert lines[3:] == [
+        "second 5/600 1x real time, 40 min left, mel 1",
+        "second 15/600 1x real time, 39 min left, mel 1",
+        "second 25/600 1x real time, 38 min left, mel 1",
+    ]
+
+
 @pytest.mark.parametrize("damage", ["truncated", "other bytes", "empty", "no progress"])
 def test_a_damaged_checkpoint_gives_one_sentence(
     speech: Path, tmp_path: Path, uninterrupted: Path, damage: str

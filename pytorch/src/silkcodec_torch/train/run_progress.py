@@ -7,7 +7,9 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from silkcodec_torch.train.config import StageConfig, TrainConfig
@@ -40,7 +42,8 @@ class Progress:
         self.recent, self.since_validation = Means(), Means()
         self.first_step = 1  # first step that this process records
         self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
-        self.step_s = math.nan  # smoothed
+        self.stage: StageConfig | None = None  # stage of the previous step
+        self.step_s: deque[float] = deque(maxlen=9)  # mean step times; their median ignores the time of compilation
         self.board: Any = None
         self.bar: Any = None
 
@@ -109,15 +112,19 @@ class Progress:
             elapsed_s: duration of the step.
             audio_s: duration of the audio in the batch.
         """
+        if stage is not self.stage:
+            self.stage = stage
+            self.recent.take()  # One line must not mix the losses or the speed of two stages.
+            self.step_s.clear()
+            self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
         self.recent.add(values)
         self.since_validation.add(values)
         self.count, self.elapsed_s, self.audio_s = self.count + 1, self.elapsed_s + elapsed_s, self.audio_s + audio_s
         if self.quiet or step % self.config.log.progress_steps:
             return
         means = self.recent.take()
-        per_step = self.elapsed_s / self.count
-        self.step_s = per_step if math.isnan(self.step_s) else 0.9 * self.step_s + 0.1 * per_step
-        unit, unit_s = ("", self.step_s) if stage.unit == "steps" else (" min", 60)
+        self.step_s.append(self.elapsed_s / self.count)
+        unit, unit_s = ("", median(self.step_s)) if stage.unit == "steps" else (" min", 60)
         reached = done * stage.length
         left_s = (stage.length - reached) * unit_s
         speed = self.audio_s / self.elapsed_s
