@@ -124,15 +124,15 @@ def _from_manifest(file: Path, split: str | None, conditions: str, root: Path) -
                 f"Manifest rows with an offset are not supported; got one for '{row['path']}' in '{file}'. Save this"
                 " part of the recording as a separate audio file."
             )
-    paths = [Path(os.path.abspath(root / row["path"])) for row in chosen]
+    paths = {row["path"]: Path(os.path.abspath(root / row["path"])) for row in chosen}
     folder = Path(os.path.abspath(root))
-    if not all(path.is_relative_to(folder) for path in paths):
+    if not all(path.is_relative_to(folder) for path in paths.values()):
         # Clip names must not contain local paths, so use the common folder for absolute paths and paths with ../.
-        folder = Path(_shared_folder(paths))
+        folder = Path(_shared_folder(list(paths.values())))
     clips = []
     # The filter comes last, so that the names do not depend on it.
     for row in manifest.filtered(chosen, conditions, file):
-        path = Path(os.path.abspath(root / row["path"]))
+        path = paths[row["path"]]
         columns = {key: value for key, value in row.items() if key != "path"}
         clips.append(Clip(path, path.relative_to(folder).as_posix(), columns))
     return clips
