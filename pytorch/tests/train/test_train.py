@@ -263,10 +263,12 @@ def test_the_remaining_time_ignores_compilation_and_earlier_stages(
 ) -> None:
     progress = Progress(tmp_path, load_config("tiny", ["log.progress_steps=10"]))
     first, second = (StageConfig(name, steps=600, losses={"mel": 1.0}) for name in ("first", "second"))
+    progress.begin(first)
     for step in range(1, 36):
-        progress.update(first, step, step / 600, {"mel": 5.0}, 60.0 if step == 1 else 1.0, 4.0)
+        progress.update(step, step / 600, {"mel": 5.0}, 60.0 if step == 1 else 1.0, 4.0)
+    progress.begin(second)
     for step in range(36, 61):
-        progress.update(second, step, (step - 35) / 600, {"mel": 1.0}, 4.0, 4.0)
+        progress.update(step, (step - 35) / 600, {"mel": 1.0}, 4.0, 4.0)
     lines = [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()]
     assert lines[2] == "first 30/600 4x real time, 10 min left, mel 5"  # 570 s
     assert lines[3:] == [
@@ -480,7 +482,7 @@ def test_a_stage_of_minutes_ends_by_the_clock_and_its_rate_falls_with_it(
     rates = []
     update = trainer.progress.update
     monkeypatch.setattr(
-        trainer.progress, "update", lambda *what: (rates.append(what[3]["learning_rate"]), update(*what))[1]
+        trainer.progress, "update", lambda *what: (rates.append(what[2]["learning_rate"]), update(*what))[1]
     )
     trainer.run()
     assert trainer.step == 4 and trainer.seconds == 6.0

@@ -287,6 +287,7 @@ class Trainer:
                 part.load_state_dict(getattr(self.ema, name).state_dict())
         self.model.quantizer.train(stage.train_encoder)  # Learned codebooks are frozen with the encoder.
         network, spectral = self._compiled()
+        self.progress.begin(stage)
         saved = time.monotonic()
         done = self._done(stage)
         while done < 1:
@@ -300,7 +301,7 @@ class Trainer:
             self.seconds, self.seconds_in_stage = self.seconds + elapsed, self.seconds_in_stage + elapsed
             audio_s = self.config.optim.batch_crops * self.config.data.crop_s
             done = self._done(stage)
-            self.progress.update(stage, self.step, done, values, elapsed, audio_s)
+            self.progress.update(self.step, done, values, elapsed, audio_s)
             if self._any(interrupts.requested):
                 self._stop()
             if self.rank == 0:

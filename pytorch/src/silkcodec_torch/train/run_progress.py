@@ -41,8 +41,6 @@ class Progress:
         self.folder, self.config, self.quiet = folder, config, quiet
         self.recent, self.since_validation = Means(), Means()
         self.first_step = 1  # first step that this process records
-        self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
-        self.stage: StageConfig | None = None  # stage of the previous step
         self.step_s: deque[float] = deque(maxlen=9)  # mean step times; their median ignores the time of compilation
         self.board: Any = None
         self.bar: Any = None
@@ -99,30 +97,29 @@ class Progress:
         if not self.quiet:
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
-    def update(
-        self, stage: StageConfig, step: int, done: float, values: dict[str, float], elapsed_s: float, audio_s: float
-    ) -> None:
+    def begin(self, stage: StageConfig) -> None:
+        """Start a stage. One line must not mix the losses or the speed of two stages."""
+        self.stage = stage
+        self.recent.take()
+        self.step_s.clear()
+        self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
+
+    def update(self, step: int, done: float, values: dict[str, float], elapsed_s: float, audio_s: float) -> None:
         """Record one step. Every `log.progress_steps` steps, print the mean losses, the speed and the remaining time.
 
         Args:
-            stage: current stage.
             step: step of the run, counted from 1.
             done: completed share of the stage, including this step, 0..1.
             values: losses of the step, keyed by name.
             elapsed_s: duration of the step.
             audio_s: duration of the audio in the batch.
         """
-        if stage is not self.stage:
-            self.stage = stage
-            self.recent.take()  # One line must not mix the losses or the speed of two stages.
-            self.step_s.clear()
-            self.count, self.elapsed_s, self.audio_s = 0, 0.0, 0.0
         self.recent.add(values)
         self.since_validation.add(values)
         self.count, self.elapsed_s, self.audio_s = self.count + 1, self.elapsed_s + elapsed_s, self.audio_s + audio_s
         if self.quiet or step % self.config.log.progress_steps:
             return
-        means = self.recent.take()
+        stage, means = self.stage, self.recent.take()
         self.step_s.append(self.elapsed_s / self.count)
         unit, unit_s = ("", median(self.step_s)) if stage.unit == "steps" else (" min", 60)
         reached = done * stage.length
