@@ -56,7 +56,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config_of(folder: Path, *stages: str) -> Path:
     """Write a config that extends the packaged `tiny` config with these stages."""
     file = folder / "mine.toml"
-    file.write_text('extends = "tiny.toml"\n' + "".join(stages), encoding="utf-8")
+    file.write_text('extends = "tiny"\n' + "".join(stages), encoding="utf-8")
     return file
 
 

@@ -27,7 +27,7 @@ def test_packaged_configs_load() -> None:
 
 
 def test_a_file_extends_another(tmp_path: Path) -> None:
-    write(tmp_path / "mine.toml", 'extends = "tiny.toml"\nseed = 5\n[optim]\nbatch_crops = 3\n')
+    write(tmp_path / "mine.toml", 'extends = "tiny"\nseed = 5\n[optim]\nbatch_crops = 3\n')
     child = write(tmp_path / "child.toml", 'extends = "mine.toml"\n[optim]\nclip_norm = 2\n')
     config, tiny = load_config(child), load_config("tiny")
     assert config.seed == 5 and config.optim.batch_crops == 3 and config.optim.clip_norm == 2.0
@@ -35,13 +35,14 @@ def test_a_file_extends_another(tmp_path: Path) -> None:
     assert isinstance(config.optim.clip_norm, float)
 
 
-def test_a_file_in_the_same_folder_has_priority(tmp_path: Path) -> None:
+def test_a_name_is_a_packaged_config_and_a_path_is_a_file(tmp_path: Path) -> None:
     write(tmp_path / "base.toml", "seed = 77\n" + STAGE)
-    assert load_config(write(tmp_path / "child.toml", 'extends = "base.toml"\n')).seed == 77
+    assert load_config(write(tmp_path / "by_path.toml", 'extends = "base.toml"\n')).seed == 77
+    assert load_config(write(tmp_path / "by_name.toml", 'extends = "base"\n')) == load_config("base")
 
 
 def test_stages_are_replaced_as_a_whole(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path / "child.toml", 'extends = "base.toml"\n' + STAGE))
+    config = load_config(write(tmp_path / "child.toml", 'extends = "base"\n' + STAGE))
     assert [stage.name for stage in config.stage] == ["all"] and config.stage[0].losses == {"mel": 1.0}
 
 
@@ -96,7 +97,8 @@ BAD = {
     "not TOML": ("seed = = 1\n", "bad.toml' as TOML"),
     "not text": ("\x00", "as TOML"),
     "extends a number": ("extends = 3\n", "extends must be the name or path of a config; got 3"),
-    "extends nothing": ("extends = 'nowhere.toml'\n", "not found: 'nowhere'"),
+    "extends a missing file": ("extends = 'nowhere.toml'\n", "not found: '.*nowhere.toml'"),
+    "extends an unknown name": ("extends = 'nowhere'\n", "not found: 'nowhere'"),
     "extends itself": ("extends = 'bad.toml'\n", "cannot extend itself"),
 }
 

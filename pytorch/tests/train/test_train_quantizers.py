@@ -33,7 +33,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 RUN = """
-extends = "tiny.toml"
+extends = "tiny"
 [[stage]]
 name = "reconstruction"
 steps = 3

@@ -102,14 +102,14 @@ def test_a_run_makes_levels_cheaper_and_resumes(tmp_path: Path) -> None:
     stage = '[[stage]]\nname = "{}"\nsteps = 8\nlosses = {{ mel = 1.0, rate = 2.0 }}\n'
     more = [f"data.folder={tmp_path / 'speech'}", "rate.width=8", "rate.learning_rate=0.02"]
     more += ["optim.threads=1", "data.crop_frames=1", "log.validate_clip_s=1.2"]
-    file.write_text('extends = "tiny.toml"\n' + stage.format("one"), encoding="utf-8")
+    file.write_text('extends = "tiny"\n' + stage.format("one"), encoding="utf-8")
     train(file, tmp_path / "run", more)
     groups, _ = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
     assert groups["rate"].keys() == RateLoss(width=8).state_dict().keys() and groups["optimizer_rate"]
     lines = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     rates = [json.loads(line)["train"]["rate"] for line in lines]
     assert len(rates) == 2 and rates[1] < rates[0] < 3.0
-    file.write_text('extends = "tiny.toml"\n' + stage.format("one") + stage.format("two"), encoding="utf-8")
+    file.write_text('extends = "tiny"\n' + stage.format("one") + stage.format("two"), encoding="utf-8")
     train(file, tmp_path / "run", more)
     resumed, _ = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
     assert not torch.equal(resumed["rate"]["within"], groups["rate"]["within"])
@@ -132,7 +132,7 @@ def test_a_new_run_can_start_from_the_model_of_the_rate_loss(tmp_path: Path, cap
 
 def test_the_rate_loss_requires_fsq(tmp_path: Path) -> None:
     file = tmp_path / "rate.toml"
-    file.write_text('extends = "tiny.toml"\n[[stage]]\nname = "a"\nsteps = 1\nlosses = { rate = 1.0 }\n')
+    file.write_text('extends = "tiny"\n[[stage]]\nname = "a"\nsteps = 1\nlosses = { rate = 1.0 }\n')
     assert load_config(file).rate.width == 256
     with pytest.raises(ArgumentError, match=r"model\.quantizer must be fsq if a stage uses the rate loss; got 'vq'"):
         load_config(file, ["model.quantizer=vq"])

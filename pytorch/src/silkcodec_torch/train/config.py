@@ -1,6 +1,6 @@
 """Read the config of a training run from a TOML file, which can extend another TOML file.
 
-    extends = "base.toml"       # a file in the same folder, or a packaged config
+    extends = "base"            # a packaged config, or the path of a file such as "mine.toml"
     [optim]
     batch_crops = 24            # list only the values that differ
 
@@ -277,10 +277,10 @@ def _read(path: str | Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise ArgumentError(f"extends must be the name or path of a config; got {parent!r} in '{path}'.")
     children = (*children, file.resolve())
-    beside = file.parent / parent
-    if beside.exists() and beside.resolve() in children:
+    path_or_name = file.parent / parent if Path(parent).suffix else parent
+    if isinstance(path_or_name, Path) and path_or_name.resolve() in children:
         raise ArgumentError(f"A config cannot extend itself; '{path}' does so through {parent!r}.")
-    return _merge(_read(beside if beside.exists() else Path(parent).stem, children), tree)
+    return _merge(_read(path_or_name, children), tree)
 
 
 def packaged() -> list[str]:
