@@ -350,6 +350,17 @@ def test_a_run_starts_from_the_average_of_another(speech: Path, tmp_path: Path, 
     assert_same(fresh.model.state_dict(), trainer.model.state_dict())
 
 
+def test_a_run_adds_noise_to_a_model_without_noise(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
+    overrides = short(speech, 1, f"init={uninterrupted}", "model.noise=true")
+    trainer = Trainer(load_config("tiny", overrides), tmp_path / "run")
+    source = weights(uninterrupted, "ema")
+    ours = {f"ema/{name}": tensor for name, tensor in trainer.model.state_dict().items()}
+    assert ours.keys() - source.keys() == {"ema/decoder.head.noise.weight", "ema/decoder.head.noise.bias"}
+    assert_same({name: ours[name] for name in source}, source)
+    assert not any(trainer.optimizers[name].state for name in ("adamw", "muon"))
+    trainer.run()
+
+
 def test_a_run_starts_from_the_raw_weights_before_the_decay_with_their_discriminators(
     speech: Path, tmp_path: Path
 ) -> None:

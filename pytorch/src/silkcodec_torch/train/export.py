@@ -443,10 +443,7 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
         WeightsError: the graphs in the folder are missing or damaged, or do not match the dimensions of the network.
     """
     parameters = dict(model.named_parameters())
-    found = exported_weights(folder)
-    for name in ("decoder.head.noise.weight", "decoder.head.noise.bias"):  # older weights do not have them
-        if name in parameters and name not in found:
-            found[name] = parameters[name].detach()
+    found = model.with_noise(exported_weights(folder))
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
     wrong += [name for name in found if name.startswith("decoder.head.noise.") and name not in parameters]
     if wrong:

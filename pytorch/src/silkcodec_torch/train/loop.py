@@ -230,14 +230,18 @@ class Trainer:
         if (file := checkpoint.find(source, "init")) is not None:
             groups, _ = checkpoint.load(file)
             # The optimizer state of a checkpoint belongs to the raw weights.
-            checkpoint.fill(self.model, groups, "model" if file == source else "ema", file)
+            group = "model" if file == source else "ema"
+            if found := groups.get(group, {}):
+                groups[group] = self.model.with_noise(found)
+            checkpoint.fill(self.model, groups, group, file)
             for name, module in self._auxiliary().items():
                 if _same_shapes(module, groups.get(name)):
                     checkpoint.fill(module, groups, name, file)
                     self._restore_optimizers([name], groups, file)
                     self.progress.say(f"loaded the {AUXILIARY[name]} from {file}")
             ours = self.optimizers.keys() - AUXILIARY.keys()
-            if ours == {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}:
+            theirs = {name for name in ("adamw", "muon") if groups.get(f"optimizer_{name}")}
+            if ours == theirs and len(groups[group]) == len(found):  # The state has no values for added parameters.
                 self._restore_optimizers(ours, groups, file)
         else:
             from silkcodec_torch.train.export import load_weights  # It imports onnx, which only this case needs.
