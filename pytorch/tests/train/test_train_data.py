@@ -21,7 +21,7 @@ from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
 from silkcodec_torch.train import data
 from silkcodec_torch.train.augment import augment, reverberate
 from silkcodec_torch.train.config import DataConfig
-from silkcodec_torch.train.data import Batch, Batches, Pack, crops, pack, split_files
+from silkcodec_torch.train.data import Batch, Batches, Pack, crops, pack, split_rows
 from speechlike import speechlike
 
 PLAIN = {"gain_db": 0.0, "bandwidth_share": 0.0, "noise_share": 0.0}
@@ -50,28 +50,33 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def paths_of(config: DataConfig) -> dict[str, list[str]]:
+    """Return the paths of the training and validation files."""
+    return {split: [row["path"] for row in rows] for split, rows in split_rows(config).items()}
+
+
 # --- splits
 
 
 def test_split_by_the_index_column(folder: Path) -> None:
     rows = ["path\tsplit\tlanguage", "b/00.wav\ttrain\ten", "a/01.wav\tvalid\ten", "b/02.wav\ttrain\tzh"]
     (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    splits = split_files(DataConfig(folder=str(folder), index="INDEX.tsv"))
+    splits = paths_of(DataConfig(folder=str(folder), index="INDEX.tsv"))
     assert splits == {"train": ["b/00.wav", "b/02.wav"], "valid": ["a/01.wav"]}
     by_language = DataConfig(folder=str(folder), index="INDEX.tsv", split_column="language", valid_value="zh")
-    assert split_files(by_language)["valid"] == ["b/02.wav"]
+    assert paths_of(by_language)["valid"] == ["b/02.wav"]
     (folder / "index.csv").write_text("\n".join(rows).replace("\t", ","), encoding="utf-8")
-    assert split_files(DataConfig(folder=str(folder), index="index.csv")) == splits
+    assert paths_of(DataConfig(folder=str(folder), index="index.csv")) == splits
 
 
 def test_files_below_the_bandwidth_are_skipped(folder: Path) -> None:
     rows = ["path\tsplit\thz", "b/00.wav\ttrain\t12000", "a/01.wav\tvalid\t4000", "b/02.wav\ttrain\t7900"]
     (folder / "INDEX.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     config = DataConfig(folder=str(folder), index="INDEX.tsv", bandwidth_column="hz", min_bandwidth_hz=10_000)
-    assert split_files(config) == {"train": ["b/00.wav"], "valid": ["a/01.wav"]}
+    assert paths_of(config) == {"train": ["b/00.wav"], "valid": ["a/01.wav"]}
     (folder / "INDEX.tsv").write_text("\n".join(rows).replace("7900", "wide"), encoding="utf-8")
     with pytest.raises(ArgumentError, match=r"'hz' column must contain a number in Hz; got 'wide' for 'b/02\.wav'"):
-        split_files(config)
+        paths_of(config)
 
 
 def test_further_tables_add_files(folder: Path, tmp_path: Path) -> None:
@@ -84,29 +89,29 @@ def test_further_tables_add_files(folder: Path, tmp_path: Path) -> None:
     more = (str(tmp_path / "made" / "INDEX.tsv"),)
     config = DataConfig(folder=str(folder), index="INDEX.tsv", more=more, bandwidth_column="hz", min_bandwidth_hz=1e4)
     added = str(tmp_path / "made" / "voice" / "one.flac")
-    assert split_files(config) == {"train": ["b/00.wav", added], "valid": ["a/01.wav"]}
+    assert paths_of(config) == {"train": ["b/00.wav", added], "valid": ["a/01.wav"]}
     packed = pack(replace(config, synthetic_share=0.25), "train", tmp_path / "cache")
     assert [clip.path for clip in packed.clips] == ["b/00.wav", added]
     assert packed.shares.tolist() == [0.75, 0.25]
     with pytest.raises(ArgumentError, match=r"data\.more requires data\.index"):
-        split_files(replace(config, index=""))
+        paths_of(replace(config, index=""))
     with pytest.raises(ArgumentError, match=r"Table not found: 'nosuch\.tsv'"):
-        split_files(replace(config, more=("nosuch.tsv",)))
+        paths_of(replace(config, more=("nosuch.tsv",)))
 
 
 def test_filters_select_rows(folder: Path, tmp_path: Path) -> None:
     rows = ["b/00.wav\ttrain\tCC-BY-4.0", "b/02.wav\ttrain\tCC-BY-SA-3.0", "a/01.wav\tvalid\tCC0-1.0"]
     (folder / "INDEX.tsv").write_text("\n".join(["path\tsplit\tlicence", *rows]) + "\n")
     config = DataConfig(folder=str(folder), index="INDEX.tsv:licence=CC0*|CC-BY-[34]*")
-    assert split_files(config) == {"train": ["b/00.wav"], "valid": ["a/01.wav"]}
+    assert paths_of(config) == {"train": ["b/00.wav"], "valid": ["a/01.wav"]}
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "INDEX.tsv").write_text("path\tsplit\tvoice\none.flac\ttrain\ta\ntwo.flac\ttrain\tb\n")
-    added = split_files(replace(config, more=(f"{tmp_path / 'more' / 'INDEX.tsv'}:voice=b",)))
+    added = paths_of(replace(config, more=(f"{tmp_path / 'more' / 'INDEX.tsv'}:voice=b",)))
     assert added["train"] == ["b/00.wav", str(tmp_path / "more" / "two.flac")]
     with pytest.raises(ArgumentError, match=r"'licence=MIT' does not match any row of .*INDEX\.tsv"):
-        split_files(replace(config, index="INDEX.tsv:licence=MIT"))
+        paths_of(replace(config, index="INDEX.tsv:licence=MIT"))
     with pytest.raises(ArgumentError, match=r"at least one training file; 'INDEX\.tsv:split=valid' selects none"):
-        split_files(replace(config, index="INDEX.tsv:split=valid"))
+        paths_of(replace(config, index="INDEX.tsv:split=valid"))
 
 
 def test_training_excludes_held_out_clips(folder: Path, tmp_path: Path) -> None:
@@ -131,12 +136,12 @@ def test_training_excludes_held_out_clips(folder: Path, tmp_path: Path) -> None:
     ]
     (tmp_path / "clips.tsv").write_text("\n".join(clips) + "\n", encoding="utf-8")
     config = DataConfig(folder=str(folder), index="INDEX.tsv", exclude=str(tmp_path / "clips.tsv"))
-    assert split_files(config) == {"train": ["a/01.wav", "a/05.wav"], "valid": ["b/06.wav"]}
+    assert paths_of(config) == {"train": ["a/01.wav", "a/05.wav"], "valid": ["b/06.wav"]}
     with pytest.raises(ArgumentError, match=r"data\.index"):
-        split_files(replace(config, index=""))
+        paths_of(replace(config, index=""))
     (tmp_path / "clips.tsv").write_text("\n".join([clips[0], clips[1].replace("clip", "room")]), encoding="utf-8")
     with pytest.raises(ArgumentError, match="'room'"):
-        split_files(config)
+        paths_of(config)
 
 
 def test_the_committed_evaluation_list_keeps_its_promises() -> None:
@@ -155,15 +160,15 @@ def test_the_committed_evaluation_list_keeps_its_promises() -> None:
 
 def test_split_by_hash_is_stable_and_disjoint(folder: Path) -> None:
     config = DataConfig(folder=str(folder), valid_percent=40.0)
-    first = split_files(config)
-    assert first == split_files(config)
+    first = paths_of(config)
+    assert first == paths_of(config)
     assert first["train"] and first["valid"] and not set(first["train"]) & set(first["valid"])
     assert len(first["train"] + first["valid"]) == 12
     audio.write(folder / "new.wav", speechlike(0.5), SAMPLE_RATE)  # a new file does not change the split of others
-    second = split_files(config)
+    second = paths_of(config)
     assert set(first["valid"]) == set(second["valid"]) - {"new.wav"}
     (folder / "notes.txt").write_text("not audio")
-    assert split_files(config) == second
+    assert paths_of(config) == second
 
 
 @pytest.mark.parametrize("n_files", [1, 2, 3])
@@ -171,7 +176,7 @@ def test_few_files_fill_both_splits(folder: Path, n_files: int) -> None:
     for file in sorted(folder.rglob("*.wav"))[n_files:]:
         file.unlink()
     for percent in (0.01, 99.9):
-        splits = split_files(DataConfig(folder=str(folder), valid_percent=percent))
+        splits = paths_of(DataConfig(folder=str(folder), valid_percent=percent))
         assert splits["train"] and splits["valid"]
 
 
@@ -189,7 +194,7 @@ def test_an_unusable_folder_gives_one_sentence(tmp_path: Path, folder: Path) -> 
     }
     for message, config in cases.items():
         with pytest.raises(ArgumentError, match=message):
-            split_files(config)
+            paths_of(config)
 
 
 # --- the cache
@@ -240,7 +245,7 @@ def test_the_cache_is_reused(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     second = pack(config, "train", tmp_path / "cache")
     assert decoded == [] and second.clips == first.clips
     assert np.array_equal(first.samples, second.samples)
-    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == ["train.i16", "train.json"]
+    assert [p.suffix for p in sorted((tmp_path / "cache").iterdir())] == [".i16", ".json"]
 
 
 def test_the_cache_is_rebuilt_when_a_file_changes(
@@ -274,18 +279,44 @@ def test_the_cache_of_another_folder_is_not_used(folder: Path, tmp_path: Path, m
     assert decoded
 
 
+def test_runs_with_different_files_share_a_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that a run that decodes other files, while or after the first one decodes, leaves its samples alone."""
+    (folder / "INDEX.tsv").write_text("path\tsplit\na/01.wav\ttrain\nb/02.wav\ttrain\nb/00.wav\tvalid\n")
+    every, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
+    some = replace(every, index="INDEX.tsv")
+    read, others = audio.read, []
+
+    def interrupted(source: Path, sample_rate: int) -> np.ndarray:
+        if not others:
+            others.append(None)
+            others[0] = pack(some, "train", cache)
+        return read(source, sample_rate)
+
+    monkeypatch.setattr(data.audio, "read", interrupted)
+    first = pack(every, "train", cache)
+    monkeypatch.setattr(data.audio, "read", read)
+    decoded = counted(monkeypatch)
+    for packed in (first, others[0], pack(every, "train", cache), pack(some, "train", cache)):
+        assert packed is not None and not decoded
+        for clip in packed.clips:
+            wave = audio.read(folder / clip.path, SAMPLE_RATE)
+            assert np.abs(packed.wave(clip, 0, clip.n_samples) - wave[: clip.n_samples]).max() < 1e-4
+        decoded.clear()
+
+
 @pytest.mark.parametrize("damage", ["samples truncated", "table truncated", "table of another kind", "no samples"])
 def test_a_damaged_cache_is_rebuilt(folder: Path, tmp_path: Path, damage: str) -> None:
     config, cache = DataConfig(folder=str(folder)), tmp_path / "cache"
     whole = np.array(pack(config, "train", cache).samples)
+    (samples,), (table,) = cache.glob("train-*.i16"), cache.glob("train-*.json")
     if damage == "samples truncated":
-        os.truncate(cache / "train.i16", 1000)
+        os.truncate(samples, 1000)
     elif damage == "table truncated":
-        os.truncate(cache / "train.json", 30)
+        os.truncate(table, 30)
     elif damage == "table of another kind":
-        (cache / "train.json").write_text(json.dumps({"clips": []}))
+        table.write_text(json.dumps({"clips": []}))
     else:
-        (cache / "train.i16").unlink()
+        samples.unlink()
     assert np.array_equal(pack(config, "train", cache).samples, whole)
 
 
@@ -302,9 +333,9 @@ def test_a_killed_decode_leaves_no_partial_pack(folder: Path, tmp_path: Path, mo
     monkeypatch.setattr(data.audio, "read", killed)
     with pytest.raises(KeyboardInterrupt):
         pack(config, "train", cache)
-    assert [p.suffix for p in cache.iterdir()] == [".part"]
+    assert not list(cache.iterdir())
     monkeypatch.setattr(data.audio, "read", read)
-    assert len(pack(config, "train", cache).clips) == len(split_files(config)["train"])
+    assert len(pack(config, "train", cache).clips) == len(paths_of(config)["train"])
 
 
 def test_an_unreadable_file_is_reported_and_skipped(folder: Path, tmp_path: Path) -> None:
@@ -326,7 +357,7 @@ def test_no_readable_file_gives_one_sentence(tmp_path: Path) -> None:
 
 def test_an_unwritable_cache_gives_one_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="Cannot write to the cache"):
+    with pytest.raises(OutputError, match=r"Cannot write to .*\. Set data\.cache to another folder\."):
         pack(DataConfig(folder=str(folder)), "train", tmp_path / "file" / "cache")
 
 

@@ -56,7 +56,7 @@ class DataConfig:
     full_band_hz: float = 0.0
     synthetic_share: float = 1.0  # maximum share of crops from files with "yes" in the `synthetic` column
     valid_percent: float = 5.0  # percentage of files held out by a hash of their name, if there is no index
-    cache: str = ""  # folder for decoded audio (24 kHz, int16, 173 MB per hour); default: <run>/../cache
+    cache: str = ""  # folder for decoded audio (173 MB per hour), which runs can share; default: <run>/../cache
     crop_frames: int = 10  # length of a crop in 400 ms frames
     gain_db: float = 6.0  # random gain, uniform between -gain_db and +gain_db
     bandwidth_share: float = 0.1  # share of crops with a low-pass filter at 3.4-8 kHz, in both input and target

@@ -1,8 +1,10 @@
 """Decode a folder of audio, and draw random crops from it for training.
 
-The audio is decoded only once, to ``train.i16`` and ``valid.i16`` (24 kHz, mono, little-endian int16). Training reads
-these files through a memory map. A batch depends only on the seed and the step, so a resumed run gets the same batches
-as an uninterrupted one.
+The audio is decoded only once, to a cache (24 kHz, mono, little-endian int16), which training reads through a memory
+map. A batch depends only on the seed and the step, so a resumed run gets the same batches as an uninterrupted one.
+
+    <cache>/train-<hash>.i16     the samples of the training files; the hash depends on the files
+    <cache>/train-<hash>.json    the position of each file in the samples
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from silkcodec import audio
 from silkcodec.audio import manifest
 from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
+from silkcodec.output import replacing
 from silkcodec.parallel.cores import available_cores
 from silkcodec_torch.train.augment import augment, change_speed
 from silkcodec_torch.train.config import DataConfig
@@ -58,12 +61,12 @@ class Batch(NamedTuple):
     bandwidth_hz: Tensor  # float32 [B]; the losses ignore frequencies above it. Infinity: none are ignored
 
 
-def split_files(config: DataConfig) -> dict[str, list[str]]:
-    """Return the paths of the training and validation files, keyed by "train" and "valid".
+def split_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
+    """Return a row for each training and validation file, keyed by "train" and "valid".
 
     The index (`data.index`) determines which files are used for validation. Without an index, a hash of the path
-    does. The paths are relative to the data folder, except for files from the tables in `data.more`, whose paths are
-    absolute.
+    does, and each row contains only the path. The paths are relative to the data folder, except for files from the
+    tables in `data.more`, whose paths are absolute.
 
     Raises:
         ArgumentError: the folder does not exist or has no audio, an index or one of its columns is missing, or
@@ -75,16 +78,15 @@ def split_files(config: DataConfig) -> dict[str, list[str]]:
             raise ArgumentError(f"data.{name} requires data.index. Set data.index, or remove data.{name}.")
     if not config.folder or not folder.is_dir():
         raise ArgumentError(f"data.folder must be a folder of audio files; got {config.folder!r}.")
-    splits: dict[str, list[str]] = {"train": [], "valid": []}
     if config.index:
-        for name, rows in index_rows(config).items():
-            splits[name] = [row["path"] for row in rows]
+        splits = index_rows(config)
     else:
+        splits = {"train": [], "valid": []}
         for file in sorted(folder.rglob("*")):
             if audio.is_sound(file) and file.is_file():
                 name = file.relative_to(folder).as_posix()
                 held_out = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10_000 < config.valid_percent * 100
-                splits["valid" if held_out else "train"].append(name)
+                splits["valid" if held_out else "train"].append({"path": name})
         for empty, other in (("valid", "train"), ("train", "valid")):  # With few files, a split can be empty.
             if splits[other] and not splits[empty]:
                 splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
@@ -244,25 +246,25 @@ def pack(config: DataConfig, split: str, cache: Path, say: Callable[[str], None]
         ArgumentError: none of the files can be read.
         OutputError: `cache` cannot be written to.
     """
-    names = split_files(config)[split]
+    rows = split_rows(config)[split]
+    names = [row["path"] for row in rows]
     folder = Path(config.folder)
-    data, table = cache / f"{split}.i16", cache / f"{split}.json"
-    clips = _packed(data, table, folder, names)
+    # Runs with different files can share a cache, because the hash keeps their files apart.
+    table = cache / f"{split}-{_hash(folder, names)}.json"
+    clips = _cached(table)
     if clips is None:
         try:
-            clips = _decode(data, table, folder, names, say)
-        except OSError as error:
-            raise OutputError(
-                f"Cannot write to the cache '{cache}': {error.strerror}. Set data.cache to another folder."
-            ) from error
+            clips = _decode(table, folder, names, say)
+        except OutputError as error:
+            raise OutputError(f"{error} Set data.cache to another folder.") from None
     if not clips:
         raise ArgumentError(
             f"The '{split}' split must contain readable audio; none of its {len(names)} files can be read."
         )
-    rows = index_rows(config)[split] if config.index else []
     limited, low = frozenset(row["path"] for row in rows if is_synthetic(row)), low_bandwidths(rows, config)
     bandwidths = np.array([low.get(clip.path, np.inf) for clip in clips])
-    return Pack(np.memmap(data, dtype="<i2", mode="r"), clips, limited, config.synthetic_share, bandwidths)
+    samples = np.memmap(table.with_suffix(".i16"), dtype="<i2", mode="r")
+    return Pack(samples, clips, limited, config.synthetic_share, bandwidths)
 
 
 def low_bandwidths(rows: list[dict[str, str]], config: DataConfig) -> dict[str, float]:
@@ -281,28 +283,20 @@ def is_synthetic(row: dict[str, str]) -> bool:
     return row.get("synthetic", "").lower() in ("yes", "true", "1")
 
 
-def _packed(data: Path, table: Path, folder: Path, names: list[str]) -> list[PackedClip] | None:
-    """Return the clips in the cache, or None if the cache is missing, damaged or out of date."""
+def _cached(table: Path) -> list[PackedClip] | None:
+    """Return the clips in the cache, or None if they are missing or damaged."""
     try:
-        described = json.loads(table.read_text(encoding="utf-8"))
-        clips = [PackedClip(**clip) for clip in described["clips"]]
-        n_samples = data.stat().st_size // 2
-    except (OSError, ValueError, KeyError, TypeError):
+        clips = [PackedClip(**clip) for clip in json.loads(table.read_text(encoding="utf-8"))]
+        n_samples = table.with_suffix(".i16").stat().st_size // 2
+    except (OSError, ValueError, TypeError):
         return None
-    sizes, newest_ns = _sizes(folder, names)
-    now = {"key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns}
-    # The first caches stored only the key, so missing fields are accepted.
-    same = "key" in described and all(described.get(name, value) == value for name, value in now.items())
-    whole = n_samples == sum(clip.n_samples for clip in clips)
-    return clips if same and whole else None
+    return clips if n_samples == sum(clip.n_samples for clip in clips) else None
 
 
-def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
+def _decode(table: Path, folder: Path, names: list[str], say: Callable[[str], None]) -> list[PackedClip]:
     """Decode audio files into the cache. Return their positions in the decoded audio."""
-    data.parent.mkdir(parents=True, exist_ok=True)
-    sizes, newest_ns = _sizes(folder, names)  # before decoding, so that later changes are detected
     clips, position, done = [], 0, 0
-    with (part := data.with_suffix(".part")).open("wb") as out, ThreadPoolExecutor(DECODERS) as pool:
+    with replacing(table.with_suffix(".i16"), overwrite=True) as out, ThreadPoolExecutor(DECODERS) as pool:
         for begin in range(0, len(names), DECODERS):  # in groups, because each file can be an hour long
             some = names[begin : begin + DECODERS]
             for name, samples in zip(some, pool.map(lambda name: _samples(folder / name), some), strict=True):
@@ -315,13 +309,8 @@ def _decode(data: Path, table: Path, folder: Path, names: list[str], say: Callab
                 position += len(samples)
                 if done % 200 == 0:
                     say(f"decoded {done} of {len(names)} files, {position / SAMPLE_RATE / 3600:.2f} h")
-    table.unlink(missing_ok=True)  # The old table does not describe the new samples.
-    os.replace(part, data)
-    described = {
-        "key": _key(names, sizes), "folder": _place(folder), "newest_ns": newest_ns, "clips": [asdict(c) for c in clips]
-    }  # fmt: skip
-    (part := table.with_suffix(".part")).write_text(json.dumps(described), encoding="utf-8")
-    os.replace(part, table)
+    with replacing(table, overwrite=True) as out:
+        out.write(json.dumps([asdict(clip) for clip in clips]).encode())
     return clips
 
 
@@ -334,19 +323,13 @@ def _samples(file: Path) -> NDArray[np.int16] | AudioError:
     return (np.clip(wave, -1, 1) * 32767).round().astype("<i2")
 
 
-def _sizes(folder: Path, names: list[str]) -> tuple[list[int], int]:
-    """Return the size of each file in bytes (-1 if missing), and the newest modification time in ns."""
-    found = [(folder / name).stat() if (folder / name).exists() else None for name in names]
-    return [-1 if f is None else f.st_size for f in found], max((f.st_mtime_ns for f in found if f), default=0)
-
-
-def _key(names: list[str], sizes: list[int]) -> str:
-    lines = (f"{name}\t{size}" for name, size in zip(names, sizes, strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _place(folder: Path) -> str:
-    return str(folder.resolve())
+def _hash(folder: Path, names: list[str]) -> str:
+    """Return a hash of a folder's path, and of the names, sizes and times of files in it."""
+    lines = [str(folder.resolve())]
+    for name in names:
+        found = (folder / name).stat() if (folder / name).exists() else None
+        lines.append(f"{name}\t{found.st_size}\t{found.st_mtime_ns}" if found else f"{name}\tmissing")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Batch:
