@@ -77,18 +77,6 @@ class SilkNetwork(nn.Module):
         wave, _ = self.decoder(self.quantizer.decode(codes), states)
         return wave[:, :n_samples]
 
-    def with_noise(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Add this network's noise parameters to weights of a network whose decoder adds no noise.
-
-        The noise of a new network is faint (about -60 dBFS), so the decoded audio hardly changes.
-
-        Args:
-            weights: parameters, keyed by name. They are returned unchanged if this network adds no noise, or if they
-                already contain the noise parameters.
-        """
-        ours = {name: p.detach() for name, p in self.named_parameters() if name.startswith("decoder.head.noise.")}
-        return ours | weights
-
     def _quantized(self, wave: Tensor) -> Quantized:
         """Encode and quantize F frames from the start of a stream, given as samples, float32 [B, F * 9600 + 480]."""
         states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
@@ -97,6 +85,20 @@ class SilkNetwork(nn.Module):
             mel, _ = self.encoder.log_mel(wave[:, LOOKAHEAD:], states[0])
         latent, _ = self.encoder(mel, states[1:])
         return self.quantizer(latent)
+
+
+def with_noise(network: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Add the noise parameters of a network to weights of a network whose decoder adds no noise.
+
+    The noise of a new network is faint (about -60 dBFS), so the decoded audio hardly changes.
+
+    Args:
+        network: network that `weights` will be loaded into, with the parameters of `SilkNetwork`.
+        weights: parameters, keyed by name. They are returned unchanged if `network` adds no noise, or if they already
+            contain the noise parameters.
+    """
+    ours = {name: p.detach() for name, p in network.named_parameters() if name.startswith("decoder.head.noise.")}
+    return ours | weights
 
 
 def initialize(module: nn.Module) -> None:

@@ -37,7 +37,7 @@ from silkcodec.silk.weights_config import FORMAT, GraphConfig, WeightsConfig
 from silkcodec.spec import LATENT_WIDTH
 from silkcodec_torch.nn.decoder import WINDOW
 from silkcodec_torch.nn.mel import cosine_table, log_mel, windowed_dft
-from silkcodec_torch.nn.model import SilkNetwork, fresh_states
+from silkcodec_torch.nn.model import SilkNetwork, fresh_states, with_noise
 from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.card import model_card
@@ -76,10 +76,6 @@ def export(
     """
     run, out = Path(run), Path(out)
     config, model, progress = load_run(run)
-    if config.model.quantizer != "fsq":
-        raise ArgumentError(
-            f"Only models with the 'fsq' quantizer can be exported; the run '{run}' uses '{config.model.quantizer}'."
-        )
     decodes = [] if same_encoder is None else decoded_ids(model, Path(same_encoder))
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -137,15 +133,22 @@ def sizes(config: ModelConfig) -> dict[str, int | float]:
 
 
 def load_run(run: Path) -> tuple[TrainConfig, SilkNetwork, dict]:
-    """Load a run. Return its config, its averaged model (large tensors rounded to float16) and its progress.
+    """Load a run for export.
+
+    Returns:
+        The config of the run, its averaged model (large tensors rounded to float16) and its progress.
 
     Raises:
         WeightsError: the checkpoint does not exist or is damaged.
-        ArgumentError: the config is invalid.
+        ArgumentError: the config is invalid, or the model does not use FSQ.
     """
     if not (run / "checkpoint.safetensors").exists():
         raise WeightsError(f"The run '{run}' has no checkpoint.safetensors. Train it first: silk train CONFIG -o {run}")
     config = load_config(run / "config.toml")
+    if config.model.quantizer != "fsq":
+        raise ArgumentError(
+            f"Only models with the 'fsq' quantizer can be exported; the run '{run}' uses '{config.model.quantizer}'."
+        )
     groups, progress = checkpoint.load(run / "checkpoint.safetensors")
     model = SilkNetwork(config.model).eval()
     checkpoint.fill(model, groups, "ema", run / "checkpoint.safetensors")
@@ -443,7 +446,7 @@ def load_weights(model: SilkNetwork, folder: Path) -> None:
         WeightsError: the graphs in the folder are missing or damaged, or do not match the dimensions of the network.
     """
     parameters = dict(model.named_parameters())
-    found = model.with_noise(exported_weights(folder))
+    found = with_noise(model, exported_weights(folder))
     wrong = [name for name, p in parameters.items() if name not in found or found[name].shape != p.shape]
     wrong += [name for name in found if name.startswith("decoder.head.noise.") and name not in parameters]
     if wrong:
