@@ -605,7 +605,8 @@ loop.Trainer = Watched
 loop.train("tiny", sys.argv[1], sys.argv[2:])
 """
     stages = ('stage=[{name="a", steps=2, losses={mel=1.0}}, {name="b", steps=1, losses={mel=1.0, adversarial=1.0}},'
-              '{name="c", steps=1, losses={mel=1.0, features=1.0}, train_encoder=false}]')  # fmt: skip
+              '{name="c", steps=1, losses={mel=1.0, features=1.0}, train_encoder=false},'
+              '{name="d", steps=1, losses={adversarial=1.0}, train_encoder=false, train_decoder=false}]')  # fmt: skip
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -625,8 +626,8 @@ loop.train("tiny", sys.argv[1], sys.argv[2:])
         for process in processes:
             process.kill()
     assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text()
-    assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 4
-    assert [line["step"] for line in history(tmp_path / "run")] == [4]
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 5
+    assert [line["step"] for line in history(tmp_path / "run")] == [4, 5]
 
 
 def test_the_batch_must_divide_among_processes(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -352,13 +352,22 @@ def test_a_run_with_the_loss_logs_it_and_resumes(data: list[str], folder: Path, 
     assert f"encoder of {folder.name}, layers: 3" in said and str(folder) not in said
 
 
-def test_it_gets_its_share_of_the_batch(data: list[str], folder: Path, tmp_path: Path) -> None:
-    overrides = [*data, f"recognizer.weights={folder}", stages(1, "recognizer=1"), "optim.batch_crops=3"]
-    trainer = Trainer(load_config("tiny", [*overrides, "recognizer.crops=2"]), tmp_path / "run")
+@pytest.mark.parametrize(("n_crops", "expected"), [(2, 2), (4, 3)])
+def test_it_gets_its_share_of_the_batch(
+    data: list[str], folder: Path, tmp_path: Path, n_crops: int, expected: int
+) -> None:
+    overrides = [
+        *data,
+        f"recognizer.weights={folder}",
+        stages(1, "recognizer=1"),
+        "optim.batch_crops=3",
+        "model.noise=true",
+    ]
+    trainer = Trainer(load_config("tiny", [*overrides, f"recognizer.crops={n_crops}"]), tmp_path / "run")
     sizes = []
     trainer.recognizer.register_forward_hook(lambda _, given, __: sizes.append([len(wave) for wave in given]))
     trainer.run()
-    assert sizes == [[2, 2]]
+    assert sizes == [[expected, expected]]
 
 
 def test_a_config_without_weights_gives_one_sentence(data: list[str], tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from silkcodec.errors import ArgumentError, OutputError, SilkError
 from silkcodec.mel import FRAME, SAMPLE_RATE
 from silkcodec.spec import NOISE_LENGTH
 from silkcodec_torch.nn.discriminators import Discriminators, adversarial_losses, discriminator_loss
-from silkcodec_torch.nn.model import SilkNetwork
+from silkcodec_torch.nn.model import SilkNetwork, with_noise
 from silkcodec_torch.train import allocator, checkpoint, finish, stuck
 from silkcodec_torch.train.config import StageConfig, TrainConfig, dump_config, load_config
 from silkcodec_torch.train.data import Batch, Batches, Pack, crops, pack
@@ -232,7 +232,7 @@ class Trainer:
             # The optimizer state of a checkpoint belongs to the raw weights.
             group = "model" if file == source else "ema"
             if found := groups.get(group, {}):
-                groups[group] = self.model.with_noise(found)
+                groups[group] = with_noise(self.model, found)
             checkpoint.fill(self.model, groups, group, file)
             for name, module in self._auxiliary().items():
                 if _same_shapes(module, groups.get(name)):
@@ -290,7 +290,7 @@ class Trainer:
                 # part that they work with after the export.
                 part.load_state_dict(getattr(self.ema, name).state_dict())
         self.model.quantizer.train(stage.train_encoder)  # Learned codebooks are frozen with the encoder.
-        network, spectral = self._compiled()
+        network, spectral = self._compiled(stage)
         self.progress.begin(stage)
         saved = time.monotonic()
         done = self._done(stage)
@@ -358,9 +358,9 @@ class Trainer:
         torch.distributed.all_reduce(votes)
         return votes.item() > 0
 
-    def _compiled(self) -> tuple[Any, Any]:
+    def _compiled(self, stage: StageConfig) -> tuple[Any, Any]:
         network: nn.Module = self.model
-        if self.world > 1:
+        if self.world > 1 and stage.trains_codec:  # DDP refuses a network without trained parameters.
             ids = [self.device.index] if self.device.type == "cuda" else None
             network = nn.parallel.DistributedDataParallel(network, device_ids=ids)
         if not self.config.optim.compile:
@@ -396,7 +396,7 @@ class Trainer:
             terms |= learned | {"discriminator": loss}  # The last one is only reported.
         if stage.losses.get("recognizer"):
             assert self.recognizer is not None
-            n_crops = -(-config.recognizer.crops // self.world)
+            n_crops = min(-(-config.recognizer.crops // self.world), len(target))
             terms["recognizer"] = self.recognizer(wave[:n_crops], target[:n_crops])
         if stage.losses.get("speaker"):
             assert self.speaker is not None
