@@ -363,6 +363,24 @@ def test_the_card_lists_the_starting_weights(folder: Path, run: Path, tmp_path: 
     assert "| Corpus B | 2.00 |" in listed and starting_data_lines(load_config("tiny")) == []
 
 
+@pytest.mark.parametrize("name", ["", "checkpoint.safetensors"])
+def test_the_card_lists_the_data_of_an_earlier_run(folder: Path, run: Path, tmp_path: Path, name: str) -> None:
+    """Check that the card names the data of a run, and of the weights that this run started from."""
+    first = tmp_path / "first"
+    first.mkdir()
+    shutil.copy(run / "checkpoint.safetensors", first)
+    overrides = [f"init={folder}", f"data.folder={tmp_path}", "data.index=INDEX.tsv"]
+    (first / "config.toml").write_text(dump_config(load_config("tiny", overrides)))
+    row = "a.wav\ttrain\tCorpus C\tGPL\t7200\ten"
+    (tmp_path / "INDEX.tsv").write_text(f"path\tsplit\tsource\tlicence\tduration_s\tlanguage\n{row}\n")
+    config = load_config("tiny", [f"init={first / name}"])
+    assert "from the run 'first' (3 steps, " in "".join(start_lines(config))
+    listed = "\n".join(starting_data_lines(config))
+    assert "| Corpus C | 2.00 | 1 | GPL |" in listed and "| Corpus B | 2.00 |" in listed
+    same = load_config("tiny", [f"init={first / name}", *overrides[1:]])
+    assert "Corpus C" not in "\n".join(starting_data_lines(same))
+
+
 # --- loading an export into a network
 
 

@@ -83,36 +83,41 @@ def losses(config: TrainConfig) -> str:
 
 
 def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
-    """Yield the folders in the chain of initializations that led to a run, most recent first.
+    """Yield the weights in the chain of initializations that led to a run, most recent first.
 
     Yields:
-        Each folder, and the config of the run in it. The config is None if the folder contains exported weights or does
-            not exist.
+        Each run, checkpoint file or folder of exported weights, and the config of the run that it belongs to. The
+            config is None for exported weights, and for runs that no longer exist.
     """
     current: TrainConfig | None = config
     seen: set[str] = set()
     while current is not None and current.init and current.init not in seen:
         seen.add(current.init)
-        folder = Path(current.init)
+        source = Path(current.init)
         try:
-            current = load_config(folder / "config.toml")
+            current = load_config(run_folder(source) / "config.toml")
         except SilkError:
             current = None
-        yield folder, current
+        yield source, current
+
+
+def run_folder(source: Path) -> Path:
+    """Return the folder of a run, given the folder or a checkpoint in it."""
+    return source.parent if source.suffix == ".safetensors" else source
 
 
 def start_lines(config: TrainConfig) -> list[str]:
     """Return a Markdown line on the runs and weights that a run was initialized from, if any."""
     chain = []
-    for folder, earlier in starts(config):
+    for source, earlier in starts(config):
         try:
-            written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            written = json.loads((source / "config.json").read_text(encoding="utf-8"))
             chain.append(f"the Silk weights {written['weights_hash']}")
             break
-        except (OSError, ValueError, KeyError):  # The folder is a run, or is no longer available.
-            name = f"the run '{folder.name}'"
+        except (OSError, ValueError, KeyError):  # The source is a run, or is no longer available.
+            name = f"the run '{run_folder(source).name}'"
         try:
-            _, progress = checkpoint.load(folder / "checkpoint.safetensors")
+            _, progress = checkpoint.load(source if source.suffix else source / "checkpoint.safetensors")
         except SilkError:
             earlier = None
         if earlier is None:
@@ -209,18 +214,27 @@ def data_lines(config: TrainConfig) -> list[str]:
 
 
 def starting_data_lines(config: TrainConfig) -> list[str]:
-    """Return Markdown lines on the training data of the weights that a run was initialized from."""
-    card = ""
-    for folder, _ in starts(config):
-        try:
-            card = (folder / "README.md").read_text(encoding="utf-8")
-            break
-        except OSError:  # The folder is a run, or is no longer available.
-            pass
+    """Return Markdown lines on the training data of the weights that a run was initialized from.
+
+    Runs with the same training data as an earlier entry are not listed again.
+    """
+    sections = ["\n".join(data_lines(config))]
+    for source, earlier in starts(config):
+        section = _data_section(source) if earlier is None else "\n".join(data_lines(earlier))
+        if section and section not in sections:
+            sections.append(section)
+    lines = [line for section in sections[1:] for line in ("", section)]
+    return ["", "The weights that the run started from were trained on:", *lines] if lines else []
+
+
+def _data_section(weights: Path) -> str:
+    """Return the section on training data in the model card of exported weights, or "" if there is none."""
+    try:
+        card = (weights / "README.md").read_text(encoding="utf-8")
+    except OSError:
+        return ""
     section = re.search(r"^## (?:Training data|Speech it learned from)\n(.*?)^## ", card, re.DOTALL | re.MULTILINE)
-    if section is None:
-        return []
-    return ["", "The weights that the run started from were trained on:", "", section.group(1).strip()]
+    return section.group(1).strip() if section else ""
 
 
 def license_lines(data: str) -> list[str]:
