@@ -260,6 +260,8 @@ def test_codes_without_tokens(codec: Any) -> None:
     wave = codec.decode(tokens.codes, n_samples=tokens.n_samples)
     if repeats(codec):
         assert np.array_equal(wave, codec.decode(tokens))
+    padding = len(codec.decode(tokens.codes)) - tokens.n_samples  # By default, all frames are decoded.
+    assert 0 <= padding < codec.sample_rate / codec.frame_rates[0]
     for wrong in (None, "a.silk", np.zeros(3, int), np.zeros((len(codec.codebook_sizes) + 1, 3), int)):
         with pytest.raises(TokensError):
             codec.decode(wrong)

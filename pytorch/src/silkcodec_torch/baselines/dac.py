@@ -64,11 +64,11 @@ class Dac(neural.NeuralCodec):
         self.set_codebooks([int(config.codebook_size)] * n, [self.sample_rate / self._hop] * n, n)
         encoder, decoder = snake_encoder(config.downsampling_ratios, 3), snake_decoder(config.upsampling_ratios)
         self._halos = encoder.frames(self._hop), decoder.frames(self._hop)
-        self._short_samples = _shortfall(config)
+        self.delay_samples = _shortfall(config)
         self.latency_s = (encoder.right + decoder.right + 1) / self.sample_rate
 
     def _n_frames(self, n_samples: int) -> int:
-        return math.ceil((n_samples + self._short_samples) / self._hop)
+        return math.ceil((n_samples + self.delay_samples) / self._hop)
 
     def count_codes(self, n_samples: int) -> tuple[int, ...]:
         return (self._n_frames(n_samples),) * len(self.all_codebook_sizes)
