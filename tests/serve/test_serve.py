@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import random
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,16 +21,31 @@ import pytest
 
 from silkcodec import audio, container
 from silkcodec.errors import ArgumentError, AudioError, SilkError, TokensError
-from silkcodec.serve import access, filejobs, logs, protocol, uploads
+from silkcodec.serve import access, filejobs, logs, protocol, uploads, wire
 from silkcodec.serve.batcher import FRAME_S, Batcher, exact_sizes
 from silkcodec.serve.filejobs import Cancelled, FileJob, TooLongError
 from silkcodec.serve.protocol import ProtocolError, Session
 from silkcodec.serve.settings import Limits, Settings, is_loopback, is_token, read_token
-from silkcodec.serve.worker import bytes_of, samples_of
+from silkcodec.serve.worker import Inbox, bytes_of, samples_of
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder
 from silkcodec.spec import FRAME_SAMPLES
 from silkcodec.tokens import codebook_sizes
+
+# --- messages between processes
+
+
+def test_a_message_that_is_too_large_ends_the_connection() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(wire.pack({"do": "ping"}, b"body") + struct.pack("<II", 2, wire.MAX_BYTES + 1))
+        assert wire.receive(theirs) == ({"do": "ping"}, b"body")
+        with pytest.raises(ValueError, match=f"at most {wire.MAX_BYTES} bytes; got {wire.MAX_BYTES + 1}"):
+            wire.receive(theirs)
+        ours.sendall(struct.pack("<II", wire.MAX_BYTES + 1, 2))
+        with pytest.raises(EOFError):
+            Inbox(theirs).take(wait=True)
+
 
 # --- batcher
 

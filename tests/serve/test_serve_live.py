@@ -25,6 +25,7 @@ import chromium
 from repository import ROOT
 from servercase import PATIENCE_S, Server
 from silkcodec import audio
+from silkcodec.errors import TokensError
 from silkcodec.serve import pool as pools
 from silkcodec.serve import processes
 from silkcodec.serve.client import ServerError
@@ -172,6 +173,15 @@ def test_large_messages_are_answered_completely(server: Server, codec: Silk) -> 
     with server.client.decoder() as decoder:
         first = decoder.feed(codes)
         assert len(first) + len(decoder.flush()) == 120 * 9_600
+
+
+def test_invalid_codes_are_not_sent(server: Server) -> None:
+    codes = np.arange(19 * 5).reshape(5, 19) % 64
+    with server.client.decoder() as decoder:
+        for wrong in (codes.T, codes + 0.5, codes + (1 << 32)):
+            with pytest.raises(TokensError):
+                decoder.feed(wrong)
+        assert len(decoder.feed(codes)) + len(decoder.flush()) == 5 * 9_600
 
 
 def test_the_limit_of_streams(server: Server) -> None:

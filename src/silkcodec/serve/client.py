@@ -29,9 +29,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio, container
+from silkcodec.bare_codes import check_frames
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
 from silkcodec.spec import SILK_SAMPLE_RATE
-from silkcodec.tokens import Tokens, codebook_sizes
+from silkcodec.tokens import Tokens, codebook_sizes, codes_to_levels
 
 Codes = NDArray[np.int64]
 """Integer codes, int64 [F, K]."""
@@ -344,9 +345,11 @@ class DecoderStream(_LiveStream):
             The samples, float32 [n] at 24 kHz. n can be 0.
 
         Raises:
+            TokensError: the codes have the wrong shape, are out of range or are not integers.
             ServerError: the server closed the stream.
         """
-        frames = np.asarray(codes)
+        frames = check_frames(codes, len(codebook_sizes()), "Codes in a stream")
+        codes_to_levels(frames)  # Check the values before they are converted to 32 bits.
         if len(frames):
             self._send(frames.astype("<i4").tobytes())
         return self._samples(self._messages(0))

@@ -26,7 +26,11 @@ def pack(head: Head, body: bytes = b"") -> bytes:
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
-    """Read the next message from an asyncio stream, or return None if the connection is closed."""
+    """Read the next message from an asyncio stream, or return None if the connection is closed.
+
+    Raises:
+        ValueError: the message is too large, or its head is not JSON.
+    """
     try:
         text, body = _lengths(await reader.readexactly(_LENGTHS.size))
         return json.loads(await reader.readexactly(text)), await reader.readexactly(body)
@@ -35,7 +39,11 @@ async def read(reader: asyncio.StreamReader) -> tuple[Head, bytes] | None:
 
 
 def receive(connection: socket.socket) -> tuple[Head, bytes] | None:
-    """Read the next message from a blocking socket, or return None if the connection is closed."""
+    """Read the next message from a blocking socket, or return None if the connection is closed.
+
+    Raises:
+        ValueError: the message is too large, or its head is not JSON.
+    """
     try:
         lengths = _exactly(connection, _LENGTHS.size)
         if lengths is None:
@@ -50,9 +58,7 @@ def receive(connection: socket.socket) -> tuple[Head, bytes] | None:
 def _lengths(data: bytes | bytearray) -> tuple[int, int]:
     text, body = _LENGTHS.unpack(data)
     if max(text, body) > MAX_BYTES:
-        raise ConnectionError(
-            f"A message to or from a worker may have at most {MAX_BYTES} bytes; got {max(text, body)}."
-        )
+        raise ValueError(f"A message to or from a worker may have at most {MAX_BYTES} bytes; got {max(text, body)}.")
     return text, body
 
 

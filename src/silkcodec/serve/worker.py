@@ -70,8 +70,11 @@ class Inbox:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        while (message := wire.receive(self._connection)) is not None:
-            self._messages.put(message)
+        try:
+            while (message := wire.receive(self._connection)) is not None:
+                self._messages.put(message)
+        except ValueError:  # An invalid message ends the worker, and the server process replaces it.
+            traceback.print_exc()
         self._messages.put(None)
 
     def take(self, wait: bool) -> list[Message]:
