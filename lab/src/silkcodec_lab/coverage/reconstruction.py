@@ -87,7 +87,7 @@ def resynthesize(
         resynthesis: Settings of the resynthesis.
         folds: Training speakers or sources to hold out in each fold.
     """
-    patches = replace(plan.patches, columns=1, pool=1)
+    patches = replace(plan.patches, of="mel", columns=1, pool=1)
     few = replace(patches, speakers=min(resynthesis.speakers, patches.speakers))
     trained = _voices(train, patches, plan, resynthesis)
     chosen = np.random.default_rng(plan.seed).permutation(len(trained))[: few.speakers]

@@ -251,6 +251,21 @@ def test_every_group_is_resynthesized_with_every_quantizer(result: dict[str, Any
     assert result["sounds"]["vq 8"]["tone"]["1"]["mandarin"]["covered"]["n"] >= 2
 
 
+def test_resynthesis_with_latents_skips_silent_clips(tmp_path: Path) -> None:
+    rows = ["path\tsource\tlanguage\tspeaker"]
+    for i in range(4):
+        for name, wave in (("speech", speechlike(2.5, seed=i)), ("silence", np.zeros(RATE, "f4"))):
+            audio.write(tmp_path / f"{i}-{name}.wav", wave, RATE)
+            rows.append(f"{i}-{name}.wav\ta\t{'en' if i < 3 else 'zh'}\tvoice {i}")
+    (tmp_path / "INDEX.tsv").write_text("\n".join(rows) + "\n")
+    train, test = (f"{tmp_path / 'INDEX.tsv'}:language={language}" for language in ("en", "zh"))
+    plan = CoveragePlan(vq=(8,), rvq_entries=4, rvq_lengths=(1,), patches=Patches(of="latents", per_speaker=25))
+    resynthesis = ResynthesisSettings(1, seconds=1.0, steps=2, codecs=())
+    found = reconstruction.resynthesize(train, {"mandarin": test}, plan, resynthesis, [set()])
+    assert found["settings"]["width"] == plan.patches.n_bands  # mel columns, not latents
+    assert found["of"]["vq 8"]["mel_distance"]["mandarin"]["mean"]["n"] == 1
+
+
 def test_the_page_of_a_named_result_has_its_name(result: dict[str, Any], tmp_path: Path) -> None:
     written, figure = pages.write(result, tmp_path)
     assert (written.name, figure.name) == ("coverage_test.md", "coverage_test.png")
