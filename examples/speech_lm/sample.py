@@ -8,6 +8,7 @@ Audio output starts after one frame, which is 19 steps of the model.
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         decoder.feed(layout.join(prompt.numpy()))
     began, first_s, waves = time.perf_counter(), 0.0, []
     frames = model.stream(torch.Generator().manual_seed(args.seed), args.temperature, prompt)
-    for frame, _ in zip(frames, range(max(1, round(args.seconds * 2.5))), strict=False):
+    for frame in itertools.islice(frames, max(1, round(args.seconds * 2.5))):
         wave = decoder.feed(layout.join(frame[None].numpy()))  # 400 ms of audio
         if not waves:
             first_s = time.perf_counter() - began
