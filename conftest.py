@@ -140,15 +140,12 @@ def random_baseline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
     """Return a function that writes a small neural baseline with random weights and returns its folder."""
     pytest.importorskip("transformers", reason="needs ./pytorch[baselines]")
     pytest.importorskip("torch", reason="needs ./pytorch[baselines]")
-    path = Path(__file__).parent / "bench" / "random_baselines.py"
-    spec = importlib.util.spec_from_file_location("random_baselines", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    import random_baselines
+
     folder = tmp_path_factory.mktemp("baselines")
 
     def write(name: str) -> Path:
         target: Path = folder / name
-        return target if target.exists() else module.write_model(name, folder, small=True)
+        return target if target.exists() else random_baselines.write_model(name, folder, small=True)
 
     return write

@@ -8,12 +8,16 @@ from pathlib import Path
 import findings
 from findings import Figures
 
+from silkcodec.baselines import codec2, opus, speex
 from silkcodec.baselines.catalogue import codebooks, frame_rates
 from silkcodec.evaluate.markdown import number, table
 from silkcodec.evaluate.results import to_json
+from silkcodec_torch.baselines import dac, encodec, mimi, snac
 
 KIND = "silk codecs"
 NOT_YET = "Not measured yet. Run `make bench-codecs`."
+MODULES = {"codec2": codec2, "dac": dac, "encodec": encodec, "mimi": mimi, "opus": opus, "snac": snac, "speex": speex}
+SHOWN = {"mimi": ("1", "8", "32")}  # Mimi's 32 presets differ only in the number of codebooks.
 RATES = Path("src", "silkcodec", "baselines", "rates.json")
 
 
@@ -26,10 +30,46 @@ def rates(bench: Path) -> str:
     return "\n\n".join([_rate_table(shown, findings.targets(bench)["codecs"]["codec"]), _rate_notes(result)])
 
 
-def all_rates(bench: Path) -> str:
-    """Return a table with the token rate and the bit rate of each preset."""
+def presets(bench: Path) -> str:
+    """Return a table with the weights, the rates and the latency of each preset."""
     result = findings.read_result(bench / "codecs.json", KIND)
-    return NOT_YET if result is None else _rate_table(result["codecs"], findings.targets(bench)["codecs"]["codec"])
+    if result is None:
+        return NOT_YET
+    header = ["codec", "weights", "sample rate", "quantizer", "codebooks", "frames/s", "tokens/s", "kbit/s", "latency"]
+    rows = []
+    for name, codec in result["codecs"].items():
+        base, _, preset = name.partition(":")
+        if preset not in SHOWN.get(base, preset):
+            continue
+        default = getattr(MODULES.get(base), "DEFAULT_PRESET", None) == preset
+        shown = f"`{name}`{' *' if default else ''}"
+        if "failed" in codec:
+            rows.append([shown, f"failed: {codec['failed']}", *[""] * (len(header) - 2)])
+            continue
+        cells = [
+            shown,
+            weights(base, preset),
+            f"{codec['sample_rate'] / 1000:g} kHz",
+            codec["quantizer"] or "-",
+            codebooks(codec["codebook_sizes"]),
+            frame_rates(codec["frame_rates_hz"]),
+            number(codec["tokens_per_second"], 1),
+            f"{codec['bits_per_second'] / 1000:.2f}",
+            "-" if codec["latency_ms"] is None else f"{codec['latency_ms']:.0f} ms",
+        ]
+        rows.append(cells)
+    return table(header, rows, numeric=False)
+
+
+def weights(base: str, preset: str) -> str:
+    """Return a link to the Hugging Face repository of a preset's weights, or "" if it needs no weights."""
+    if base == "silk":
+        return "in the package"
+    if base == "encodec":
+        repository = encodec.MODELS[preset.startswith("stereo")]
+    else:
+        repository = mimi.MODEL if base == "mimi" else getattr(MODULES.get(base), "MODELS", {}).get(preset, "")
+    return f"[{repository}](https://huggingface.co/{repository})" if repository else ""
 
 
 def speed(bench: Path) -> str:
@@ -89,7 +129,7 @@ def stale(root: Path, bench: Path) -> dict[Path, str]:
     return {} if path.exists() and path.read_text(encoding="utf-8") == text else {path: text}
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"codecs": rates, "codecs-speed": speed, "codecs-all": all_rates}
+TABLES: dict[str, Callable[[Path], str]] = {"codecs": rates, "codecs-speed": speed, "codecs-all": presets}
 
 
 def _rate_table(codecs: Figures, ours: str) -> str:

@@ -344,18 +344,3 @@ def test_every_preset_is_valid() -> None:
     assert registry.presets("silk") == registry.presets("gsm") == ()
     with pytest.raises(ArgumentError, match="nonesuch"):
         registry.presets("nonesuch")
-
-
-@pytest.mark.slow
-def test_the_page_lists_every_codec(tmp_path: Path, random_baseline: Callable[[str], Path]) -> None:
-    """Check the table that `python bench/codecs_table.py` writes."""
-    if any(map(registry.missing, registry.BUILT_IN)) or None in map(find_library, ("opus", "speex")):
-        pytest.skip("needs ./pytorch[baselines] and [classical]")
-    path = ROOT / "bench" / "codecs_table.py"
-    spec = importlib.util.spec_from_file_location("codecs_table", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    folder = {random_baseline(name).parent for name in WEIGHTS.values()}.pop()
-    page = module.DOCUMENT.read_text(encoding="utf-8")
-    assert module.table(module.load_all(folder)) in page, "run python bench/codecs_table.py"

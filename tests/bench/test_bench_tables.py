@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import tables
 
 from repository import ROOT
 
 DOCUMENT = "# Title\n\n<!-- bench:{0} -->\nwritten before\n<!-- /bench:{0} -->\n\nEnd.\n"
 
 
-@pytest.fixture(scope="module")
-def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_tables", ROOT / "bench" / "tables.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def shown(tables: ModuleType, name: str, bench: Path) -> str:
+def shown(name: str, bench: Path) -> str:
     return str(tables.TABLES[name](bench))
 
 
@@ -122,7 +112,7 @@ def bench(tmp_path: Path) -> Path:
     return folder
 
 
-def test_no_table_in_the_documents_is_stale(tables: ModuleType) -> None:
+def test_no_table_in_the_documents_is_stale() -> None:
     found = [path.relative_to(ROOT).as_posix() for path in tables.stale(ROOT, ROOT / "bench")]
     assert found == [], "run: python bench/tables.py"
 
@@ -133,14 +123,14 @@ def test_results_contain_no_local_paths() -> None:
         assert not [start for start in ('"/', "'/", "/home/", "/tmp/", "file:/") if start in text], path.name
 
 
-def test_every_table_is_in_a_document(tables: ModuleType) -> None:
+def test_every_table_is_in_a_document() -> None:
     paths = [path for pattern in tables.DOCUMENTS for path in ROOT.glob(pattern)]
     text = "".join(path.read_text(encoding="utf-8") for path in paths)
     assert [name for name in tables.TABLES if f"<!-- bench:{name} -->" not in text] == []
 
 
 @pytest.mark.parametrize("name", ["speed", "quality", "published", "quality-groups", "progress"])
-def test_filling_is_idempotent(tables: ModuleType, bench: Path, name: str) -> None:
+def test_filling_is_idempotent(bench: Path, name: str) -> None:
     once = tables.fill(DOCUMENT.format(name), bench)
     assert "written before" not in once and once.startswith("# Title\n") and once.endswith("\nEnd.\n")
     assert tables.fill(once, bench) == once
@@ -149,11 +139,11 @@ def test_filling_is_idempotent(tables: ModuleType, bench: Path, name: str) -> No
 @pytest.mark.parametrize(
     "name", ["speed", "quality", "quality-times", "words", "published", "quality-groups", "levels", "progress"]
 )
-def test_missing_measurements_are_marked(tables: ModuleType, tmp_path: Path, name: str) -> None:
+def test_missing_measurements_are_marked(tmp_path: Path, name: str) -> None:
     assert "Not measured yet" in tables.fill(DOCUMENT.format(name), tmp_path)
 
 
-def test_a_changed_number_makes_a_document_stale(tables: ModuleType, bench: Path) -> None:
+def test_a_changed_number_makes_a_document_stale(bench: Path) -> None:
     root = bench.parent
     readme = root / "README.md"
     readme.write_text(tables.fill(DOCUMENT.format("quality"), bench), encoding="utf-8")
@@ -162,13 +152,13 @@ def test_a_changed_number_makes_a_document_stale(tables: ModuleType, bench: Path
     assert list(tables.stale(root, bench)) == [readme]
 
 
-def test_a_missed_target_is_marked(tables: ModuleType, bench: Path) -> None:
-    assert "**no**" not in shown(tables, "quality", bench)
+def test_a_missed_target_is_marked(bench: Path) -> None:
+    assert "**no**" not in shown("quality", bench)
     (bench / "quality/results.json").write_text(json.dumps(quality(0.87)), encoding="utf-8")
-    missed = [line for line in shown(tables, "quality", bench).splitlines() if "**no**" in line]
+    missed = [line for line in shown("quality", bench).splitlines() if "**no**" in line]
     assert missed == ["| STOI | 0.870 [0.860, 0.880] | at least 0.880 | **no** |"]
-    reached = [line for line in shown(tables, "published", bench).splitlines() if line.endswith("yes |")]
-    assert not reached and "| 2.25 | 1.90 [1.89, 1.91] | **no** |" in shown(tables, "published", bench)
+    reached = [line for line in shown("published", bench).splitlines() if line.endswith("yes |")]
+    assert not reached and "| 2.25 | 1.90 [1.89, 1.91] | **no** |" in shown("published", bench)
 
     assert "**no**" not in tables.speed(bench)
     slow = copy.deepcopy(speed())
@@ -178,17 +168,17 @@ def test_a_missed_target_is_marked(tables: ModuleType, bench: Path) -> None:
     assert tables.speed(bench).count("**no**") == 2
 
 
-def test_a_target_without_its_comparison_is_not_met(tables: ModuleType, bench: Path) -> None:
+def test_a_target_without_its_comparison_is_not_met(bench: Path) -> None:
     result = quality(0.89)
     result["differences"]["minus"].pop("codec2:3200")
     del result["metrics"]["visqol"]
     for figures in [*result["means"].values(), *result["differences"]["minus"].values()]:
         del figures["visqol"]
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
-    assert shown(tables, "quality", bench).count("not measured") == 6  # naturalness twice, scatter; differences
+    assert shown("quality", bench).count("not measured") == 6  # naturalness twice, scatter; differences
 
 
-def test_load_and_other_weights_are_reported(tables: ModuleType, bench: Path) -> None:
+def test_load_and_other_weights_are_reported(bench: Path) -> None:
     idle = tables.speed(bench)
     busy = speed()
     busy["conditions"]["others_cores"] = 1.8
@@ -202,7 +192,7 @@ def test_load_and_other_weights_are_reported(tables: ModuleType, bench: Path) ->
     (weights / "config.json").write_text(json.dumps(config), encoding="utf-8")
     tables.quality_tables.keep(bench)
     assert tables.speed(bench) == loaded
-    quality_of_embedded = shown(tables, "quality", bench)
+    quality_of_embedded = shown("quality", bench)
     other = {**config, "weights_hash": "bbbbbbbbbbbb"}
     (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
     same_network = tables.speed(bench)
@@ -210,27 +200,27 @@ def test_load_and_other_weights_are_reported(tables: ModuleType, bench: Path) ->
     other["encoder"] = {"states": [{"name": "state_wave", "shape": [999]}]}
     (weights / "config.json").write_text(json.dumps(other), encoding="utf-8")
     assert tables.speed(bench) not in (loaded, same_network)
-    assert shown(tables, "quality", bench) != quality_of_embedded
+    assert shown("quality", bench) != quality_of_embedded
 
 
-def test_quality_has_no_times(tables: ModuleType, bench: Path) -> None:
+def test_quality_has_no_times(bench: Path) -> None:
     result = quality(0.89)
     result["codecs"]["silk"] |= {"encode_times_real_time": 12345.0, "decode_times_real_time": 12345.0}
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
-    assert "12345" not in shown(tables, "quality", bench)
+    assert "12345" not in shown("quality", bench)
 
 
-def test_progress_has_a_row_per_weights(tables: ModuleType, bench: Path) -> None:
+def test_progress_has_a_row_per_weights(bench: Path) -> None:
     assert tables.quality_tables.keep(bench).name == "2026-01-02-aaaaaaaaaaaa.json"
     newer = quality(0.92, "silk@cccccccccccc", "2026-02-03T00:00:00+00:00")
     (bench / "quality/results.json").write_text(json.dumps(newer), encoding="utf-8")
-    rows = shown(tables, "progress", bench).splitlines()[2:]
+    rows = shown("progress", bench).splitlines()[2:]
     assert [row.split(" | ")[1] for row in rows] == ["silk@aaaaaaaaaaaa", "silk@cccccccccccc"]
     assert "0.890" in rows[0] and "0.920" in rows[1]
 
 
-def test_word_errors_have_a_column_per_language(tables: ModuleType, bench: Path) -> None:
-    assert "Not measured yet" in shown(tables, "words", bench)
+def test_word_errors_have_a_column_per_language(bench: Path) -> None:
+    assert "Not measured yet" in shown("words", bench)
     for folder, names in (("english", ("dwer", "dcer")), ("mandarin", ("dcer",))):
         result = quality(0.89)
         result["settings"]["models"] = {"whisper": "whisper-base"}
@@ -239,28 +229,28 @@ def test_word_errors_have_a_column_per_language(tables: ModuleType, bench: Path)
         result["means"] = {c: {n: entry(worse.get(c, 12.0)) for n in names} for c in result["settings"]["codecs"]}
         (bench / "quality" / folder).mkdir()
         (bench / "quality" / folder / "results.json").write_text(json.dumps(result), encoding="utf-8")
-    lines = shown(tables, "words", bench).splitlines()
+    lines = shown("words", bench).splitlines()
     assert lines[0] == "| codec | tokens/s | bit/s | English dwer % ↓ | English dcer % ↓ | Mandarin dcer % ↓ |"
     missed = [line for line in lines if "**no**" in line]
     assert len(missed) == 2 and missed[0].startswith("| English dwer | 12.0 [12.0, 12.0] | at most 8 %")
     assert "Whisper" in lines[-1]
-    lines = [line for line in shown(tables, "published", bench).splitlines() if "WER" in line]
+    lines = [line for line in shown("published", bench).splitlines() if "WER" in line]
     assert lines and all("| 12.0 [12.0, 12.0] | **no** |" in line for line in lines)
 
 
-def test_no_table_shows_only_metrics_close_to_losses(tables: ModuleType, bench: Path) -> None:
+def test_no_table_shows_only_metrics_close_to_losses(bench: Path) -> None:
     known = {"pesq_wb", "stoi", "estoi", "mel_distance"}
     for columns in (*tables.quality_tables.COLUMNS, tables.quality_tables.GROUPED, tables.quality_tables.PROGRESS):
         assert set(columns) - known
 
 
-def test_english_sentences_and_the_gap_have_separate_tables(tables: ModuleType, bench: Path) -> None:
-    assert "Not measured yet" in shown(tables, "quality-english", bench)
+def test_english_sentences_and_the_gap_have_separate_tables(bench: Path) -> None:
+    assert "Not measured yet" in shown("quality-english", bench)
     result = quality(0.89)
     group = {"n_clips": 2, "codecs": {name: {**result["means"][name], "stoi": entry(0.7)} for name in result["codecs"]}}
     result["groups"] = {"group": {"english-read": group}}
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
-    text = shown(tables, "quality-english", bench)
+    text = shown("quality-english", bench)
     assert "0.700 [0.690, 0.710]" in text and "dwer" not in text
 
     words = {**result, "settings": {**result["settings"], "split": None}}
@@ -268,39 +258,39 @@ def test_english_sentences_and_the_gap_have_separate_tables(tables: ModuleType, 
     words["means"] = {name: {"dwer": entry(7.0)} for name in result["codecs"]}
     (bench / "quality/english").mkdir()
     (bench / "quality/english/results.json").write_text(json.dumps(words), encoding="utf-8")
-    assert "| dWER (%) ↓ |" in shown(tables, "quality-english", bench)
+    assert "| dWER (%) ↓ |" in shown("quality-english", bench)
 
-    assert "Not measured yet" in shown(tables, "quality-gap", bench)
+    assert "Not measured yet" in shown("quality-gap", bench)
     codecs = [{"silk": {**result["means"]["silk"], "stoi": entry(value)}} for value in (0.9, 0.8)]
     parts = zip(("training", "unseen"), codecs, strict=True)
     result["groups"] = {"gap": {part: {"n_clips": 2, "codecs": means} for part, means in parts}}
     (bench / "quality/gap").mkdir()
     (bench / "quality/gap/results.json").write_text(json.dumps(result), encoding="utf-8")
-    (row,) = [line for line in shown(tables, "quality-gap", bench).splitlines() if line.startswith("| STOI")]
+    (row,) = [line for line in shown("quality-gap", bench).splitlines() if line.startswith("| STOI")]
     assert row.endswith("| 0.900 [0.890, 0.910] | 0.800 [0.790, 0.810] | 0.100 [0.086, 0.114] |")
 
 
-def test_times_state_the_number_of_concurrent_clips(tables: ModuleType, bench: Path) -> None:
+def test_times_state_the_number_of_concurrent_clips(bench: Path) -> None:
     result = quality(0.89)
     result["codecs"]["silk"] |= {
         "encode_times_real_time": 1_050.4, "decode_times_real_time": 2.0, "timed_with_jobs": 2, "latency_ms": 420.0,
     }  # fmt: skip
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
-    text = shown(tables, "quality-times", bench)
+    text = shown("quality-times", bench)
     assert "| 1,050x | 2x | 420 ms |" in text and "2 clips" in text
     assert text.splitlines()[-3].endswith("|  |  |  |")  # a codec that was not timed
 
 
-def test_the_use_of_levels_is_reported_and_drawn(tables: ModuleType, bench: Path) -> None:
+def test_the_use_of_levels_is_reported_and_drawn(bench: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs [dev]")
-    assert "Not measured yet" in shown(tables, "levels", bench) and tables.quality_tables.draw_levels(bench) is None
+    assert "Not measured yet" in shown("levels", bench) and tables.quality_tables.draw_levels(bench) is None
     result = quality(0.89)
     result["codecs"]["silk"]["dimensions"] = {
         "n_levels": 8, "n_frames": 20_000, "n_used": [8] * 127 + [7], "perplexity": [6.5] * 127 + [5.0],
         "entropy_bits": [2.7] * 128, "entropy_bits_per_second": 864.0,
     }  # fmt: skip
     (bench / "quality/results.json").write_text(json.dumps(result), encoding="utf-8")
-    text = shown(tables, "levels", bench)
+    text = shown("levels", bench)
     assert all(number in text for number in ("5.00", "6.50", "6.49", "345.6"))
     assert tables.quality_tables.draw_levels(bench).startswith(b"\x89PNG")
 
@@ -315,15 +305,15 @@ def test_the_use_of_levels_is_reported_and_drawn(tables: ModuleType, bench: Path
         ("<!-- bench:speed -->\n<!-- /bench:quality -->\n", "pairs"),
     ],
 )
-def test_damaged_markers_are_refused(tables: ModuleType, bench: Path, text: str, says: str) -> None:
+def test_damaged_markers_are_refused(bench: Path, text: str, says: str) -> None:
     with pytest.raises(tables.TableError, match=says):
         tables.fill(text, bench)
 
 
-def test_the_scores_in_the_readme_are_those_of_the_results(tables: ModuleType, tmp_path: Path) -> None:
+def test_the_scores_in_the_readme_are_those_of_the_results(tmp_path: Path) -> None:
     (tmp_path / "quality" / "english").mkdir(parents=True)
     (tmp_path / "targets.json").write_text((ROOT / "bench" / "targets.json").read_text("utf-8"), "utf-8")
-    assert "Not measured" in shown(tables, "scores", tmp_path)
+    assert "Not measured" in shown("scores", tmp_path)
     result = quality(0.9)
     result["metrics"]["distillmos"] = {"label": "DistillMOS", "unit": "MOS", "better": "higher"}
     figures = {"silk": {"distillmos": entry(3.456), "pesq_wb": entry(2.2)}, "original": {"distillmos": entry(4.0)}}
@@ -331,12 +321,12 @@ def test_the_scores_in_the_readme_are_those_of_the_results(tables: ModuleType, t
     for means in result["means"].values():
         means["distillmos"] = entry(3.0)
     (tmp_path / "quality" / "results.json").write_text(json.dumps(result), "utf-8")
-    text = shown(tables, "scores", tmp_path)
+    text = shown("scores", tmp_path)
     assert all(number in text for number in ("12", "3.46", "4.00", "2.20"))
     spoken = quality(0.9)
     spoken["means"]["silk"]["dwer"] = entry(9.87)
     (tmp_path / "quality" / "english" / "results.json").write_text(json.dumps(spoken), "utf-8")
-    assert "9.9 %" in shown(tables, "scores", tmp_path)
+    assert "9.9 %" in shown("scores", tmp_path)
     spoken["codecs"]["silk"]["codec_id"] = "silk@bbbbbbbbbbbb"
     (tmp_path / "quality" / "english" / "results.json").write_text(json.dumps(spoken), "utf-8")
-    assert shown(tables, "scores", tmp_path) == text  # These weights were not measured.
+    assert shown("scores", tmp_path) == text  # These weights were not measured.
