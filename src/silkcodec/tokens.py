@@ -87,7 +87,7 @@ class Tokens:
         for name, value in fields.items():
             object.__setattr__(self, name, value)  # A frozen dataclass rejects normal assignment.
         if self.dims_per_token is not None:
-            _check_silk_lengths(self.codes, self.n_samples)
+            check_lengths(self.codes, self.n_samples)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tokens):
@@ -373,7 +373,16 @@ def _offsets(sizes: Sequence[int]) -> Codes:
     return np.cumsum((0, *sizes[:-1]), dtype=np.int64)
 
 
-def _check_silk_lengths(codes: Sequence[Codes], n_samples: int) -> None:
+def check_lengths(codes: Sequence[Codes], n_samples: int) -> None:
+    """Check that every codebook has one code for each Silk frame of a recording.
+
+    Args:
+        codes: codes of each codebook, int64 [F] each.
+        n_samples: length of the recording in samples at 24 kHz.
+
+    Raises:
+        TokensError: the number of codes differs from the number of frames.
+    """
     lengths = {len(c) for c in codes}
     expected = n_frames(n_samples)
     if lengths != {expected}:

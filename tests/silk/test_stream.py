@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from silkcodec.errors import ArgumentError, AudioError, TokensError
 from silkcodec.silk import Silk
-from silkcodec.silk.stream import LATENCY_S, StreamDecoder, StreamEncoder
+from silkcodec.silk.stream import StreamDecoder, StreamEncoder
 
 FRAME, LOOKAHEAD = 9600, 480
 
@@ -75,7 +75,7 @@ def test_a_frame_is_returned_420_ms_after_its_start(codec: Silk, speech: np.ndar
     stream = StreamEncoder(codec)
     assert len(stream.feed(speech[: FRAME + LOOKAHEAD - 1])) == 0
     assert len(stream.feed(speech[FRAME + LOOKAHEAD - 1 : FRAME + LOOKAHEAD])) == 1
-    assert (FRAME + LOOKAHEAD) / codec.sample_rate == LATENCY_S
+    assert (FRAME + LOOKAHEAD) / codec.sample_rate == codec.latency_s == 0.42
 
 
 def test_later_samples_do_not_change_returned_frames(codec: Silk, speech: np.ndarray) -> None:

@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 from silkcodec_lab.command_options import Force
 
 COMMANDS = ("lm-cost", "quantization-error", "residual", "coverage", "robustness", "bandwidth", "gradient")
-OLD_NAMES = {"burden": "lm-cost", "snap": "quantization-error"}  # hidden aliases, to be removed in the next release
 
 
 class Experiments(TyperGroup):
@@ -29,10 +28,9 @@ class Experiments(TyperGroup):
         self.commands = dict.fromkeys(COMMANDS) | self.commands
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        name = OLD_NAMES.get(cmd_name, cmd_name)
-        if name not in COMMANDS:
+        if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        function = name.replace("-", "_")
+        function = cmd_name.replace("-", "_")
         module = import_module(f"silkcodec_lab.{function}.command")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name)(getattr(module, function))

@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from silkcodec import audio
-from silkcodec.errors import ArgumentError, TokensError, WeightsError
+from silkcodec.bare_codes import check_n_codebooks
+from silkcodec.errors import TokensError, WeightsError
 from silkcodec.spec import LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import Tokens
 from silkcodec_torch.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
@@ -110,10 +111,7 @@ class RunCodec:
         Raises:
             ArgumentError: `n_codebooks` is out of range.
         """
-        k = len(self.codebook_sizes)
-        if n_codebooks is not None and n_codebooks not in range(1, k + 1):
-            raise ArgumentError(f"n_codebooks must be between 1 and {k} for '{self.name}'; got {n_codebooks}.")
-        return k if n_codebooks is None else int(n_codebooks)
+        return check_n_codebooks(self, n_codebooks)
 
 
 def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:
@@ -158,16 +156,5 @@ def decode_cut(quantizer: nn.Module, codes: Tensor) -> Tensor:
         book = quantizer.codebook
         mean = (book.entries * book.counts[:, None]).sum(dim=0) / book.counts.sum()
         return torch.where(missing[..., None], mean, book(chosen)).flatten(-2)
-    if isinstance(quantizer, MultiScaleRVQ):
-        parts = []
-        for book, stride, entries, absent in zip(
-            quantizer.codebooks,
-            quantizer.strides,
-            chosen.split(quantizer.codes_per_frame, dim=-1),
-            missing.split(quantizer.codes_per_frame, dim=-1),
-            strict=True,
-        ):
-            parts.append((book(entries) * ~absent[..., None]).repeat_interleave(stride, dim=-2))
-        return torch.stack(parts).sum(dim=0).flatten(-2)
-    latent: Tensor = quantizer.decode(codes)  # RVQ ignores codes of -1.
+    latent: Tensor = quantizer.decode(codes)  # Residual quantizers ignore codes of -1.
     return latent

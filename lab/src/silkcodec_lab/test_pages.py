@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from silkcodec.errors import ArgumentError
 from silkcodec_lab import pages
-from silkcodec_lab.cli import COMMANDS, OLD_NAMES, lab
+from silkcodec_lab.cli import COMMANDS, lab
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "lab"
 COMMITTED = [path for experiment in pages.EXPERIMENTS for path in pages.committed(experiment)]
@@ -29,12 +29,10 @@ def test_every_page_in_the_documentation_has_a_committed_result() -> None:
     assert {path.stem for path in DOCS.glob("*.md")} == {path.stem for path in COMMITTED}
 
 
-def test_every_experiment_is_a_command_and_old_names_are_hidden() -> None:
+def test_every_experiment_is_a_command() -> None:
     assert set(COMMANDS) == set(pages.EXPERIMENTS)
     text = CliRunner().invoke(lab, ["--help"]).stdout
     assert all(f" {name} " in text for name in COMMANDS)
-    for old in OLD_NAMES:
-        assert f" {old} " not in text and CliRunner().invoke(lab, [old, "--help"]).exit_code == 0
 
 
 def test_a_result_of_another_format_is_an_error(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.nn.sizes import ModelConfig
-from silkcodec_torch.train.stuck import reset, stuck_dimensions
+from silkcodec_torch.train.stuck import reset
 from speechlike import speechlike
 
 STUCK = [5, 77]
@@ -47,10 +47,6 @@ def model(waves: list[np.ndarray]) -> SilkNetwork:
     return model
 
 
-def test_stuck_dimensions_are_found(model: SilkNetwork, waves: list[np.ndarray]) -> None:
-    assert stuck_dimensions(model, waves) == STUCK
-
-
 def test_reset_dimensions_vary_and_do_not_change_the_wave(model: SilkNetwork, waves: list[np.ndarray]) -> None:
     given = torch.from_numpy(waves[0])[None]
     before = model.decode(model.encode(given), given.shape[1])
@@ -78,9 +74,9 @@ def test_nothing_changes_without_stuck_dimensions(waves: list[np.ndarray]) -> No
 
 
 def test_short_speech_is_not_decided(model: SilkNetwork, waves: list[np.ndarray]) -> None:
-    assert stuck_dimensions(model, waves[:1]) == []
+    assert reset(model, waves[:1]) == []
 
 
 def test_codebooks_are_not_changed(waves: list[np.ndarray]) -> None:
     config = ModelConfig(**CONFIG, encoder_layers=1, decoder_layers=1, past_frames=1, quantizer="rvq")  # type: ignore[arg-type]
-    assert stuck_dimensions(SilkNetwork(config).eval(), waves) == []
+    assert reset(SilkNetwork(config).eval(), waves) == []

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from silkcodec.errors import import_extra
+from silkcodec.parallel.cores import available_cores
 
 
 def serve(
@@ -56,7 +57,7 @@ def serve(
         drain_s=drain_s,
     )
     token = None if no_token else settings.read_token(token_file)
-    n_workers = workers or settings.default_workers()
+    n_workers = workers or available_cores()
     chosen = settings.Settings(host, port, token, n_workers, file_workers, batch, weights, limits)
     chosen.check_open(no_token)
     import_extra("silkcodec.serve.server", "The server", "serve").serve(chosen)

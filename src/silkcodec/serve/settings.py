@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from silkcodec.errors import ArgumentError
-from silkcodec.parallel.cores import available_cores
 from silkcodec.spec import SILK_FRAME_RATE
 
 TOKEN_VARIABLE = "SILK_TOKEN"
@@ -135,11 +134,6 @@ class Settings:
                 f"A server on '{self.host}' must have a token. Set {TOKEN_VARIABLE} or pass --token-file FILE."
                 " To allow access without a token, pass --no-token."
             )
-
-
-def default_workers() -> int:
-    """Return the number of cores that this process can use."""
-    return available_cores()
 
 
 def read_token(file: Path | None) -> str | None:

@@ -22,7 +22,7 @@ from silkcodec.silk.framing import FrameCutter
 from silkcodec.silk.model import FrameModel, Wave
 from silkcodec.silk.stream import StreamDecoder, StreamEncoder
 from silkcodec.spec import SILK_SAMPLE_RATE
-from silkcodec.tokens import Tokens, n_frames
+from silkcodec.tokens import Tokens, check_lengths
 
 
 class Silk(FrameModel):
@@ -187,7 +187,7 @@ class Silk(FrameModel):
         k = len(columns)
         sizes, rates = self.codebook_sizes[:k], self.frame_rates[:k]
         tokens = Tokens(tuple(columns), sizes, rates, SILK_SAMPLE_RATE, n_samples, self.codec_id)
-        self._check_lengths(tokens)
+        check_lengths(tokens.codes, tokens.n_samples)
         return tokens
 
     def _levels(self, tokens: Tokens) -> NDArray[np.uint8]:
@@ -197,15 +197,8 @@ class Silk(FrameModel):
         k = len(tokens.codes)
         if tokens.codebook_sizes != self.codebook_sizes[:k] or tokens.frame_rates != self.frame_rates[:k]:
             raise TokensError(f"Silk tokens must contain all codebooks, or only the first ones; got {tokens!r}.")
-        self._check_lengths(tokens)
+        check_lengths(tokens.codes, tokens.n_samples)
         return self.codes_to_levels(np.stack(tokens.codes, axis=1))
-
-    def _check_lengths(self, tokens: Tokens) -> None:
-        """Check that the number of frames matches n_samples."""
-        lengths = {len(codes) for codes in tokens.codes}
-        if lengths != {n_frames(tokens.n_samples)}:
-            wanted, got = n_frames(tokens.n_samples), ", ".join(map(str, sorted(lengths)))
-            raise TokensError(f"{tokens.n_samples} samples require {wanted} Silk frames in every codebook; got {got}.")
 
 
 def load(preset: str | None = None, *, threads: int | None = None, provider: str = "cpu") -> Silk:

@@ -31,9 +31,6 @@ Levels = NDArray[np.uint8]
 Wave = NDArray[np.float32]
 """Samples, float32 [n] at 24 kHz."""
 
-LATENCY_S = 0.42
-"""Maximum time in seconds from a sample to the tokens of its frame, not counting computation: 400 ms + 20 ms."""
-
 FADE_FRAMES = 3
 """Number of frames over which a concealed loss fades to silence (1.2 s)."""
 

@@ -109,6 +109,7 @@ def _ge2e(file: Path) -> Callable[[Wave], Embedding]:
 def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
     """Cut a waveform into windows, and return the mel energies of those with speech, float32 [windows, 160, 40]."""
     from silkcodec_torch.nn import ge2e
+    from silkcodec_torch.nn.slaney_mel import mel_filters
 
     starts = list(range(0, max(1, len(wave) // ge2e.HOP + 2 - ge2e.WINDOW + GE2E_STEP), GE2E_STEP))
     span = ge2e.WINDOW * ge2e.HOP
@@ -120,10 +121,7 @@ def _ge2e_windows(wave: Wave) -> NDArray[np.float32]:
     padded[half : half + len(kept)] = kept
     columns = np.lib.stride_tricks.sliding_window_view(padded, ge2e.FFT)[:: ge2e.HOP]
     power = np.square(np.abs(np.fft.rfft(columns * mel.hann(ge2e.FFT), axis=1))).astype(np.float32)
-    edges = mel.mel_to_hz(np.linspace(0.0, float(mel.hz_to_mel(ge2e.SAMPLE_RATE / 2)), ge2e.BANDS + 2))
-    # Slaney's norm: each triangle has the same area.
-    filters = mel.filterbank(ge2e.BANDS, ge2e.FFT, ge2e.SAMPLE_RATE) * (2.0 / (edges[2:] - edges[:-2]))
-    energies = (power @ filters).astype(np.float32)
+    energies = power @ mel_filters(ge2e.BANDS, ge2e.SAMPLE_RATE).numpy()
     windows = np.stack([energies[start : start + ge2e.WINDOW] for start in starts])
     loudness = windows.sum(axis=(1, 2))
     kept_windows: NDArray[np.float32] = windows[loudness >= loudness.max() * 10.0 ** (-ge2e.PAUSE_DB / 10.0)]

@@ -82,10 +82,10 @@ class MultiScaleRVQ(nn.Module):
         """Return the latent for the given codes, float32 [..., D].
 
         Args:
-            codes: integers [..., K], as `forward` returns them.
+            codes: integers [..., K], as `forward` returns them. -1 skips a vector.
         """
         parts = [
-            codebook(chosen).repeat_interleave(stride, dim=-2)
+            (codebook(chosen.clamp(min=0)) * (chosen >= 0)[..., None]).repeat_interleave(stride, dim=-2)
             for codebook, chosen, stride in zip(
                 self.codebooks, codes.split(self.codes_per_frame, dim=-1), self.strides, strict=True
             )

@@ -18,17 +18,12 @@ from silkcodec_torch.quantizers.fsq import FSQ
 MIN_FRAMES = 100  # With fewer frames, dimensions that rarely change would be reported as stuck.
 
 
-def stuck_dimensions(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
-    """Return the indices of the FSQ dimensions that have the same level in every frame of the clips.
-
-    The list is empty for other quantizers, and if the clips are shorter than 40 s in total.
-    """
-    return _stuck(_encoded(model, waves)) if isinstance(model.quantizer, FSQ) else []
-
-
 @torch.no_grad()
 def reset(model: SilkNetwork, waves: Sequence[np.ndarray]) -> list[int]:
     """Reset the stuck dimensions of a model in place, and return their indices.
+
+    A dimension is stuck if it has the same level in every frame of the clips. No dimension is reset for other
+    quantizers, or if the clips are shorter than 40 s in total.
 
     The encoder's weights for a stuck dimension are replaced with random weights. The decoder's weights for the
     dimension are set to zero, and the decoder's bias is adjusted so that the decoded audio does not change.
