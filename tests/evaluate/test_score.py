@@ -90,6 +90,14 @@ def test_columns_of_a_manifest_are_used(references: Path) -> None:
     assert {name: group["n_clips"] for name, group in groups["speaker"].items()} == {"ann": 1, "bob": 1}
 
 
+def test_a_filter_selects_clips_like_a_split(references: Path) -> None:
+    folder = remade(references, "out", lambda wave: wave)
+    (references / "INDEX.csv").write_text("path,split\nann/1.flac,test\nann/2.flac,train\nbob/1.flac,test\n")
+    by_split = measure(references / "INDEX.csv", folder, split="test")
+    for reference in (f"{references}/INDEX.csv:split=test", f"{references / 'INDEX.csv'}:split=t*t"):
+        assert measure(Path(reference), folder)["means"] == by_split["means"]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [

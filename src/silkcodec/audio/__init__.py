@@ -21,7 +21,16 @@ level       measures the level and the DC offset of a recording for `--normalize
 """
 
 from silkcodec.audio.arrays import MAX_CHANNELS, MAX_PEAK, as_block, as_wave
-from silkcodec.audio.kinds import FFMPEG_SUFFIXES, NATIVE_SUFFIXES, SUFFIXES, is_readable, is_sound, needs_ffmpeg
+from silkcodec.audio.kinds import (
+    FFMPEG_SUFFIXES,
+    NATIVE_SUFFIXES,
+    SUFFIXES,
+    find_files,
+    is_readable,
+    is_roundtrip,
+    is_sound,
+    needs_ffmpeg,
+)
 from silkcodec.audio.opening import source_name
 from silkcodec.audio.reading import Reader, blocks, duration_s, read
 from silkcodec.audio.resampling import (
@@ -55,7 +64,9 @@ __all__ = [
     "decode_headerless",
     "duration_s",
     "encode_headerless",
+    "find_files",
     "is_readable",
+    "is_roundtrip",
     "is_sound",
     "needs_ffmpeg",
     "output_format",

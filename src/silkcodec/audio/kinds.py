@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import NoReturn
 
 from silkcodec.audio import ffmpeg
-from silkcodec.errors import AudioError
+from silkcodec.errors import ArgumentError, AudioError
 
 NATIVE_SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"),
@@ -30,6 +33,44 @@ def is_sound(name: str | os.PathLike[str]) -> bool:
         name: file name or path.
     """
     return _suffix(name) in SUFFIXES
+
+
+def find_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = SUFFIXES) -> list[Path]:
+    """Return the files in a folder and its subfolders that have one of the suffixes, sorted by path.
+
+    Hidden files, files in hidden folders, and the decoded audio of `silk roundtrip` are omitted. Broken links are
+    included, so that reading them reports an error.
+
+    Args:
+        folder: folder to search. Links to folders are not followed.
+        suffixes: suffixes in lower case, including the dot.
+
+    Raises:
+        ArgumentError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise ArgumentError(f"Cannot read the folder '{error.filename}': {error.strerror}.") from error
+
+    wanted, found = frozenset(suffixes), []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if _suffix(name) in wanted and not name.startswith(".") and not is_roundtrip(name, names):
+                path = Path(place, name)
+                if path.is_file() or path.is_symlink():  # not a pipe or a socket
+                    found.append(path)
+    return sorted(found)
+
+
+def is_roundtrip(name: str, names: Collection[str]) -> bool:
+    """Return whether a file is decoded audio that `silk roundtrip` wrote, i.e. NAME.silk.wav beside NAME.silk.
+
+    Args:
+        name: name of the file.
+        names: names of all files in its folder.
+    """
+    return name.endswith(".silk.wav") and name.removesuffix(".wav") in names
 
 
 def is_readable(name: str | os.PathLike[str]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from silkcodec.audio import SUFFIXES
+from silkcodec.audio import SUFFIXES, find_files
 from silkcodec.errors import ArgumentError, AudioError, ContainerError, SilkError
 from silkcodec.output import check_output
 
@@ -82,6 +82,8 @@ def plan(
         OutputError: an output already exists or cannot be written.
     """
     found = _find(inputs, kind)
+    if output == "":
+        raise ArgumentError("The output must not be empty. Pass -o . for the current folder.")
     jobs = _distinct(found, output, target_suffix)
     if output == STANDARD and len(jobs) > 1:
         raise ArgumentError(
@@ -129,11 +131,13 @@ def _find(inputs: Sequence[str], kind: Kind) -> list[tuple[str, str | None]]:
 
 def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | None]]:
     """Return the path and the relative output path of each file that an argument selects."""
+    if not typed:  # for example an unset shell variable; Path("") would be the current folder
+        raise ArgumentError("An input must not be empty. Pass . for the current folder.")
     if typed == STANDARD:
         return [(typed, None)]
     path = Path(typed)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in kind.suffixes and _visible(p, path))
+        files = find_files(path, kind.suffixes)
         if not files:
             raise kind.error(f"The input folder must contain {kind.name} files; got '{typed}'.")
         top = Path(path.resolve().name) if several else Path()
@@ -148,10 +152,6 @@ def _expand(typed: str, kind: Kind, *, several: bool) -> list[tuple[str, str | N
     if not path.exists():
         raise kind.error(f"Input not found: '{typed}'.")
     return [(typed, None)]
-
-
-def _visible(file: Path, folder: Path) -> bool:
-    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _target(

@@ -80,8 +80,8 @@ def roots(
             "--root, --column, --separator and --encoding require a manifest. Pass a manifest as an input."
         )
     skip = os.path.realpath(output) if output else ""
-    if not inputs:
-        raise ArgumentError("Pass at least one folder, manifest, tar or audio file.")
+    if not inputs or "" in inputs:
+        raise ArgumentError("Pass at least one folder, manifest, tar or audio file. An input must not be empty.")
     found = []
     for path in map(Path, inputs):
         if not path.exists():
@@ -147,7 +147,9 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
             place = name if relative == os.curdir else os.path.join(relative, name).replace(os.sep, "/")
             if name in METADATA:
                 known.add(place)
-            elif not name.startswith(".") and (audio.is_sound(name) or name.lower().endswith((".tar", ".parquet"))):
+            elif name.startswith(".") or audio.is_roundtrip(name, files):
+                continue
+            elif audio.is_sound(name) or name.lower().endswith((".tar", ".parquet")):
                 places.append(place)
     for error in sorted(errors, key=lambda error: str(error.filename)):
         place = os.path.relpath(str(error.filename), root.folder)

@@ -56,8 +56,8 @@ def find_clips(
             two clips have the same name, `limit` is below 1, or a manifest is damaged.
         AudioError: a path does not exist, or a folder contains no audio files.
     """
-    if not inputs:
-        raise ArgumentError("Pass at least one audio file, folder or manifest.")
+    if not inputs or "" in inputs:
+        raise ArgumentError("Pass at least one audio file, folder or manifest. An input must not be empty.")
     if limit is not None and limit < 1:
         raise ArgumentError(f"limit must be at least 1; got {limit}.")
     clips: list[Clip] = []
@@ -101,7 +101,7 @@ def _shared_folder(files: Sequence[Path]) -> str:
 
 
 def _from_folder(folder: Path) -> list[Clip]:
-    found = [p for p in folder.rglob("*") if audio.is_sound(p) and p.is_file()]
+    found = audio.find_files(folder)
     if not found:
         raise AudioError(f"'{folder}' contains no audio files.")
     return [Clip(path, path.relative_to(folder).as_posix()) for path in found]

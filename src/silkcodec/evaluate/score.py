@@ -58,10 +58,9 @@ def score(
     options = options or RunOptions()
     folders = _named(degraded)
     measured, clips = prepare([reference], folder, options)
-    chosen = options.limit is not None or options.split is not None or manifest.is_manifest(reference)
-    candidates = [
-        Candidate(name, matched(clips, path, Path(reference), chosen=chosen)) for name, path in folders.items()
-    ]
+    file, conditions = manifest.split_filter(os.fspath(reference))
+    chosen = options.limit is not None or options.split is not None or bool(conditions) or manifest.is_manifest(file)
+    candidates = [Candidate(name, matched(clips, path, file, chosen=chosen)) for name, path in folders.items()]
     rows = carry_out(clips, candidates, measured, folder, options, isolate=isolate, progress=progress)
     facts: dict[str, dict[str, str]] = {name: {} for name in folders}
     return conclude("silk score", clips, facts, rows, measured, folder, options)
@@ -90,7 +89,7 @@ def matched(clips: Sequence[Clip], place: Path, reference: Path, *, chosen: bool
                 "reconstructions."
             )
         return {clips[0].name: place}
-    files = [path for path in place.rglob("*") if audio.is_sound(path) and path.is_file()]
+    files = audio.find_files(place)
     if not files:
         raise AudioError(f"'{place}' contains no audio files.")
     by_clip = {clip.name: str(PurePosixPath(clip.name).with_suffix("")) for clip in clips}

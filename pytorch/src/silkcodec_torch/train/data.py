@@ -82,11 +82,10 @@ def split_rows(config: DataConfig) -> dict[str, list[dict[str, str]]]:
         splits = index_rows(config)
     else:
         splits = {"train": [], "valid": []}
-        for file in sorted(folder.rglob("*")):
-            if audio.is_sound(file) and file.is_file():
-                name = file.relative_to(folder).as_posix()
-                held_out = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10_000 < config.valid_percent * 100
-                splits["valid" if held_out else "train"].append({"path": name})
+        for file in audio.find_files(folder):
+            name = file.relative_to(folder).as_posix()
+            held_out = int(hashlib.sha256(os.fsencode(name)).hexdigest()[:8], 16) % 10_000 < config.valid_percent * 100
+            splits["valid" if held_out else "train"].append({"path": name})
         for empty, other in (("valid", "train"), ("train", "valid")):  # With few files, a split can be empty.
             if splits[other] and not splits[empty]:
                 splits[empty].append(splits[other][-1] if len(splits[other]) == 1 else splits[other].pop())
