@@ -25,8 +25,11 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
         OutputError: the path is a folder, is not writable, or already exists and `overwrite` is False.
     """
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"The output must be a file, but '{path}' is a folder. Add a file name.")
+    try:
+        if path.is_dir():
+            raise OutputError(f"The output must be a file, but '{path}' is a folder. Add a file name.")
+    except OSError as error:  # The name is too long.
+        raise _cannot_write(path, error) from error
     if _is_device(path):
         return path
     if path.exists():

@@ -220,7 +220,7 @@ def test_other_files_are_processed_after_a_failure(silk: Run, folder: Path, soun
     shutil.copy(sound, "in/1.wav")
     Path("in/2.wav").write_text("not audio")
     loud = np.full(30_000, 1e30, np.float32)  # The header is valid, so the error occurs while reading.
-    audio.write("in/3.wav", loud, subtype="FLOAT")
+    soundfile.write("in/3.wav", loud, 24_000, subtype="FLOAT")
     shutil.copy(sound, "in/4.wav")
     result = silk("encode", "in", "-o", "out", code=2)
     assert files_below(folder / "out") == ["1.silk", "4.silk"]
@@ -510,3 +510,89 @@ def test_quiet_and_offset_recordings_are_reported_and_normalized(silk: Run, fold
     assert piped.stdout_bytes == (folder / "quiet.silk").read_bytes()
     trip = json.loads(silk("roundtrip", "quiet.wav", "--normalize", "--json", "--force").stdout)
     assert 0 < trip["peak"] < 0.1
+
+
+# --- unusual names, folders and disks
+
+
+def test_names_that_are_not_utf_8(folder: Path, sound: str, weights_folder: Path) -> None:
+    names = [b"in/a.wav", b"in/b\xff.wav", b"in/c.wav"]
+    Path("in").mkdir()
+    for name in names:
+        shutil.copy(sound, os.fsdecode(name))
+    command = [sys.executable, "-m", "silkcodec.cli", "encode", "in", "--weights", str(weights_folder)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert len(done.stdout.splitlines()) == 3 and b"in/b\xff.silk" in done.stdout
+    assert all(Path(os.fsdecode(name)).with_suffix(".silk").exists() for name in names)
+
+
+@pytest.mark.parametrize("words", [("encode", "{}.wav"), ("encode", "a.wav", "-o", "{}.silk"), ("roundtrip", "{}.wav")])
+def test_a_name_that_is_too_long_is_one_sentence(silk: Run, sound: str, words: tuple[str, ...]) -> None:
+    result = silk(*(word.format("x" * 300) for word in words), code=2)
+    assert "File name too long." in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_outputs_of_a_round_trip_are_not_inputs(silk: Run, sound: str) -> None:
+    Path("in").mkdir()
+    shutil.copy(sound, "in/talk.wav")
+    silk("roundtrip", "in")
+    assert Path("in/talk.silk.wav").exists()
+    silk("roundtrip", "in", "--force")
+    silk("encode", "in", "-o", "out")
+    assert files_below(Path("out")) == ["talk.silk"]
+    Path("in/talk.silk").unlink()  # Without it, the file is a recording like any other.
+    silk("encode", "in", "-o", "again")
+    assert files_below(Path("again")) == ["talk.silk", "talk.silk.silk"]
+
+
+def test_a_broken_link_is_reported(silk: Run, sound: str) -> None:
+    Path("in").mkdir()
+    shutil.copy(sound, "in/a.wav")
+    Path("in/lost.wav").symlink_to("gone.wav")
+    result = silk("encode", "in", "-o", "out", code=2)
+    assert "Cannot read 'in/lost.wav': No such file or directory." in result.stderr
+    assert files_below(Path("out")) == ["a.silk"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root can read all folders")
+def test_a_folder_that_cannot_be_read_is_reported(silk: Run, sound: str) -> None:
+    Path("in/closed").mkdir(parents=True)
+    shutil.copy(sound, "in/a.wav")
+    Path("in/closed").chmod(0)
+    assert "Cannot read the folder 'in/closed': Permission denied." in silk("encode", "in", code=2).stderr
+
+
+@pytest.mark.parametrize("words", [("encode", ""), ("decode", ""), ("info", ""), ("encode", "a.wav", "-o", "")])
+def test_an_empty_path_is_refused(silk: Run, sound: str, words: tuple[str, ...]) -> None:
+    assert "must not be empty. Pass" in silk(*words, code=2).stderr
+    assert files_below(Path()) == ["a.wav"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_at_standard_output_is_one_sentence(sound: str, weights_folder: Path) -> None:
+    command = [sys.executable, "-m", "silkcodec.cli", "encode", sound, "--weights", str(weights_folder)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (2, b"silk: No space left on device.\n")
+
+
+def test_the_format_must_match_the_output(silk: Run, sound: str) -> None:
+    silk("encode", sound)
+    result = silk("decode", "a.silk", "-o", "b.wav", "--format", "flac", code=2)
+    assert "The suffix of 'b.wav' must match --format flac." in result.stderr and not Path("b.wav").exists()
+    assert "Standard output is always WAV" in silk("decode", "a.silk", "-o", "-", "--format", "flac", code=2).stderr
+    silk("decode", "a.silk", "-o", "b.flac", "--format", "flac")
+
+
+def test_a_part_counts_only_its_own_frames(silk: Run, folder: Path, speech: np.ndarray) -> None:
+    audio.write(folder / "long.wav", np.resize(speech, 12 * 24_000))
+    silk("encode", "long.wav")
+    result = silk("decode", "long.silk", "-o", "part.wav", "--start", "10", "--duration", "1", "--json")
+    assert json.loads(result.stdout)["n_frames"] == 3
+    refused = silk("decode", "long.silk", "-o", "none.wav", "--duration", "1e-6", code=2)
+    assert "The duration must be finite and at least one sample; got 1e-06 s." in refused.stderr
+
+
+def test_brackets_in_names_are_shown(silk: Run, sound: str) -> None:
+    Path(sound).rename("[red]a.wav")
+    assert "[red]a.wav" in silk("roundtrip", "[red]a.wav").stdout

@@ -141,7 +141,9 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
     try:
         if len(spans) > 1:
             return Chain(spans, name, files)
-        sound = files.enter_context(Native(path if path and spans[0].is_whole_file else spans[0], file))
+        # soundfile cannot encode names that are not valid UTF-8.
+        whole = (path if os.name == "nt" else os.fsencode(path)) if path and spans[0].is_whole_file else None
+        sound = files.enter_context(Native(whole or spans[0], file))
         headers.check_log(sound, name)
         return sound
     except soundfile.LibsndfileError as error:
@@ -179,9 +181,9 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
     if os.fspath(source) == "-":
         return None, spooled(sys.stdin.buffer, files, name)
     path = Path(source)
-    if path.is_dir():
-        raise AudioError(f"The input must be an audio file, but {name} is a folder.")
     try:
+        if path.is_dir():
+            raise AudioError(f"The input must be an audio file, but {name} is a folder.")
         file = files.enter_context(path.open("rb"))
         if not file.seekable():
             return None, spooled(file, files, name)

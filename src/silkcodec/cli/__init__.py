@@ -62,7 +62,7 @@ def _terminate(*_: object) -> NoReturn:
 
 def main() -> None:
     """Run the `silk` command-line program. This function is its entry point."""
-    stdio.replace_closed()
+    stdio.prepare()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()

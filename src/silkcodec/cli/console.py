@@ -89,6 +89,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     file = file or sys.stdout
     needed = table_width(rows)
@@ -100,7 +101,7 @@ def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text:
         for i, key in enumerate(rows[0]):
             table.add_column(key, justify="left" if i == 0 or key in text else "right", no_wrap=True)
         for row in rows:
-            table.add_row(*row.values())
+            table.add_row(*map(Text, row.values()))  # Text shows brackets in names, which are markup in strings.
         console.print(table)
         return
     for row in rows:

@@ -24,7 +24,7 @@ class _Closed(io.TextIOWrapper):
         raise self.error
 
 
-def replace_closed() -> None:
+def prepare() -> None:
     """Replace closed standard streams with the null device. Call this function before any file is opened."""
     for descriptor in range(3):
         try:
@@ -36,8 +36,21 @@ def replace_closed() -> None:
         sys.stdin = _null("r", ArgumentError("Standard input is closed. Pass a file name, or redirect it: < FILE."))
     if sys.stdout is None:
         sys.stdout = _null("w", OutputError("Standard output is closed. Pass a file with -o, or redirect it: > FILE."))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # File names that are not valid UTF-8 are printed unchanged.
+        sys.stdout.reconfigure(errors="surrogateescape")
     if sys.stderr is None:
         sys.stderr = _null("w", OutputError("Standard error is closed."))
+
+
+def discard_output() -> None:
+    """Connect standard output to the null device if its buffered text cannot be written.
+
+    Otherwise, the interpreter would report the same error again when it exits.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _null(mode: str, error: SilkError) -> Any:

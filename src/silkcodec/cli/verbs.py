@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from silkcodec.cli import stdio
 from silkcodec.errors import SilkError
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -59,9 +62,18 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command and convert its errors to exit codes."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # reports a full disk here instead of when the interpreter exits
+            return result
         except SilkError as error:
             print(f"silk: {' '.join(str(error).split())}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # Click ends the program without a message.
+                raise
+            name = f"'{os.fspath(error.filename)}': " if error.filename else ""
+            print(f"silk: {name}{error.strerror or error}.", file=sys.stderr)
+            stdio.discard_output()
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             print("silk: interrupted.", file=sys.stderr)
