@@ -17,7 +17,7 @@ import soundfile
 from repository import DOCS
 from silkcodec import audio
 from silkcodec.audio import ffmpeg
-from silkcodec.errors import AudioError
+from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.run import problem
 from silkcodec.evaluate.score import matched
@@ -335,7 +335,7 @@ def test_training_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypatc
         audio.write(folder / name, noise())
     (folder / "c.m4a").write_bytes(M4A)
     config = data.DataConfig(folder=str(folder), valid_percent=0)
-    names = data.split_files(config)["train"]
+    names = [row["path"] for row in data.split_rows(config)["train"]]
     assert [clip.path for clip in data.pack(config, "train", tmp_path / "cache", said.append).clips] != names
     assert len(said) == 1 and "c.m4a' without ffmpeg" in said[0]
 
@@ -370,3 +370,25 @@ def test_the_documentation_lists_all_suffixes() -> None:
     cells = [line.split("|")[2] for line in page.splitlines() if line.startswith("|")]
     listed = [tuple(cell.strip(" `").split()) for cell in cells if cell.startswith(" `.")]
     assert listed == [audio.NATIVE_SUFFIXES, audio.FFMPEG_SUFFIXES]
+
+
+def test_arrays_to_write_are_checked_like_arrays_to_encode(tmp_path: Path) -> None:
+    integers = np.array([1000, -2000, 300], dtype=np.int16)
+    audio.write(tmp_path / "a.wav", integers)
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "a.wav", dtype="int16")[0], integers)
+    for wrong in (np.array([0.1, np.nan]), np.array([0.1, np.inf]), np.zeros((10, 2)), np.array([900, -20], np.int64)):
+        with pytest.raises(AudioError):
+            audio.write(tmp_path / "b.wav", wrong)
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_finding_audio_files(tmp_path: Path) -> None:
+    for name in ("b/2.FLAC", "a.wav", "notes.txt", ".hidden/1.wav", "b/.2.wav", "a.silk", "a.silk.wav", "c.silk.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "lost.wav").symlink_to("gone.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    found = [path.relative_to(tmp_path).as_posix() for path in audio.find_files(tmp_path)]
+    assert found == ["a.wav", "b/2.FLAC", "c.silk.wav", "lost.wav"]
+    with pytest.raises(ArgumentError, match=r"Cannot read the folder '.*gone'"):
+        audio.find_files(tmp_path / "gone")

@@ -120,7 +120,7 @@ class Reader:
             return None
         return (
             f"The {self.n_channels} channels of {self.name} cancel each other out, so averaging them removes most of"
-            " the signal. Select a channel with --channel (in Python, channel=)."
+            " the signal. Select a channel with --channel (in Python, Reader(..., channel=0))."
         )
 
     def _fill(self) -> bool:

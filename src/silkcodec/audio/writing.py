@@ -15,9 +15,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from silkcodec.audio.arrays import as_block
 from silkcodec.audio.opening import source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Wave, check_rate
-from silkcodec.errors import ArgumentError, OutputError
+from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.output import replacing, standard_output
 
 # libsndfile's Vorbis encoder stores each piece on the stack, which overflows at about 2 million samples.
@@ -319,16 +320,20 @@ def write(
 
     Args:
         target: path of the file, "-" for standard output, or a binary file.
-        wave: mono samples, float32 [T].
+        wave: mono samples [T], floats in [-1, 1], or integers in the range of their type.
         sample_rate: sample rate of `wave` in Hz.
         overwrite: replace the file if it exists.
         subtype: sample type of the file; see `Writer`.
 
     Raises:
+        AudioError: `wave` has several channels, contains NaN or infinity, or is scaled incorrectly.
         ArgumentError, OutputError: see `Writer`.
     """
-    with Writer(target, sample_rate, overwrite=overwrite, n_samples=len(wave), subtype=subtype) as writer:
-        writer.write(wave)
+    if np.ndim(wave) != 1:
+        raise AudioError(f"A waveform to write must have shape [samples]; got {np.shape(wave)}. Pass one channel.")
+    samples = as_block(wave, check_rate(sample_rate))
+    with Writer(target, sample_rate, overwrite=overwrite, n_samples=len(samples), subtype=subtype) as writer:
+        writer.write(samples)
 
 
 def encode_headerless(wave: Wave, sample_rate: int, subtype: str) -> bytes:
