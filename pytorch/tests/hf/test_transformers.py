@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from silkcodec import audio, lm
 from silkcodec.cli import app
-from silkcodec.errors import ArgumentError, AudioError, TokensError, WeightsError
+from silkcodec.errors import ArgumentError, AudioError, OutputError, TokensError, WeightsError
 from silkcodec.silk import Silk
 from silkcodec.tokens import Tokens
 from silkcodec_torch.hf import SilkConfig, SilkFeatureExtractor, SilkModel, SilkTokenizer, conversion
@@ -279,6 +279,18 @@ def test_an_export_with_different_tokens_is_not_written(weights_folder: Path, tm
     with pytest.raises(WeightsError, match="levels differ"):
         conversion.export(wrong, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_files_of_another_source_are_not_replaced(weights_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(OutputError, match=r"contains .*, but not weights in this format"):
+        conversion.export(weights_folder, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    shutil.copytree(weights_folder, tmp_path / "weights")  # in the other format
+    with pytest.raises(OutputError, match=r"contains .*, but not weights in this format"):
+        conversion.export(weights_folder, tmp_path / "weights")
+    conversion.export(weights_folder, tmp_path / "out")
+    conversion.export(weights_folder, tmp_path / "out")  # replaces an earlier export
 
 
 def test_a_run_is_exported_to_weights_first(

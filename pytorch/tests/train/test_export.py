@@ -289,6 +289,13 @@ def test_the_graphs_contain_no_local_paths(folder: Path) -> None:
         assert b"site-packages" not in content and b".py" not in content and b"/home" not in content
 
 
+def test_files_of_another_source_are_not_replaced(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "other"}')
+    with pytest.raises(OutputError, match=r"contains config\.json, but not weights in this format"):
+        export(run, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 def test_exporting_again_gives_the_same_bytes(run: Path, folder: Path) -> None:
     """Export again in another process with another hash seed."""
     code = """
@@ -455,7 +462,7 @@ def test_a_missing_run_gives_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_failed_export_does_not_change_the_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "config.json").write_text("the old one")
+    (tmp_path / "config.json").write_text('{"weights_hash": "of an earlier export"}')
     monkeypatch.setattr(module, "to_onnx", lambda graph: b"no graph")
 
     def disagrees(*_: Any) -> None:
@@ -465,7 +472,7 @@ def test_a_failed_export_does_not_change_the_folder(run: Path, tmp_path: Path, m
     with pytest.raises(WeightsError, match="do not match the network of the run"):
         export(run, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
-    assert (tmp_path / "config.json").read_text() == "the old one"
+    assert (tmp_path / "config.json").read_text() == '{"weights_hash": "of an earlier export"}'
 
 
 def test_parity_is_checked_against_the_network(folder: Path, model: SilkNetwork, tmp_path: Path) -> None:

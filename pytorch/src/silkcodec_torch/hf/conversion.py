@@ -72,11 +72,11 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
 
     Args:
         source: a weights folder or a run folder. None means the weights that ship with silkcodec.
-        out: output folder, created if necessary. Files with the same names are overwritten.
+        out: output folder, created if necessary. Files of an earlier export are overwritten.
 
     Raises:
         WeightsError: the weights are missing or damaged, or the exported model does not match the weights.
-        OutputError: `out` cannot be written to.
+        OutputError: `out` cannot be written to, or contains files with the same names from another source.
     """
     out = Path(out)
     try:
@@ -89,6 +89,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
                 weights.mkdir()
                 weights_export.write_folder(weights, *weights_export.load_run(run), None, [])
             config = write_folder(weights, made_folder, out.name)
+            weights_export.check_replaceable(out, [path.name for path in made_folder.iterdir()], "model_type")
             for name in sorted(path.name for path in made_folder.iterdir()):
                 os.replace(made_folder / name, out / name)
     except OSError as error:

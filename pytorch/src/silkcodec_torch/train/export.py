@@ -20,6 +20,7 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,14 @@ def export(
         ArgumentError: the model does not use FSQ, the encoder in `same_encoder` differs, or `results` were measured
             with different weights.
         WeightsError: the run does not exist, or the exported graph does not match the network. `out` is not changed.
-        OutputError: `out` cannot be written to.
+        OutputError: `out` cannot be written to, or contains files with the same names from another source.
     """
     run, out = Path(run), Path(out)
     config, model, progress = load_run(run)
     decodes = [] if same_encoder is None else decoded_ids(model, Path(same_encoder))
     try:
         out.mkdir(parents=True, exist_ok=True)
+        check_replaceable(out, FILES, "weights_hash")
         with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as made:
             written = write_folder(Path(made), config, model, progress, results, decodes)
             for name in FILES:
@@ -86,6 +88,28 @@ def export(
     except OSError as error:
         raise OutputError(f"Cannot write to the export folder '{out}': {error.strerror}.") from error
     return written
+
+
+def check_replaceable(folder: Path, names: Sequence[str], key: str) -> None:
+    """Check that an export replaces only files of an earlier export.
+
+    Args:
+        folder: output folder.
+        names: names of the files that the export will write.
+        key: key that only the config.json of such an export has.
+
+    Raises:
+        OutputError: the folder contains files with these names, but is not an earlier export.
+    """
+    present = [name for name in names if (folder / name).exists()]
+    try:
+        is_export = key in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        is_export = False
+    if present and not is_export:
+        raise OutputError(
+            f"'{folder}' contains {present[0]}, but not weights in this format. Export to another folder."
+        )
 
 
 def write_folder(
