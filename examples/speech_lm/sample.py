@@ -10,6 +10,7 @@ Audio output starts after one frame, which is 19 steps of the model.
 import argparse
 import itertools
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -57,8 +58,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     add("--threads", type=int, default=1, help="PyTorch threads; one is fastest for one stream")
     add("--results", type=Path, help="results file from train.py; adds the measured times to it")
     args = parser.parse_args(argv)
+    if args.temperature <= 0:
+        parser.error(f"--temperature must be above 0; got {args.temperature:g}")
     torch.set_num_threads(args.threads)
     try:
+        if args.output != "-":
+            audio.output_format(args.output)  # reports an unknown suffix before sampling
         model, config = load(args.run)
         codec = silkcodec.load()
         if codec.codec_id != config["codec"]:
@@ -75,7 +80,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         decoder.feed(layout.join(prompt.numpy()))
     began, first_s, waves = time.perf_counter(), 0.0, []
     frames = model.stream(torch.Generator().manual_seed(args.seed), args.temperature, prompt)
-    for frame in itertools.islice(frames, max(1, round(args.seconds * 2.5))):
+    for frame in itertools.islice(frames, max(1, math.ceil(args.seconds * 2.5))):
         wave = decoder.feed(layout.join(frame[None].numpy()))  # 400 ms of audio
         if not waves:
             first_s = time.perf_counter() - began

@@ -111,8 +111,9 @@ def test_rows_are_read_as_written(tmp_path: Path) -> None:
     assert list(corpus.find(["r1099", "r3"])) == ["r1099", "r3"]
     halves = [row.id for part in (0, 1) for row in read(tmp_path, part=part, parts=2)]
     assert halves == [row.id for row in rows]
-    with pytest.raises(IndexError):
-        corpus[1_100]
+    for number in (1_100, -1_101):
+        with pytest.raises(IndexError, match=f"between -1100 and 1099; got {number}"):
+            corpus[number]
     with pytest.raises(ArgumentError, match="part must be between 0 and 1 for 2 parts"):
         read(tmp_path, part=2, parts=2)
 

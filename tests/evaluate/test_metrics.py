@@ -9,7 +9,7 @@ import pytest
 
 from silkcodec.errors import ArgumentError, AudioError, MissingExtraError
 from silkcodec.evaluate import metrics
-from silkcodec.evaluate.metrics import METRICS, Pair, signal
+from silkcodec.evaluate.metrics import METRICS, Pair, UndefinedMetric, signal
 from speechlike import speechlike
 
 RATE = metrics.SAMPLE_RATE
@@ -35,6 +35,12 @@ def noisy(wave: np.ndarray, snr_db: float, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("snr_db", [-10.0, 0.0, 12.5, 40.0])
 def test_si_sdr_of_a_known_noise_level(snr_db: float) -> None:
     assert signal.si_sdr_db(Pair(SPEECH, noisy(SPEECH, snr_db))) == pytest.approx(snr_db, abs=1e-3)
+
+
+@pytest.mark.parametrize("n_samples", [1, 100, 2_400, 9_000])
+def test_the_intelligibility_of_short_clips_is_undefined(n_samples: int) -> None:
+    with pytest.raises(UndefinedMetric, match="STOI needs at least 384 ms of speech"):
+        signal.stoi(Pair(SPEECH[:n_samples], OTHER[:n_samples]))
 
 
 def test_other_speech_has_low_intelligibility() -> None:

@@ -126,7 +126,9 @@ def test_the_token_is_required(server: Server, sound: Path) -> None:
         assert caught.value.status == 401
     finally:
         server.token = token
-    assert http(server, "GET", "/health/live")[0] == http(server, "GET", "/health/ready")[0] == 200
+    live, ready = (http(server, "GET", f"/health/{name}") for name in ("live", "ready"))
+    assert live[0] == ready[0] == 200
+    assert json.loads(live[1]) == json.loads(ready[1]) | {"status": "live"} and json.loads(live[1])["workers"] > 0
 
 
 def test_bad_uploads_are_refused(server: Server, tmp_path: Path) -> None:

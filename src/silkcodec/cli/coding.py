@@ -72,7 +72,9 @@ def decode(
     output: Out = None,
     force: Force = False,
     skip_existing: Skip = False,
-    file_format: Annotated[str, typer.Option("--format", help="Output format: wav, flac, ogg or opus.")] = "wav",
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="Output format: wav, flac, ogg or opus. Default: wav.")
+    ] = None,
     start_s: Annotated[float, typer.Option("--start", help="Start of the part to decode, in seconds.")] = 0.0,
     duration_s: Annotated[
         float | None, typer.Option("--duration", help="Duration of the part to decode, in seconds.")
@@ -91,13 +93,17 @@ def decode(
     from silkcodec.cli import console, paths
     from silkcodec.silk import Silk
 
-    suffix = "." + file_format.lower().lstrip(".")
+    suffix = "." + (file_format or "wav").lower().lstrip(".")
     sample_type = sample_type_of(subtype)
     audio.output_format(f"out{suffix}", sample_type)
     jobs = paths.plan(inputs, output, paths.SILK, suffix, overwrite=force, skip_existing=skip_existing)
     for job in jobs:
+        if file_format and job.target == paths.STANDARD and suffix != ".wav":
+            raise ArgumentError(f"Standard output is always WAV; got --format {file_format}. Pass a file with -o.")
         if job.target != paths.STANDARD:
             audio.output_format(job.target, sample_type)
+            if file_format and not job.target.lower().endswith(suffix):
+                raise ArgumentError(f"The suffix of '{job.target}' must match --format {file_format}. Omit --format.")
     codec = Silk(weights, threads=threads, provider=provider)
 
     def work(job: paths.Job, progress: SoundProgress) -> None:

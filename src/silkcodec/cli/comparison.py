@@ -11,7 +11,7 @@ import typer
 from silkcodec.cli.options import (
     By,
     Clips,
-    Force,
+    ForceReport,
     Jobs,
     Json,
     Limit,
@@ -42,13 +42,13 @@ def compare(
     by: By = None,
     jobs: Jobs = None,
     listen: Listen = 3,
-    force: Force = False,
+    force: ForceReport = False,
     as_json: Json = False,
 ) -> None:
     """Measure codecs on the same clips and write a report.
 
-    To resume an interrupted run, run the same command again. If you add a codec or a metric, only the missing results
-    are computed. Most metrics require the [eval] extra.
+    To resume an interrupted run, run the same command again. To add a codec or a metric later, pass --force: only the
+    missing results are computed. Most metrics require the [eval] extra.
     """
     from silkcodec.evaluate.compare import compare
 
@@ -72,7 +72,7 @@ def score(
     by: By = None,
     jobs: Jobs = None,
     listen: Listen = 3,
-    force: Force = False,
+    force: ForceReport = False,
     as_json: Json = False,
 ) -> None:
     """Measure the quality of files decoded by another program, and write a report."""

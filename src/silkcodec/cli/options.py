@@ -18,6 +18,7 @@ Out = Annotated[
     typer.Option("-o", "--output", help="File, folder, or - for standard output. Default: next to the input."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+ForceReport = Annotated[bool, typer.Option("--force", help="Replace the report. Stored measurements are reused.")]
 Skip = Annotated[bool, typer.Option("--skip-existing", help="Skip inputs whose output already exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON, one object per line.")]
 Entropy = Annotated[bool, typer.Option("--entropy", help="Range-code the .silk files (requires the [entropy] extra).")]

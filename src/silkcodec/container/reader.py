@@ -47,6 +47,7 @@ class Reader:
 
     Args:
         file: a path or a binary file object. File objects are not closed.
+        suggest_recovery: whether errors about damage tell how to read the frames before it.
 
     Attributes:
         header: header of the file.
@@ -57,7 +58,8 @@ class Reader:
         ContainerError: the file is missing, is not a .silk file, or is damaged. Reading can also raise this error.
     """
 
-    def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
+    def __init__(self, file: str | os.PathLike[str] | BinaryIO, *, suggest_recovery: bool = True) -> None:
+        self._suggest_recovery = suggest_recovery
         self.n_frames = 0
         self.n_samples: int | None = None
         self._input = _Input(file)
@@ -216,9 +218,9 @@ class Reader:
 
     def _recoverable(self) -> str:
         seconds = self.n_frames / SILK_FRAME_RATE
-        if not self.n_frames:
+        if not (self.n_frames and self._suggest_recovery):
             return ""
-        return f". To read the {seconds:.1f} s before the damage, pass --recover (in Python, recover=True)"
+        return f". To read the {seconds:.1f} s before the damage, use silk decode --recover (in Python, recover=True)"
 
 
 class _Input:

@@ -69,10 +69,9 @@ class Corpus:
 
     def __getitem__(self, number: int) -> Row:
         starts = self._first_rows()
-        if number < 0:
-            number += starts[-1]
-        if not 0 <= number < starts[-1]:
-            raise IndexError(f"The row number must be between 0 and {starts[-1] - 1}; got {number}.")
+        if not -starts[-1] <= number < starts[-1]:
+            raise IndexError(f"The row number must be between {-starts[-1]} and {starts[-1] - 1}; got {number}.")
+        number %= starts[-1]
         shard = int(np.searchsorted(starts, number, side="right")) - 1
         file, within = self._files[shard], number - starts[shard]
         for group, n_rows in enumerate(_group_rows(file)):

@@ -276,7 +276,7 @@ class Playback:
 
     Raises:
         ContainerError: the source cannot be read or is damaged.
-        ArgumentError: `start_s` is negative or not finite, or `duration_s` is not above 0.
+        ArgumentError: `start_s` is negative or not finite, or `duration_s` is shorter than a sample or not finite.
         TokensError: the source was encoded with weights whose tokens this codec cannot decode.
     """
 
@@ -291,13 +291,13 @@ class Playback:
     ) -> None:
         if not (start_s >= 0 and math.isfinite(start_s)):
             raise ArgumentError(f"The start must be finite and at least 0 s; got {start_s:g} s.")
-        if not (duration_s is None or 0 < duration_s < math.inf):
-            raise ArgumentError(f"The duration must be finite and more than 0 s; got {duration_s:g} s.")
+        if not (duration_s is None or 0.5 / SILK_SAMPLE_RATE < duration_s < math.inf):
+            raise ArgumentError(f"The duration must be finite and at least one sample; got {duration_s:g} s.")
         self._start = round(start_s * SILK_SAMPLE_RATE)  # samples
         self._end = math.inf if duration_s is None else self._start + round(duration_s * SILK_SAMPLE_RATE)
         self._first_frame = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)
         self._recover = recover
-        self._reader = SilkReader(sys.stdin.buffer if source == "-" else source)
+        self._reader = SilkReader(sys.stdin.buffer if source == "-" else source, suggest_recovery=not recover)
         try:
             header = self._reader.header
             codec.check_codec_id(header.codec)
@@ -366,11 +366,12 @@ class Playback:
         Returns:
             The summary.
         """
+        end = self._start + self._n_samples
         return Coding(
             source=source,
             target=target,
             n_samples=self._n_samples,
-            n_frames=self._stream.n_frames,
+            n_frames=-(-end // FRAME_SAMPLES) - self._start // FRAME_SAMPLES,  # without the frames before the part
             codebook_sizes=self._reader.header.codebook_sizes,
             file_bytes=self._reader.n_bytes,
             wall_s=wall_s,

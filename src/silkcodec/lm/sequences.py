@@ -69,7 +69,10 @@ class Flat:
         self._first = np.array(before, dtype=np.int64) + self.offset + len(SPECIALS)  # first ids, [P]
 
     def allowed(self, step: int) -> slice:
-        """Return the range of ids that are valid at a step.
+        """Return the range of codes that are valid at a step.
+
+        The range does not contain the special ids. An eos is also valid at the first step of a frame, i.e. if `step` is
+        a multiple of `layout.n_tokens`.
 
         Args:
             step: index of the step, counted from 0 after the bos.

@@ -70,8 +70,8 @@ class Health(BaseModel):
     """The state of the server."""
 
     status: str
-    workers: int = 0
-    file_workers: int = 0
+    workers: int
+    file_workers: int
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -138,18 +138,21 @@ def build(service: Service) -> FastAPI:
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
+    def health(status: str) -> Health:
+        n_streams, n_files = (len(service.pool.workers(role)) for role in ("streams", "files"))
+        return Health(status=status, workers=n_streams, file_workers=n_files)
+
     @app.get("/health/live", tags=["health"])
     async def live() -> Health:
         """Report that the server process is running."""
-        return Health(status="live")
+        return health("live")
 
     @app.get("/health/ready", tags=["health"], responses={503: {"model": Health}})
     async def ready(response: Response) -> Health:
         """Report whether the server accepts requests."""
         state = "draining" if service.draining.is_set() else "ready" if service.pool.is_ready else "starting"
         response.status_code = 200 if state == "ready" else 503
-        n_streams, n_files = (len(service.pool.workers(role)) for role in ("streams", "files"))
-        return Health(status=state, workers=n_streams, file_workers=n_files)
+        return health(state)
 
     @app.get("/metrics", tags=["health"], dependencies=[Depends(_guard(service))], responses=_problems())
     async def metrics() -> Response:

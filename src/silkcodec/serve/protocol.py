@@ -258,6 +258,9 @@ def _object(message: str) -> dict[str, Any]:
 
 def _start(given: dict[str, Any]) -> Start:
     _refuse_unknown("start", given, Start.__dataclass_fields__)
+    for name, task in (("n_samples", "decode"), ("sample_rate", "encode"), ("tokens", "encode")):
+        if given.get("task") not in (task, None) and given.get(name) is not None:
+            raise ProtocolError(f"'{name}' applies only if 'task' is {task}.")
     choices_of = {"task": ("encode", "decode"), "samples": tuple(SAMPLE_BYTES), "tokens": ("json", "binary")}
     for name, choices in choices_of.items():
         if given.get(name, None if name == "task" else choices[0]) not in choices:

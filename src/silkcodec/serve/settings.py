@@ -173,13 +173,8 @@ def read_token(file: Path | None) -> str | None:
     return token
 
 
-def is_token(shown: str | None, token: str | None) -> bool:
-    """Return whether a client's token matches the server's token, or True if the server has none.
-
-    The tokens are compared in constant time.
-    """
-    if token is None:
-        return True
+def is_token(shown: str | None, token: str) -> bool:
+    """Return whether a client's token matches the server's token. The tokens are compared in constant time."""
     return shown is not None and hmac.compare_digest(shown.encode(), token.encode())
 
 

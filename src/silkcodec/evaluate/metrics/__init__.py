@@ -124,8 +124,10 @@ def find_metrics(names: Sequence[str] | None = None, models: Mapping[str, str] |
         models: model names or paths, keyed by `Metric.model_key`, e.g. {"whisper": "base"}.
 
     Raises:
-        ArgumentError: a metric name or a model key is unknown.
+        ArgumentError: `names` is empty, or a metric name or a model key is unknown.
     """
+    if names is not None and not names:
+        raise ArgumentError("Name at least one metric, or omit the metrics to use all.")
     known = registered()
     unknown = [name for name in names or [] if name not in known]
     if unknown:

@@ -13,6 +13,7 @@ from silkcodec.evaluate.metrics.base import Metric, Pair, UndefinedMetric, Wave,
 PESQ_RATE = 16_000  # Hz, the only rate of P.862.2
 PESQ_MAX_S = 19.0  # see pesq_wb
 PESQ_MIN_S = 0.25  # minimum of the reference implementation
+STOI_MIN_S = 0.384  # 30 frames; pystoi fails on clips that are much shorter
 PESQ_WORST = 0.999  # lower limit of the mapping in P.862.2; a raw score of -0.5 maps to 1.04, loud noise to less
 SI_SDR_WORST_DB = -100.0
 SI_SDR_BEST_DB = 100.0  # The ratio of identical waveforms is infinite, and a finite limit keeps the mean finite.
@@ -79,6 +80,8 @@ def estoi(pair: Pair) -> float:
 def _stoi(pair: Pair, *, extended: bool) -> float:
     import pystoi
 
+    if pair.duration_s < STOI_MIN_S:
+        raise UndefinedMetric(f"STOI needs at least 384 ms of speech; got {pair.duration_s:.3f} s of audio.")
     reference, output = pair.at(PESQ_RATE)  # pystoi resamples to 10 kHz. The input at this rate is shared with PESQ.
     with warnings.catch_warnings():
         # With fewer than 30 frames of speech (384 ms), pystoi warns and returns 1e-5, which looks like a score.
