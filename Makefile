@@ -191,7 +191,8 @@ bench-server: $(FULL)
 # Export a training run as the weights that ship with silkcodec, and decode the samples with them:
 # make export RUN=runs/default
 export: $(FULL)
-	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights --results bench/quality/results.json
+	$(BIN)/silk export $(RUN) -o src/silkcodec/silk/weights $(if $(SAME),--same-encoder $(SAME)) \
+		$(if $(RESULTS),--results $(RESULTS))
 	$(BIN)/python website/listening.py
 
 # Download the text-to-speech model that makes training data; see docs/train.md.

@@ -79,7 +79,8 @@ def scores(bench: Path) -> str:
     remark = findings.not_embedded(bench, weights)
     subject = f"the weights {weights}{remark}" if remark else "the current weights"
     text = (
-        f"On {group['n_clips']} other English clips, {subject} score {number(silk[NATURALNESS]['mean'], 2)} on "
+        f"On {group['n_clips']} other English clips, most of which were in the training set of the starting weights, "
+        f"{subject} score {number(silk[NATURALNESS]['mean'], 2)} on "
         f"DistillMOS (original recordings: {number(original[NATURALNESS]['mean'], 2)}) and "
         f"{number(silk['pesq_wb']['mean'], 2)} on PESQ-WB."
     )

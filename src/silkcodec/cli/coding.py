@@ -73,7 +73,7 @@ def decode(
     force: Force = False,
     skip_existing: Skip = False,
     file_format: Annotated[
-        str | None, typer.Option("--format", help="Output format: wav, flac, ogg or opus. Default: wav.")
+        str | None, typer.Option("--format", help="Format: wav, flac, ogg, opus, w64 or aiff. Default: wav.")
     ] = None,
     start_s: Annotated[float, typer.Option("--start", help="Start of the part to decode, in seconds.")] = 0.0,
     duration_s: Annotated[

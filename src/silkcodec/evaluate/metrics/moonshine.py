@@ -145,7 +145,7 @@ MOONSHINE_METRICS = (
         "lower",
         dwer_moonshine,
         weighted_by="words",
-        what="dWER with Moonshine, a recognizer that is not related to Whisper; English only",
+        what="dWER with Moonshine, a recognizer unrelated to Whisper; only for clips whose manifest `language` is `en`",
         source="Moonshine tiny, arXiv 2410.15608; `moonshine-voice`",
         packages=("rapidfuzz",),
         extra="asr",
