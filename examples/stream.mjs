@@ -44,6 +44,7 @@ export async function encoder(url, token, sampleRate, onTokens) {
     feed: (samples) => stream.socket.send(samples),
     /** End the stream. The promise resolves when the last tokens have arrived. */
     end: () => (stream.end(), stream.ended),
+    ended: stream.ended, // rejects if the server ends the stream with an error
     close: stream.close,
   };
 }
@@ -59,6 +60,7 @@ export async function decoder(url, token, onSamples) {
     /** Send the 19 codes of one frame. */
     feed: (codes) => stream.socket.send(JSON.stringify({ type: "tokens", codes: [codes] })),
     end: () => (stream.end(), stream.ended),
+    ended: stream.ended,
     close: stream.close,
   };
 }
@@ -71,7 +73,7 @@ if (typeof process !== "undefined" && process.argv[1]?.endsWith("stream.mjs")) {
   for await (const block of process.stdin) {
     const bytes = Buffer.concat([odd, block]);
     const whole = bytes.length - (bytes.length % 2);
-    stream.feed(bytes.subarray(0, whole));
+    if (whole) stream.feed(bytes.subarray(0, whole)); // The server rejects empty messages.
     odd = bytes.subarray(whole);
   }
   console.log(JSON.stringify(await stream.end()));

@@ -466,6 +466,51 @@ def test_a_recording_from_the_microphone_is_encoded(live: Any) -> None:
     assert 0.5 < tokens.duration_s < 6
 
 
+TRACKS = """
+window.tracks = [];
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const stream = await ask(wanted);
+    window.tracks.push(...stream.getTracks());
+    return stream;
+};
+"""
+
+
+def test_a_double_click_starts_one_recording(opened: Open) -> None:
+    page = opened(before=lambda page: page.add_init_script(TRACKS))
+    wait_ready(page)
+    page.locator("header").get_by_role("button", name="Record").evaluate("one => { one.click(); one.click(); }")
+    stop = page.get_by_role("button", name="Stop")
+    wait(page, lambda: stop.count() == 2, "Stop on both buttons for the recording")
+    page.wait_for_timeout(1_000)
+    page.locator("header").get_by_role("button", name="Stop").click()
+    wait(page, lambda: title(page).startswith("Your voice"), "the recorded voice")
+    assert page.evaluate("window.tracks.map((track) => track.readyState)") == ["ended"]
+    page.context.close()
+
+
+def test_a_choice_stops_a_sound_that_is_being_computed(live: Any) -> None:
+    hear = section(live, "quantize").get_by_role("button", name="Hear it")
+    other = live.locator("header .choice").get_by_role("button", name="Mandarin", exact=True)
+    live.evaluate("([one, two]) => { one.click(); two.click(); }", [hear.element_handle(), other.element_handle()])
+    wait(live, lambda: title(live) == "Mandarin", "the other sample")
+    wait_ready(live)  # The model has also finished the earlier work.
+    live.wait_for_timeout(200)
+    assert live.locator("button.playing").count() == 0
+
+
+def test_a_server_error_does_not_delete_the_stored_model(browser: Any, address: str) -> None:
+    page = browser.new_context().new_page()
+    page.goto(address)
+    wait_ready(page)
+    for answer in (lambda route: route.fulfill(status=503), lambda route: route.fulfill(body="<html>Sign in</html>")):
+        page.route("**/weights/config.json", answer)
+        page.reload()
+        wait_ready(page)
+    page.context.close()
+
+
 def test_invalid_files_are_reported(live: Any) -> None:
     upload(live, "letter.wav", b"Dear Silk, I am not a sound." * 50)
     assert "“letter.wav” is not an audio file that this browser can read" in told(live)
@@ -943,6 +988,16 @@ def test_a_long_recording_is_cut_and_this_is_reported(live: Any, tmp_path: Path)
     live.locator("header input[type=file]").set_input_files(tmp_path / "talk.wav")
     wait(live, lambda: title(live) == "talk.wav", "the long file", 120)
     assert "10:00 min long. The figures show its first 30 s" in told(live)
+    assert number(live, "voice", "as 16-bit samples") == "1,440,000 bytes"
+
+
+def test_a_long_silk_file_is_cut_and_this_is_reported(live: Any, codec: Any) -> None:
+    file = io.BytesIO()
+    with container.Writer(file, codec=codec.codec_id, n_samples=1_000 * 9_600) as writer:
+        writer.write_levels(np.full((1_000, 128), 4, np.uint8))
+    upload(live, "long.silk", file.getvalue())
+    wait(live, lambda: title(live) == "long.silk", "the long file", 120)
+    assert "The figures show its first 30 s." in told(live)
     assert number(live, "voice", "as 16-bit samples") == "1,440,000 bytes"
 
 

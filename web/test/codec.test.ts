@@ -38,6 +38,8 @@ describe("tokens", () => {
     expect(() => levelsToCodes(Uint8Array.from({ length: 128 }, () => 8))).toThrow("0..7");
     expect(() => codesToLevels(Array(19).fill(2_097_152))).toThrow("codebook 0");
     expect(() => levelsToCodes(levels, 18)).toThrow("1..17");
+    const wrong = Uint8Array.from(levels, (level, i) => (i === 200 ? 13 : level));
+    expect(() => writeSilk({ ...file, levels: wrong })).toThrow("Levels must be 0..7; got 13.");
   });
 });
 

@@ -54,6 +54,11 @@ describe("the model", () => {
     expect(distance(Float32Array.of(...first, ...second), decoded.subarray(0, 2 * FRAME_SAMPLES), 1)).toBeLessThan(1e-4);
   }, 60_000);
 
+  test("decodes digital silence to digital silence, as Python does", async () => {
+    const silence = await codec.decode(await codec.encode(new Float32Array(24_000)));
+    expect([silence.length, silence.every((sample) => sample === 0)]).toEqual([24_000, true]);
+  }, 60_000);
+
   test("decodes tokens from earlier weights with the same encoder, and refuses those of others", async () => {
     const { decodes } = JSON.parse(readFileSync(`${weights}/config.json`, "utf-8"));
     expect(decodes.length).toBeGreaterThan(0);

@@ -5,7 +5,7 @@ import { SilkError } from "./errors.js";
 import type { Runtime, WasmPaths } from "./graphs.js";
 import { openRemote } from "./remote.js";
 import { joined, type Frames } from "./stream.js";
-import { FRAMES_PER_CALL, FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, Tokens, type TokensInit } from "./tokens.js";
+import { FRAMES_PER_CALL, FRAME_SAMPLES, LATENT_WIDTH, Tokens, checkLevels, type TokensInit } from "./tokens.js";
 import { folderUrl, type LoadProgress } from "./weights.js";
 
 export interface LoadOptions {
@@ -304,14 +304,5 @@ function checkWave(wave: Float32Array): void {
   if (!(wave instanceof Float32Array)) throw new SilkError("wave must be a Float32Array of samples at 24 kHz.");
   for (const sample of wave) {
     if (!Number.isFinite(sample)) throw new SilkError(`Samples must be finite; got ${sample}.`);
-  }
-}
-
-function checkLevels(levels: Uint8Array): void {
-  if (levels.length % LATENT_WIDTH) {
-    throw new SilkError(`Levels must be whole frames of ${LATENT_WIDTH}; got ${levels.length}.`);
-  }
-  for (const level of levels) {
-    if (level >= N_LEVELS) throw new SilkError(`Levels must be 0..${N_LEVELS - 1}; got ${level}.`);
   }
 }

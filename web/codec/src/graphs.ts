@@ -4,7 +4,7 @@ import type * as ORT from "onnxruntime-web/wasm";
 import { SilkError } from "./errors.js";
 import { Queue } from "./queue.js";
 import type { DecoderGraph, EncoderGraph, Frames } from "./stream.js";
-import { LATENT_WIDTH } from "./tokens.js";
+import { FRAME_SAMPLES, LATENT_WIDTH } from "./tokens.js";
 import type { Files, GraphConfig } from "./weights.js";
 
 /** The `onnxruntime-web/wasm` module, or another build of ONNX Runtime Web. */
@@ -12,6 +12,8 @@ export type Runtime = typeof ORT;
 
 /** Location of ONNX Runtime's WebAssembly: a folder, or URLs of files. See `ort.env.wasm.wasmPaths`. */
 export type WasmPaths = ORT.Env.WasmPrefixOrFilePaths;
+
+const SILENT_PEAK = 2 ** -15;
 
 export type States = Record<string, ORT.Tensor>;
 
@@ -116,9 +118,19 @@ function decoderGraph(ort: Runtime, session: Session, config: GraphConfig): Deco
       const shape = [1, levels.length / LATENT_WIDTH, LATENT_WIDTH];
       const feeds = { levels: new ort.Tensor("uint8", levels, shape), ...states };
       const outputs = await session.run(feeds, ["wave", ...nextNames(states)]);
-      return [outputs.wave.data as Float32Array, nextStates(outputs, states)];
+      const wave = outputs.wave.data as Float32Array;
+      silence(wave);
+      return [wave, nextStates(outputs, states)];
     },
   };
+}
+
+/** Silence all frames whose peak is below one 16-bit step, so that digital silence is preserved. */
+export function silence(wave: Float32Array): void {
+  for (let first = 0; first < wave.length; first += FRAME_SAMPLES) {
+    const frame = wave.subarray(first, first + FRAME_SAMPLES);
+    if (frame.every((sample) => Math.abs(sample) < SILENT_PEAK)) frame.fill(0);
+  }
 }
 
 /** Return the states for the start of a stream. */

@@ -44,12 +44,12 @@ export class Tokens implements TokensInit {
   readonly gain: number;
   readonly latents: Float32Array | null;
 
-  /** @throws SilkError: the number of levels does not match `nSamples`, or `dimsPerToken` is out of range. */
+  /** @throws SilkError: the number of levels does not match `nSamples`, or a level or `dimsPerToken` is out of range. */
   constructor({ codec, nSamples, levels, dimsPerToken = DIMS_PER_TOKEN, gain = 1, latents = null }: TokensInit) {
     if (!Number.isSafeInteger(nSamples) || nSamples < 1) {
       throw new SilkError(`nSamples must be a whole number of at least 1; got ${nSamples}.`);
     }
-    const frames = checkFrames(levels);
+    const frames = checkLevels(levels);
     if (frames !== nFrames(nSamples)) {
       throw new SilkError(`${nSamples} samples make ${nFrames(nSamples)} frames; got ${frames}.`);
     }
@@ -116,12 +116,11 @@ export function codebookSizes(dimsPerToken = DIMS_PER_TOKEN): number[] {
 /** Convert levels [F * 128] to flat codes [F * K]. */
 export function levelsToCodes(levels: Uint8Array, dimsPerToken = DIMS_PER_TOKEN): number[] {
   const k = codebookSizes(dimsPerToken).length;
-  const frames = checkFrames(levels);
+  const frames = checkLevels(levels);
   const codes = Array<number>(frames * k).fill(0);
   for (let frame = 0; frame < frames; frame++) {
     for (let d = LATENT_WIDTH - 1; d >= 0; d--) {
       const level = levels[frame * LATENT_WIDTH + d];
-      if (level >= N_LEVELS) throw new SilkError(`Levels must be 0..${N_LEVELS - 1}; got ${level}.`);
       const code = frame * k + Math.floor(d / dimsPerToken);
       codes[code] = codes[code] * N_LEVELS + level;
     }
@@ -149,7 +148,7 @@ export function codesToLevels(codes: readonly number[], dimsPerToken = DIMS_PER_
 
 /** Pack levels [F * 128] into 48 bytes per frame: level i is bits 3i..3i+2 of a little-endian number. */
 export function packLevels(levels: Uint8Array): Uint8Array {
-  const packed = new Uint8Array((checkFrames(levels) * BITS_PER_FRAME) / 8);
+  const packed = new Uint8Array((checkLevels(levels) * BITS_PER_FRAME) / 8);
   levels.forEach((level, i) => {
     const bit = 3 * i; // 128 levels fill 48 bytes, so there is no gap between frames
     const shifted = level << (bit & 7);
@@ -176,7 +175,10 @@ function checkDims(dims: number, highest = MAX_DIMS_PER_TOKEN): void {
   }
 }
 
-function checkFrames(levels: Uint8Array): number {
+/** Check that levels are whole frames of values in 0..7, and return the number of frames. */
+export function checkLevels(levels: Uint8Array): number {
   if (levels.length % LATENT_WIDTH) throw new SilkError(`Levels must be whole frames of ${LATENT_WIDTH}; got ${levels.length}.`);
+  const wrong = levels.find((level) => level >= N_LEVELS);
+  if (wrong !== undefined) throw new SilkError(`Levels must be 0..${N_LEVELS - 1}; got ${wrong}.`);
   return levels.length / LATENT_WIDTH;
 }

@@ -11,6 +11,11 @@ export interface Recorder {
   stop(): Promise<Float32Array>; // the recorded samples, at 24 kHz
 }
 
+const REFUSED: Record<string, string> = {
+  NotAllowedError: "The browser did not allow the microphone. Allow it for this page in the settings of the browser.",
+  NotFoundError: "No microphone was found.",
+};
+
 /** Start recording. `heard` is called with the loudness (0..1) and the seconds so far, `full` at the maximum duration. */
 export async function listen(heard: (level: number, seconds: number) => void, full: () => void): Promise<Recorder> {
   if (!navigator.mediaDevices) throw new SilkError("Browsers allow the microphone only on pages from https or localhost.");
@@ -19,26 +24,38 @@ export async function listen(heard: (level: number, seconds: number) => void, fu
   const context = new AudioContext(); // Before the first await: iOS does not start contexts that are made later.
   const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted }).catch((error: Error) => {
     void context.close();
-    const denied = error.name === "NotAllowedError";
-    throw new SilkError(denied ? "The browser did not allow the microphone. Reload the page to be asked again." : "No microphone was found.");
+    throw new SilkError(REFUSED[error.name] ?? `The microphone did not start: ${error.message}. Other programs may be using it.`);
   });
-  await context.resume();
-  await context.audioWorklet.addModule(worklet);
-  const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+  const release = () => {
+    stream.getTracks().forEach((track) => track.stop());
+    return context.close();
+  };
   const parts: Float32Array[] = [];
   let samples = 0;
+  let tap: AudioWorkletNode;
+  try {
+    await context.resume();
+    await context.audioWorklet.addModule(worklet);
+    tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+    new MediaStreamAudioSourceNode(context, { mediaStream: stream }).connect(tap);
+  } catch (error) {
+    void release();
+    throw error;
+  }
   tap.port.onmessage = ({ data }: MessageEvent<Float32Array>) => {
-    if (samples >= LONGEST_S * context.sampleRate) return full();
+    if (samples >= LONGEST_S * context.sampleRate) {
+      tap.port.onmessage = null; // Blocks that are already queued must not call `full` again.
+      return full();
+    }
     parts.push(data);
     samples += data.length;
     heard(Math.max(...data.map(Math.abs)), samples / context.sampleRate);
   };
-  new MediaStreamAudioSourceNode(context, { mediaStream: stream }).connect(tap);
   return {
     async stop() {
-      stream.getTracks().forEach((track) => track.stop());
+      tap.port.onmessage = null;
       const { sampleRate } = context;
-      await context.close();
+      await release();
       const wave = new Float32Array(samples);
       parts.reduce((at, part) => (wave.set(part, at), at + part.length), 0);
       return resample(wave, sampleRate);

@@ -8,6 +8,8 @@ class Player {
   name = $state<string | null>(null);
   /** Playback position, seconds from the start of the wave. */
   position_s = $state(0);
+  /** Changes when a sound starts or stops, so that a sound that took time to compute does not replace a later choice. */
+  turn = 0;
 
   #context: AudioContext | null = null;
   #source: AudioBufferSourceNode | null = null;
@@ -50,16 +52,12 @@ class Player {
 
   /** Stops all sound of the page, including the versions in the section on listening. */
   stop(): void {
+    this.turn++;
     pausePlaying();
     const source = this.#source;
     this.#source = null;
     this.name = null;
     source?.stop();
-  }
-
-  toggle(name: string, wave: Float32Array, from_s?: number, to_s?: number): void {
-    if (this.name === name) this.stop();
-    else this.play(name, wave, from_s, to_s);
   }
 }
 

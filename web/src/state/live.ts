@@ -5,8 +5,8 @@ import { load, type Codec } from "silkcodec";
 
 export type LoadingState =
   | { kind: "loading"; bytes: number; totalBytes: number | null }
-  | { kind: "ready"; codec: string; decodes: readonly string[]; bytes: number; took_ms: number }
-  | { kind: "failed"; message: string };
+  | { kind: "ready"; codec: string; decodes: readonly string[]; bytes: number }
+  | { kind: "failed"; message: string; stopped?: boolean }; // stopped: it had started
 
 export interface Encoded {
   levels: Uint8Array; // [F * 128]
@@ -32,12 +32,12 @@ export class Model {
 
   /** Start loading the model. `report` is called with its progress, and when it is ready or has failed. */
   constructor(folder: string, report: (state: LoadingState) => void) {
-    const began = performance.now();
     const worker = new Worker(new URL("./codec.worker.ts", import.meta.url), { type: "module" });
     const onProgress = (bytes: number, totalBytes: number | null) => report({ kind: "loading", bytes, totalBytes });
     this.#codec = load({ weights: folder, wasmPaths: { wasm: new URL(wasm, import.meta.url).href }, worker, onProgress });
+    worker.addEventListener("error", () => report({ kind: "failed", message: "The model stopped working. Reload the page.", stopped: true }));
     this.#codec.then(
-      ({ id, decodes, weightsBytes }) => report({ kind: "ready", codec: id, decodes, bytes: weightsBytes, took_ms: performance.now() - began }),
+      ({ id, decodes, weightsBytes }) => report({ kind: "ready", codec: id, decodes, bytes: weightsBytes }),
       (error: Error) => report({ kind: "failed", message: error.message }),
     );
   }

@@ -2,6 +2,11 @@
 
 declare const __MODEL_BYTES__: Record<string, number>; // keys: SHA-256 of a graph, or "wasm"; vite.config.ts defines it
 
+interface Graph {
+  file: string;
+  sha256: string;
+}
+
 const CACHE = "silk-model";
 const graphs = new Map<string, string>(); // URL -> SHA-256, from config.json
 const current = new Set<string>(); // keys of this visit
@@ -25,15 +30,22 @@ export async function fetchStored(input: RequestInfo | URL, init?: RequestInit):
 /** Fetch from the network to notice updates, or from the device if there is no network. */
 async function fetchConfig(url: string, init: RequestInit | undefined, cache: Cache | null): Promise<Response> {
   const stored = await cache?.match(url, { ignoreVary: true });
-  const response = await fetch(url, init).catch((error) => {
+  const answer = await fetch(url, init).catch((error) => {
     if (stored) return stored;
     throw error;
   });
-  if (!response.ok) return response;
-  if (cache && response !== stored) await cache.put(url, response.clone()).catch(() => {});
-  const config = await response.clone().json().catch(() => null);
+  const fresh = answer.ok ? await parsed(answer) : null; // null also for pages of captive portals
+  if (cache && fresh && answer !== stored) await cache.put(url, answer.clone()).catch(() => {});
+  const response = fresh ? answer : (stored ?? answer);
+  const config = fresh ?? (await parsed(response));
   for (const graph of [config?.encoder, config?.decoder]) if (graph) graphs.set(new URL(graph.file, url).href, graph.sha256);
   return response;
+}
+
+/** Return the contents of a config.json, or null if the response is something else. */
+async function parsed(response: Response): Promise<{ encoder: Graph; decoder: Graph } | null> {
+  const config = await response.clone().json().catch(() => null);
+  return config?.encoder && config.decoder ? config : null;
 }
 
 /** Store a download, then remove downloads from the same folder that this visit does not use. */
@@ -71,7 +83,8 @@ export async function isStored(folder: string): Promise<boolean> {
   return keys.filter(({ url }) => url.startsWith(folder) && url.includes(".onnx?")).length >= 2;
 }
 
-/** Delete all downloads, because the model did not start with them. */
-export async function forget(): Promise<void> {
-  await globalThis.caches?.delete(CACHE).catch(() => {});
+/** Delete the downloads from a folder, because the model did not start with them. */
+export async function forget(folder: string): Promise<void> {
+  const cache = await opened();
+  for (const request of (await cache?.keys()) ?? []) if (request.url.startsWith(folder)) await cache!.delete(request);
 }

@@ -5,8 +5,8 @@ import { Cancelled, Model } from "./live";
 import { forget, isStored } from "./model-store";
 import { motion } from "./motion.svelte";
 import { keepPage, savesData } from "./offline";
-import { FRAME_S, MIDDLE_LEVEL, SAMPLE_RATE, SilkError, readSilk } from "silkcodec";
-import { checked, openSound, type Opened } from "../sound/open";
+import { FRAME_S, LATENT_WIDTH, MIDDLE_LEVEL, SAMPLE_RATE, SilkError, nFrames, readSilk } from "silkcodec";
+import { LONGEST_S, checked, openSound, type Opened } from "../sound/open";
 import { sectionsInView } from "../parts/view";
 import { player } from "../sound/player.svelte";
 import { SAMPLES, duration_s, fetchSample, fetchStages, framesOf, prepareMel, type RecordedStages, type Recording } from "./recording";
@@ -14,8 +14,8 @@ import { SAMPLES, duration_s, fetchSample, fetchStages, framesOf, prepareMel, ty
 export type ModelState =
   | { phase: "offered" } // data saver is on, so the reader decides
   | { phase: "loading"; bytes: number; totalBytes: number | null }
-  | { phase: "ready"; codec: string; decodes: readonly string[]; bytes: number; took_ms: number }
-  | { phase: "failed"; message: string };
+  | { phase: "ready"; codec: string; decodes: readonly string[]; bytes: number }
+  | { phase: "failed" };
 
 export const MOST_OWN = 5; // recordings of the reader that the session keeps
 
@@ -42,6 +42,7 @@ class Session {
   speed = $state.raw<{ encode: number; decode: number } | null>(null);
 
   live: Model | null = null;
+  #comparing = new AbortController(); // of the comparison of the shown sample
   #opening = new AbortController(); // of the recording that was chosen, opened or made last
 
   /** Load the model and show the first sample. The other samples load after the model, so that they do not delay it. */
@@ -55,7 +56,7 @@ class Session {
       if (!this.recording) this.#put(sample); // The reader may have opened a file or chosen another sample meanwhile.
       if (this.model.phase !== "loading") await this.loadSamples();
     } catch (error) {
-      this.#tell(error);
+      this.tell(error);
     }
   }
 
@@ -136,6 +137,7 @@ class Session {
     }
     this.recording = recording;
     this.moment_s = loudest_s(recording);
+    this.#comparing.abort();
     if (recording.source === "sample") void this.#compare(recording);
   }
 
@@ -204,7 +206,7 @@ class Session {
     try {
       await task(signal);
     } catch (error) {
-      if (!signal.aborted) this.#tell(error);
+      if (!signal.aborted) this.tell(error);
     } finally {
       if (!signal.aborted) this.work = null;
     }
@@ -230,7 +232,9 @@ class Session {
   }
 
   async #openSilk(bytes: Uint8Array, fileName: string, name: string, signal: AbortSignal): Promise<void> {
-    const { levels, nSamples, gain, codec: id } = readSilk(bytes, `“${fileName}”`);
+    const { nSamples: all, gain, codec: id, ...tokens } = readSilk(bytes, `“${fileName}”`);
+    const nSamples = Math.min(all, LONGEST_S * SAMPLE_RATE);
+    const levels = tokens.levels.slice(0, nFrames(nSamples) * LATENT_WIDTH);
     const known = this.own.find((one) => one.name === name && one.source === "silk" && one.codec === id && one.gain === gain && equal(one.levels, levels));
     if (known) return this.#put(known);
     const { model, codec, decodes } = await this.#model(signal);
@@ -240,7 +244,8 @@ class Session {
     if (signal.aborted) throw new Cancelled();
     const latents = Float32Array.from(levels, (level) => level - MIDDLE_LEVEL);
     this.#put({ name, title: this.#unused(fileName), source: "silk", codec: id, wave, decoded: wave, latents, levels, gain });
-    this.message = { kind: "note", text: "A .silk file contains only tokens, so “Original” plays the decoded audio." };
+    const cut = nSamples < all ? ` The figures show its first ${LONGEST_S} s.` : "";
+    this.message = { kind: "note", text: `A .silk file contains only tokens, so “Original” plays the decoded audio.${cut}` };
   }
 
   /** Load the model. */
@@ -249,12 +254,13 @@ class Session {
     this.live = new Model(weightsFolder(), (answer) => {
       if (answer.kind === "loading") this.model = { phase: "loading", bytes: answer.bytes, totalBytes: answer.totalBytes };
       if (answer.kind === "failed") {
-        this.model = { phase: "failed", message: answer.message };
-        void forget();
+        this.model = { phase: "failed" };
+        this.message = { kind: "error", text: answer.message };
+        if (!answer.stopped) void forget(weightsFolder());
         if (this.stages) void this.loadSamples();
       }
       if (answer.kind === "ready") {
-        this.model = { phase: "ready", codec: answer.codec, decodes: answer.decodes, bytes: answer.bytes, took_ms: answer.took_ms };
+        this.model = { phase: "ready", codec: answer.codec, decodes: answer.decodes, bytes: answer.bytes };
         keepPage();
         if (this.stages) void this.loadSamples();
         if (this.recording) void this.#compare(this.recording);
@@ -265,9 +271,11 @@ class Session {
   /** Encode a sample with the live model and compare the tokens with the recorded ones. */
   async #compare(recording: Recording): Promise<void> {
     if (!this.live || this.model.phase !== "ready" || this.parity?.name === recording.name) return;
+    this.#comparing = new AbortController();
+    const { signal } = this.#comparing;
     try {
-      const encoded = await this.live.encode(recording.wave);
-      const decoded = await this.live.decode(encoded.levels, recording.wave.length);
+      const encoded = await this.live.encode(recording.wave, { signal });
+      const decoded = await this.live.decode(encoded.levels, recording.wave.length, { signal });
       const frames = framesOf(recording);
       let equal = 0;
       for (let f = 0; f < frames; f++) {
@@ -278,7 +286,7 @@ class Session {
       this.speed = { encode: (1000 * seconds) / encoded.took_ms, decode: (1000 * seconds) / decoded.took_ms };
       this.parity = { name: recording.name, equal, frames };
     } catch (error) {
-      this.#tell(error);
+      this.tell(error);
     }
   }
 
@@ -293,7 +301,8 @@ class Session {
     return { model: this.live, codec: this.model.codec, decodes: this.model.decodes };
   }
 
-  #tell(error: unknown): void {
+  /** Show an error to the reader, unless it only means that the work was canceled. */
+  tell(error: unknown): void {
     if (!(error instanceof Cancelled)) this.message = { kind: "error", text: said(error) };
   }
 }

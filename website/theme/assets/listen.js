@@ -9,10 +9,13 @@ async function load(audio) {
   await ready;
 }
 
+let latest = null; // the version that was started last
+
 async function take(started, time) {
   if (!started.seekable.length || started.seekable.end(0) < time) {
     started.pause();
     await load(started);
+    if (started !== latest) return; // Another version was started meanwhile.
   }
   started.currentTime = time;
   await started.play();
@@ -21,6 +24,7 @@ async function take(started, time) {
 document.addEventListener("play", (event) => {
   const started = event.target;
   if (!(started instanceof HTMLAudioElement)) return;
+  latest = started;
   for (const other of document.querySelectorAll(".silk-version audio")) {
     if (other === started || other.paused) continue;
     other.pause();

@@ -160,7 +160,7 @@ export function handleKey(event, mixer, element, count) {
   if (!near || target.closest("select, textarea, input[type=text]")) return;
   if (/^[1-9]$/.test(event.key)) {
     if (Number(event.key) <= count) mixer.select(Number(event.key) - 1);
-  } else if (event.key !== " " || target.closest("button, a, summary, input[type=checkbox]")) return;
+  } else if (event.key !== " " || target.closest("button, a, summary, input[type=checkbox], input[type=file]")) return;
   else mixer.toggle();
   event.preventDefault();
 }
