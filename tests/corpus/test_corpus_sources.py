@@ -161,6 +161,34 @@ def test_webdataset_tars_are_read_in_place(tmp_path: Path, clips: Path) -> None:
     assert [item.path for item in found(clips)][-1] == "speech.tar/a/2.wav", "a folder can contain tars"
 
 
+def test_hidden_members_of_a_tar_are_skipped(tmp_path: Path, clips: Path) -> None:
+    sound = (clips / "clip000.wav").read_bytes()
+    names = {"a/._1.wav": b"resource fork", "a/1.wav": sound, "a/._1.json": b"{}", "a/1.json": b'{"text": "one"}'}
+    made, refused = rows(tmp_path / "out", tar(tmp_path / "mac.tar", names))
+    assert refused == {} and [(row.id, dict(row.meta)) for row in made] == [("a/1", {"text": "one"})]
+    (tmp_path / "my.target.wav").write_bytes(sound)
+    assert [item.id for item in found(tmp_path / "my.target.wav")] == ["my.target"]
+
+
+def test_a_replaced_dataset_is_read_again(tmp_path: Path, clips: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs [corpus]")
+    for number, texts in enumerate((["old A", "old B"], ["new C", "new D", "new E"])):
+        sounds = [
+            {"bytes": (clips / f"clip00{number + i % 2}.wav").read_bytes(), "path": None} for i in range(len(texts))
+        ]
+        columns = {"audio": pyarrow.array(sounds), "text": texts, "sound": ["bark"] * len(texts)}
+        table = pyarrow.table(columns | {"snr": [float("nan")] * len(texts)})
+        (tmp_path / "saved").mkdir(exist_ok=True)
+        file = tmp_path / "saved" / "d.arrow"
+        with pyarrow.OSFile(str(file), "wb") as out, pyarrow.ipc.new_stream(out, table.schema) as writer:
+            writer.write_table(table)
+        os.utime(file, (1_000 + number, 1_000 + number))
+        (tmp_path / "saved/state.json").write_text('{"_data_files": [{"filename": "d.arrow"}]}')
+        made, refused = rows(tmp_path / f"out{number}", tmp_path / "saved")
+        assert refused == {} and [dict(row.meta) for row in made] == [{"text": text, "sound": "bark"} for text in texts]
+        assert made[0].tokens == tokens_of(clips / f"clip00{number}.wav")
+
+
 @pytest.mark.parametrize("splits", [False, True])
 def test_hugging_face_datasets_on_disk(tmp_path: Path, clips: Path, splits: bool) -> None:
     datasets = pytest.importorskip("datasets", reason="a development requirement")

@@ -143,6 +143,7 @@ def test_a_filter_does_not_change_clip_names(corpus: Path, tmp_path: Path) -> No
         (["gone.tsv"], {}, AudioError, r"nothing\.wav"),
         (["v", "v/1.wav"], {}, ArgumentError, r"same path relative to their folders: '1\.wav'"),
         (["cut.jsonl"], {}, ArgumentError, "with an offset"),
+        (["cut.tsv"], {}, ArgumentError, "with an offset"),
         (["INDEX.tsv:language=xx"], {}, ArgumentError, "'language=xx' does not match any row of 'INDEX.tsv'"),
         (["INDEX.tsv:language=en,zh"], {}, ArgumentError, "column=value; got 'zh'"),
         (["v:language=en"], {}, ArgumentError, "filter requires a manifest"),
@@ -160,6 +161,7 @@ def test_bad_clips_are_refused(
     (corpus / "empty").mkdir()
     (corpus / "bad.tsv").write_text("a\tb\n1\t2\n")
     (corpus / "gone.tsv").write_text("path\nnothing.wav\n")
+    (corpus / "cut.tsv").write_text("path\tstart\tduration\na.wav\t0.2\t0.1\n")
     (corpus / "cut.jsonl").write_text('{"audio_filepath": "a.wav", "offset": 1.5}\n')
     with pytest.raises(error, match=message):
         find_clips(inputs, **options)
@@ -333,6 +335,39 @@ def test_a_failing_metric_is_reported_and_retried(
     assert result["means"]["half"]["level_db"]["n"] == 3 and report.failures(result) == []
 
 
+def test_a_value_of_an_earlier_model_is_dropped_if_the_new_model_fails(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def model_metric(pair: metrics.Pair, model: str | None) -> float:
+        if model == "large" and pair.duration_s > 1.2:
+            raise KeyError("from a third-party package")
+        return {"small": 90.0, "large": 10.0}[str(model)]
+
+    with_model = replace(metrics.METRICS["level_db"], name="with_model", measure=model_metric, model_key="model")
+    monkeypatch.setitem(metrics.METRICS, "with_model", with_model)
+    options: dict[str, Any] = {"metric_names": ["with_model"], "overwrite": True}
+    measure(corpus, ["half"], tmp_path / "out", models={"model": "small"}, **options)
+    found = measure(corpus, ["half"], tmp_path / "out", models={"model": "large"}, **options)["means"]["half"]
+    assert found["with_model"]["mean"] == 10.0 and 0 < found["with_model"]["n"] < 4
+
+
+def test_a_changed_model_at_the_same_path_is_noticed(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def model_metric(pair: metrics.Pair, model: str | None) -> float:
+        return float((Path(str(model)) / "model.bin").read_text())
+
+    with_model = replace(metrics.METRICS["level_db"], name="with_model", measure=model_metric, model_key="model")
+    monkeypatch.setitem(metrics.METRICS, "with_model", with_model)
+    (tmp_path / "model").mkdir()
+    options: dict[str, Any] = {"metric_names": ["with_model"], "overwrite": True}
+    for index, value in enumerate(("1", "2")):
+        (tmp_path / "model/model.bin").write_text(value)
+        os.utime(tmp_path / "model/model.bin", (1_000 + index, 1_000 + index))
+        result = measure(corpus, ["half"], tmp_path / "out", models={"model": str(tmp_path / "model")}, **options)
+        assert result["means"]["half"]["with_model"]["mean"] == float(value)
+
+
 def test_a_model_that_cannot_be_loaded_is_tried_once(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
@@ -398,6 +433,15 @@ def test_nothing_is_measured_twice(corpus: Path, tmp_path: Path) -> None:
 
     measure(corpus, ["same:a"], out, overwrite=True)  # a preset of the same weights is another codec too
     assert encoded["same:a"] == 4
+
+
+def test_the_output_of_a_run_is_not_an_input(corpus: Path) -> None:
+    options = RunOptions(metric_names=METRICS, listen=1)
+    for _ in range(2):
+        result = compare(
+            [corpus / "v"], ["half"], corpus / "v" / "out", replace(options, overwrite=True), isolate=False
+        )
+        assert result["codecs"]["half"]["n_clips"] == 4
 
 
 def test_an_added_metric_measures_only_that_metric(
@@ -475,7 +519,8 @@ def test_audio_examples_are_stored(corpus: Path, tmp_path: Path) -> None:
     (found,) = listening.kept(out, {"v/1.wav": ["half", "same:a"]})
     assert list(found.waves) == ["reference", "half", "same:a"] and found.sample_rate == RATE
     assert np.allclose(found.waves["half"], 0.5 * found.waves["reference"], atol=1e-4)
-    assert sorted(path.name for path in out.glob("audio/v/1.wav/*")) == ["half.flac", "reference.flac", "same-a.flac"]
+    stored = sorted(path.name for path in out.glob("audio/v/1.wav/*"))
+    assert stored[:2] == ["half.flac", "reference.flac"] and stored[2].startswith("same_a-") and len(stored) == 3
     assert not (out / "audio/v/2.wav").exists()
 
     before = dict(fakecodecs.ENCODED)

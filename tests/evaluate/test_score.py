@@ -154,6 +154,18 @@ def test_only_changed_files_are_measured_again(references: Path, tmp_path: Path)
     assert result["means"]["made"]["level_db"]["low"] < -5
 
 
+def test_equal_files_keep_the_names_of_their_systems(references: Path, tmp_path: Path) -> None:
+    one = remade(references, "one", lambda wave: 0.5 * wave)
+    other = remade(references, "other", lambda wave: 0.5 * wave)
+    first = measure(references, f"a={one}", f"b={other}", folder=tmp_path / "run")
+    again = measure(references, f"a={one}", f"b={other}", folder=tmp_path / "run", overwrite=True)
+    assert again["means"] == first["means"] and set(first["means"]) == {"a", "b"}
+    renamed = measure(references, f"ours={one}", folder=tmp_path / "run", overwrite=True)
+    assert renamed["means"]["ours"] == first["means"]["a"]
+    with pytest.raises(ArgumentError, match="The name 'reference' is reserved"):
+        measure(references, f"reference={one}")
+
+
 def test_without_jinja_there_is_no_html_report(
     references: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

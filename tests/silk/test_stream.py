@@ -71,6 +71,11 @@ def test_decoding_does_not_depend_on_the_chunks(
     assert stream.n_frames == len(codes) == sum(len(piece) for piece in pieces) // FRAME
 
 
+def test_a_loss_can_be_given_as_a_numpy_integer(codec: Silk) -> None:
+    for n_frames in (np.uint8(2), np.int16(4)):
+        assert len(StreamDecoder(codec).conceal(n_frames)) == int(n_frames) * FRAME
+
+
 def test_a_frame_is_returned_420_ms_after_its_start(codec: Silk, speech: np.ndarray) -> None:
     stream = StreamEncoder(codec)
     assert len(stream.feed(speech[: FRAME + LOOKAHEAD - 1])) == 0

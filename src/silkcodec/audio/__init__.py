@@ -27,7 +27,6 @@ from silkcodec.audio.kinds import (
     SUFFIXES,
     find_files,
     is_readable,
-    is_roundtrip,
     is_sound,
     needs_ffmpeg,
 )
@@ -66,7 +65,6 @@ __all__ = [
     "encode_headerless",
     "find_files",
     "is_readable",
-    "is_roundtrip",
     "is_sound",
     "needs_ffmpeg",
     "output_format",

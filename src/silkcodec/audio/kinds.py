@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import NoReturn
 
 from silkcodec.audio import ffmpeg
 from silkcodec.errors import ArgumentError, AudioError
@@ -38,7 +37,7 @@ def is_sound(name: str | os.PathLike[str]) -> bool:
 def find_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = SUFFIXES) -> list[Path]:
     """Return the files in a folder and its subfolders that have one of the suffixes, sorted by path.
 
-    Hidden files, files in hidden folders, and the decoded audio of `silk roundtrip` are omitted. Broken links are
+    Hidden files and folders, and the decoded audio of `silk roundtrip` and `silk compare` are omitted. Broken links are
     included, so that reading them reports an error.
 
     Args:
@@ -49,12 +48,12 @@ def find_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = SUFFIXE
         ArgumentError: a folder cannot be read.
     """
 
-    def refuse(error: OSError) -> NoReturn:
+    def refuse(error: OSError) -> None:
         raise ArgumentError(f"Cannot read the folder '{error.filename}': {error.strerror}.") from error
 
     wanted, found = frozenset(suffixes), []
     for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = subfolders(folders, names)
         for name in names:
             if _suffix(name) in wanted and not name.startswith(".") and not is_roundtrip(name, names):
                 path = Path(place, name)
@@ -63,13 +62,14 @@ def find_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = SUFFIXE
     return sorted(found)
 
 
-def is_roundtrip(name: str, names: Collection[str]) -> bool:
-    """Return whether a file is decoded audio that `silk roundtrip` wrote, i.e. NAME.silk.wav beside NAME.silk.
+def subfolders(folders: Iterable[str], names: Collection[str]) -> list[str]:
+    """Return the folders to search, given the names of all folders and files in a folder, sorted by name."""
+    skipped = "audio" if "rows.jsonl" in names else None  # the output of `silk compare`
+    return sorted(name for name in folders if not name.startswith(".") and name != skipped)
 
-    Args:
-        name: name of the file.
-        names: names of all files in its folder.
-    """
+
+def is_roundtrip(name: str, names: Collection[str]) -> bool:
+    """Return whether `silk roundtrip` wrote a file: NAME.silk.wav, if NAME.silk is one of the files in its folder."""
     return name.endswith(".silk.wav") and name.removesuffix(".wav") in names
 
 

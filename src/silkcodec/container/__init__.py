@@ -255,7 +255,8 @@ def info(file: File, *, recover: bool = False) -> Contents:
                 raise
             damage = error
     n_samples = reader.n_samples if reader.n_samples is not None else reader.header.n_samples
-    return Contents(reader.header, tuple(chunks), n_samples, reader.n_bytes, damage)
+    n_bytes = reader.n_bytes if damage is None or damage.offset is None else damage.offset
+    return Contents(reader.header, tuple(chunks), n_samples, n_bytes, damage)
 
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:

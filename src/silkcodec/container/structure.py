@@ -127,7 +127,7 @@ class Chunk:
 
 
 def _checked_gain(gain: float) -> float:
-    if not MIN_GAIN <= gain <= MAX_GAIN:
+    if not MIN_GAIN <= np.float32(gain) <= MAX_GAIN:  # as stored in the file
         raise ArgumentError(f"gain must be between {MIN_GAIN:g} and {MAX_GAIN:g}; got {gain!r}.")
     return float(gain)
 

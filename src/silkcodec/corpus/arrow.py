@@ -17,6 +17,7 @@ from typing import Any
 from silkcodec.corpus.items import Item, Refusal, Refused, below, find, meta, refused
 from silkcodec.errors import ArgumentError, import_extra
 
+SOUND = object()  # key of the audio in a row, which no column has
 STATE, SPLITS = "state.json", "dataset_dict.json"  # index files of a single dataset and of a dataset with splits
 
 
@@ -56,7 +57,7 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
             except Refusal as refusal:
                 yield refused(label + place, label + place, refusal)
                 continue
-            for batch_number, batch in enumerate(record_batches(file)):
+            for batch_number, batch in enumerate(record_batches(file, os.stat(file).st_mtime_ns)):
                 for row_number, row in enumerate(_rows(batch, file)):
                     usual = f"{split or 'row'}-{number:08d}"
                     number += 1
@@ -65,9 +66,9 @@ def items(folder: str, label: str, root: int, allow_outside: bool) -> Iterator[I
 
 
 def _item(
-    row: dict[str, Any], usual: str, path: str, root: int, place: str, at: tuple[int, int], folder: str, outside: bool
+    row: dict[Any, Any], usual: str, path: str, root: int, place: str, at: tuple[int, int], folder: str, outside: bool
 ) -> Item | Refused:
-    sound, columns = row.pop("sound"), row
+    sound, columns = row.pop(SOUND), row
     named = columns.pop("id", None)
     id = str(named) if isinstance(named, (str, int)) and str(named) else usual
     try:
@@ -102,8 +103,8 @@ def _strings(folder: str, name: str, key: str, inner: str | None, allow_outside:
 
 
 @lru_cache(maxsize=2)
-def record_batches(file: str) -> list[Any]:
-    """Memory-map an Arrow file and return its record batches."""
+def record_batches(file: str, modified_ns: int) -> list[Any]:
+    """Memory-map an Arrow file, last modified at the given time, and return its record batches."""
     pyarrow = require("A Hugging Face dataset")
     try:
         with pyarrow.ipc.open_stream(pyarrow.memory_map(file)) as reader:
@@ -119,10 +120,10 @@ def record_batches(file: str) -> list[Any]:
     return batches
 
 
-def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
+def _rows(batch: Any, file: str) -> Iterator[dict[Any, Any]]:
     """Yield each row of a record batch as a dict of its text and number columns.
 
-    The "sound" key holds a dict {"has_bytes", "path"}, which describes the audio.
+    The value of the SOUND key is a dict {"has_bytes", "path"}, which describes the audio.
     """
     column = _audio_column(batch.schema)
     if column is None:
@@ -136,8 +137,8 @@ def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
     is_valid = sounds.is_valid().to_pylist()
     values = {name: batch.column(name).to_pylist() for name in plain}
     for i in range(batch.num_rows):
-        row: dict[str, Any] = {name: _plain(values[name][i]) for name in plain if values[name][i] is not None}
-        row["sound"] = {"has_bytes": is_valid[i] and has_bytes[i], "path": paths[i] if is_valid[i] else None}
+        row: dict[Any, Any] = _filled({name: values[name][i] for name in plain})
+        row[SOUND] = {"has_bytes": is_valid[i] and has_bytes[i], "path": paths[i] if is_valid[i] else None}
         yield row
 
 
@@ -149,8 +150,10 @@ def _plain_columns(schema: Any) -> list[str]:
     ]
 
 
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool)) else str(value)  # Dates and decimals become strings.
+def _filled(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a row except None and NaN. Dates and decimals become strings."""
+    given = {name: value for name, value in row.items() if value is not None and value == value}
+    return {name: value if isinstance(value, (str, int, float)) else str(value) for name, value in given.items()}
 
 
 def _audio_column(schema: Any) -> str | None:
@@ -198,8 +201,7 @@ def parquet_items(
             values = opened.read_row_group(group, columns=[*plain, f"{audio}.path"]).to_pylist()
             for i, row in enumerate(values):
                 path = (row.pop(audio) or {}).get("path")
-                columns = {key: _plain(value) for key, value in row.items() if value is not None}
-                columns["sound"] = {"has_bytes": True, "path": path}
+                columns: dict[Any, Any] = _filled(row) | {SOUND: {"has_bytes": True, "path": path}}
                 found = _item(
                     columns, f"{stem}-{number:08d}", f"{shown}#{number}", root, place, (group, i), folder, allow_outside
                 )
@@ -239,7 +241,7 @@ def _readable(file: str) -> AbstractContextManager[None]:
 
 
 @lru_cache(maxsize=1)
-def _group_sounds(file: str, group: int) -> Any:
+def _group_sounds(file: str, group: int, _: int) -> Any:
     """Read the audio bytes of all rows in a row group of a Parquet file."""
     with _readable(file):
         opened = parquet(file)
@@ -259,7 +261,7 @@ def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
         Refusal: the row has no audio bytes.
     """
     if kind == "parquet":
-        sounds = _group_sounds(file, at[0])
+        sounds = _group_sounds(file, at[0], os.stat(file).st_mtime_ns)
         found = sounds[at[1]].as_py() if at[1] < len(sounds) else None
         if found is None:
             raise Refusal(
@@ -267,7 +269,7 @@ def content(file: str, at: tuple[int, int], kind: str = "arrow") -> bytes:
                 f"A row must have bytes in its Audio column; row {at[1]} of row group {at[0]} in '{file}' has none.",
             )
         return bytes(found)
-    batches = record_batches(file)
+    batches = record_batches(file, os.stat(file).st_mtime_ns)
     if not (at[0] < len(batches) and at[1] < batches[at[0]].num_rows):
         raise Refusal("missing", f"The dataset has changed: row {at[1]} of batch {at[0]} in '{file}' is missing.")
     sounds = batches[at[0]].column(_audio_column(batches[at[0]].schema))

@@ -82,4 +82,5 @@ def detokenize(
 
 def _file_name(id: str) -> str:
     """Replace the characters in an id that are unsafe in a file name."""
-    return re.sub(r"[^\w.,=+~#@-]", "_", id)[:200].lstrip(".") or "_"
+    safe = re.sub(r"[^\w.,=+~#@-]", "_", id).lstrip(".").encode()
+    return safe[:200].decode(errors="ignore") or "_"  # File systems limit names to 255 bytes.

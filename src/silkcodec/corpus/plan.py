@@ -22,7 +22,7 @@ from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.output import replacing
 
 HEADER, BODY = "plan.json", "plan.jsonl"
-KIND, FORMAT = "silk corpus plan", 2  # Format 1 has no file stamps, so its runs cannot be resumed.
+KIND, FORMAT = "silk corpus plan", 2
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,6 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
     """
     begun = read_header(folder)
     if begun is not None:
-        if begun["format"] != FORMAT:
-            raise OutputError(
-                f"The run in '{folder}' was started with an earlier version of Silk. Finish the run with that version,"
-                " or choose another output folder."
-            )
         _check_settings(folder, begun, settings)
     digest = hashlib.sha256(_line(asdict(settings)))
     counts = {"n_items": 0, "n_refused": 0, "n_shards": 0}
@@ -191,7 +186,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
     if begun is None:
         header |= {"settings": asdict(settings), **extra}
         with replacing(folder / HEADER, overwrite=True, durable=True) as file:
-            file.write((json.dumps(header, indent=1, ensure_ascii=False) + "\n").encode())
+            file.write((json.dumps(header, indent=1) + "\n").encode())
     elif begun["hash"] != header["hash"]:
         raise OutputError(
             f"The recordings have changed since the run in '{folder}' was started{changed or ''}. The run has"
@@ -205,7 +200,7 @@ def read_header(folder: Path) -> dict[str, Any] | None:
     """Read plan.json, or return None if it does not exist. Raises OutputError if it is damaged."""
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-        if header["kind"] == KIND and header["format"] in (1, FORMAT) and isinstance(header["settings"]["facts"], dict):
+        if header["kind"] == KIND and header["format"] == FORMAT and isinstance(header["settings"]["facts"], dict):
             return header
     except FileNotFoundError:
         return None

@@ -6,8 +6,7 @@ all rows share, e.g. the codebook sizes, as JSON.
 WebDataset: one tar per shard. Each row consists of NUMBER.json and NUMBER.codes.npy with the codes [K, F]. For
 multi-scale codecs, each codebook has its own file: NUMBER.codes.0.npy, NUMBER.codes.1.npy, ...
 
-In both formats, the same rows always produce the same bytes. In format version 1, checksums cover only the tokens. In
-version 2, they cover all fields.
+In both formats, the same rows always produce the same bytes. The checksum of a row covers all of its fields.
 """
 
 from __future__ import annotations
@@ -62,19 +61,13 @@ def sealed(id: str, path: str, start: float, tokens: Tokens, meta: Mapping[str, 
     return replace(row, checksum=checksum(row))
 
 
-def checksum(row: Row, version: int = FORMAT) -> str:
-    """Compute the checksum of a row: the first 16 hex digits of a SHA-256.
-
-    Args:
-        row: row to hash.
-        version: format version of the shard.
-    """
+def checksum(row: Row) -> str:
+    """Compute the checksum of a row: the first 16 hex digits of a SHA-256."""
     tokens = row.tokens
     digest = hashlib.sha256(f"{tokens.codec} {tokens.sample_rate} {tokens.n_samples}".encode())
-    if version > 1:
-        rates = [float(rate) for rate in tokens.frame_rates]
-        fields = [version, row.id, row.path, float(row.start), _meta(row), list(tokens.codebook_sizes), rates]
-        digest.update(json.dumps(fields).encode())
+    rates = [float(rate) for rate in tokens.frame_rates]
+    fields = [FORMAT, row.id, row.path, float(row.start), _meta(row), list(tokens.codebook_sizes), rates]
+    digest.update(json.dumps(fields).encode())
     for codes in tokens.codes:
         digest.update(f" {len(codes)} ".encode())
         digest.update(codes.astype("<i8").tobytes())

@@ -15,13 +15,14 @@ This module checks paths only as strings. `items.locate` resolves links before a
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from silkcodec import audio
-from silkcodec.audio import manifest
+from silkcodec.audio import kinds, manifest
 from silkcodec.corpus import arrow, lhotse, tars
 from silkcodec.corpus.items import Item, Refusal, Refused, below, check_names, find, meta, refused, seconds
 from silkcodec.errors import ArgumentError, AudioError
@@ -97,7 +98,7 @@ def roots(
             found.append(Root("manifest", folder, path.name, file=file, dialect=dialect))
             continue
         real, name = path.resolve(), path.name.lower()
-        kind = "tar" if ".tar" in name or ".tgz" in name else "parquet" if name.endswith(".parquet") else "file"
+        kind = "tar" if re.search(r"\.(tar(\.\w+)?|tgz)$", name) else "parquet" if name.endswith(".parquet") else "file"
         found.append(Root(kind, str(real.parent), real.name))
     labels = [root.label for root in found if root.label]
     if len(set(labels)) < len(labels):
@@ -141,13 +142,13 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
     errors: list[OSError] = []
     known = _Known(root, allow_outside)
     for folder, folders, files in os.walk(root.folder, onerror=errors.append):
-        folders[:] = [name for name in folders if not name.startswith(".") and os.path.join(folder, name) != root.skip]
+        folders[:] = [n for n in kinds.subfolders(folders, files) if os.path.join(folder, n) != root.skip]
         relative = os.path.relpath(folder, root.folder)
-        for name in files:
+        for name in sorted(files):  # Rows of metadata files keep this order.
             place = name if relative == os.curdir else os.path.join(relative, name).replace(os.sep, "/")
             if name in METADATA:
                 known.add(place)
-            elif name.startswith(".") or audio.is_roundtrip(name, files):
+            elif name.startswith(".") or kinds.is_roundtrip(name, files):
                 continue
             elif audio.is_sound(name) or name.lower().endswith((".tar", ".parquet")):
                 places.append(place)

@@ -51,6 +51,8 @@ def items(file: str, place: str, shown: str, root: int) -> Iterator[Item | Refus
             yield found
             return
         name, offset, size, content = found
+        if name.rpartition("/")[2].startswith("."):  # hidden, such as the ._ files of macOS
+            continue
         key, suffix = _split(name)
         if key != sample.key:
             yield from _of(sample, place, shown, root)

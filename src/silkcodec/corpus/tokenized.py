@@ -76,9 +76,10 @@ class Corpus:
         file, within = self._files[shard], number - starts[shard]
         for group, n_rows in enumerate(_group_rows(file)):
             if within < n_rows:
-                if self._held is None or self._held[0] != (file, group):
-                    self._held = (file, group), list(self._rows(file, group))
-                return self._held[1][within]
+                held = self._held  # Another thread may replace it at any time.
+                if held is None or held[0] != (file, group):
+                    held = self._held = (file, group), list(self._rows(file, group))
+                return held[1][within]
             within -= n_rows
         raise ArgumentError(f"'{file}' is damaged: it has fewer rows than its footer declares.")
 
@@ -148,8 +149,8 @@ def shard_rows(file: str) -> Iterator[Row]:
 
 
 def _group(file: str, group: int, verify: bool) -> Iterator[Row]:
-    for version, row in _read_tar(file) if file.endswith(".tar") else _read_parquet(file, group):
-        if verify and checksum(row, version) != row.checksum:
+    for row in _read_tar(file) if file.endswith(".tar") else _read_parquet(file, group):
+        if verify and checksum(row) != row.checksum:
             raise ArgumentError(f"Row '{row.id}' of '{file}' is damaged: its checksum is wrong.")
         yield row
 
@@ -186,11 +187,11 @@ def _parquet(file: str) -> Any:
     """
     with _readable(file):
         opened = arrow.parquet(file)
-        if _version(_shared(opened)) > 1:
-            footer = opened.metadata
-            n_rows = sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-            if int(footer.metadata[ROWS_KEY]) != n_rows:
-                raise ValueError(f"it contains {n_rows} rows, but its footer declares {int(footer.metadata[ROWS_KEY])}")
+        _check_version(_shared(opened))
+        footer = opened.metadata
+        n_rows = sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+        if int(footer.metadata[ROWS_KEY]) != n_rows:
+            raise ValueError(f"it contains {n_rows} rows, but its footer declares {int(footer.metadata[ROWS_KEY])}")
         return opened
 
 
@@ -202,12 +203,10 @@ def _shared(opened: Any) -> dict[str, Any]:
     return json.loads(opened.schema_arrow.metadata[METADATA_KEY])
 
 
-def _version(shared: dict[str, Any]) -> int:
-    """Return the format version of a shard. Raises ValueError if the version is not supported."""
-    version = shared["format"]
-    if isinstance(version, bool) or version not in range(1, FORMAT + 1):
-        raise ValueError(f"its format version must be between 1 and {FORMAT}; got {str(version)[:20]}")
-    return int(version)
+def _check_version(shared: dict[str, Any]) -> None:
+    """Raise ValueError if the format version of a shard is not supported."""
+    if shared["format"] != FORMAT:
+        raise ValueError(f"its format version must be {FORMAT}; got {str(shared['format'])[:20]}")
 
 
 def _groups(file: str) -> range:
@@ -222,8 +221,8 @@ def _group_rows(file: str) -> list[int]:
     return [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
 
 
-def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
-    """Yield the rows in a row group of a Parquet shard, each with the format version of the shard."""
+def _read_parquet(file: str, group: int) -> Iterator[Row]:
+    """Yield the rows in a row group of a Parquet shard."""
     opened = _parquet(file)
     with _readable(file):
         shared = _shared(opened)
@@ -235,11 +234,11 @@ def _read_parquet(file: str, group: int) -> Iterator[tuple[int, Row]]:
         books = [[book.values.to_numpy(zero_copy_only=False) for book in row] for row in codes]
         columns = list(zip(*values, books, strict=True))
     for *row, arrays in columns:
-        yield _version(shared), _row(shared, tuple(row), arrays, file)
+        yield _row(shared, tuple(row), arrays, file)
 
 
-def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
-    """Yield the rows of a tar shard, each with the format version of the shard."""
+def _read_tar(file: str) -> Iterator[Row]:
+    """Yield the rows of a tar shard."""
     try:
         with open(file, "rb") as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
             shared: dict[str, Any] = {}
@@ -248,15 +247,16 @@ def _read_tar(file: str) -> Iterator[tuple[int, Row]]:
             for name, content in _tar_members(tar, raw):
                 if name == f"{n_rows:06d}.json":
                     if shared:
-                        yield _version(shared), _row(shared, _tar_columns(shared), arrays, file)
+                        yield _row(shared, tuple(shared[name] for name in COLUMNS), arrays, file)
                     shared, arrays, n_rows = json.loads(content), [], n_rows + 1
+                    _check_version(shared)
                 elif shared and name.startswith(f"{n_rows - 1:06d}.codes."):
                     array = _npy(content)
                     arrays += list(array) if array.ndim == 2 else [array]
                 else:
                     raise ValueError(f"the member '{name[:40]}' does not belong to a row")
             if shared:
-                yield _version(shared), _row(shared, _tar_columns(shared), arrays, file)
+                yield _row(shared, tuple(shared[name] for name in COLUMNS), arrays, file)
     except (tarfile.TarError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise ArgumentError(f"Cannot read '{file}' as a tar shard: {error}.") from error
 
@@ -265,6 +265,8 @@ def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, byt
     """Yield the name and the contents of each member of a tar. Raises TarError if the tar is truncated or damaged."""
     while (member := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]  # Otherwise, tarfile keeps every member in memory.
+        if not member.isreg() or member.issparse():  # A sparse member can be much larger than the file.
+            raise tarfile.ReadError(f"'{member.name}' is not a regular file")
         content = tar.extractfile(member).read()  # type: ignore[union-attr]
         if len(content) != member.size:
             raise tarfile.ReadError(f"'{member.name}' is truncated")
@@ -284,10 +286,6 @@ def _npy(content: bytes) -> Any:
         return np.load(io.BytesIO(content), allow_pickle=False)
     except Exception as error:  # NumPy uses Python's parser, which can raise many exceptions.
         raise ValueError(f"an array is damaged: {error}") from error
-
-
-def _tar_columns(values: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(values[name] for name in COLUMNS)
 
 
 def _row(shared: dict[str, Any], columns: tuple[Any, ...], codes: list[Any], file: str) -> Row:

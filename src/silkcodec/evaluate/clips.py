@@ -119,7 +119,7 @@ def _from_manifest(file: Path, split: str | None, conditions: str, root: Path) -
     for row in chosen:
         if not (root / row["path"]).is_file():
             raise AudioError(f"'{file}' lists '{row['path']}', which does not exist in '{root}'.")
-        if row.get("offset", "0").strip("0."):  # NeMo manifests use an offset for a clip inside a long file.
+        if any(row.get(name, "0").strip("0.") for name in ("offset", "start")):  # The clip is inside a long file.
             raise ArgumentError(
                 f"Manifest rows with an offset are not supported; got one for '{row['path']}' in '{file}'. Save this"
                 " part of the recording as a separate audio file."

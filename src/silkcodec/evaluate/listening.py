@@ -44,8 +44,8 @@ def clip_folder(folder: Path, clip: str) -> Path:
 
 
 def audio_file(folder: Path, codec: str) -> Path:
-    """Return the path of a codec's audio file in the folder of a clip, e.g. opus-6k.flac for opus:6k."""
-    return folder / f"{_file_name(codec.replace(':', '-'))}.flac"
+    """Return the path of a codec's audio file, or of the original (`REFERENCE`), in the folder of a clip."""
+    return folder / f"{_file_name(codec)}.flac"
 
 
 def keep(folder: Path, codec: str, wave: Wave) -> None:

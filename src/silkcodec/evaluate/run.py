@@ -284,8 +284,9 @@ def carry_out(
         if progress is not None:
             progress(done, total, row["clip"])
     return [
-        # The manifest may have changed since the row was measured, so use its current columns.
-        only(rows[clip.name, candidate.name], [metric.name for metric in available]) | {"columns": clip.columns}
+        # The name of the codec and the manifest may have changed since the row was measured.
+        only(rows[clip.name, candidate.name], [metric.name for metric in available])
+        | {"codec": candidate.name, "columns": clip.columns}
         for clip in clips
         for candidate in candidates
     ]

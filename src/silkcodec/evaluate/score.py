@@ -18,6 +18,7 @@ from silkcodec import audio
 from silkcodec.audio import manifest
 from silkcodec.errors import ArgumentError, AudioError
 from silkcodec.evaluate.clips import Clip
+from silkcodec.evaluate.listening import REFERENCE
 from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare
 
 SHOWN = 5
@@ -117,6 +118,8 @@ def _named(degraded: Sequence[str]) -> dict[str, Path]:
             path, name = text, Path(os.path.abspath(text)).name
         if not name or not Path(path).exists():
             raise AudioError(f"Reconstructions not found: '{path}'. Pass FOLDER or NAME=FOLDER.")
+        if name == REFERENCE:
+            raise ArgumentError(f"The name '{REFERENCE}' is reserved for the originals. Set another with NAME=FOLDER.")
         if name in named:
             raise ArgumentError(
                 f"Reconstructions must have different names; got '{name}' twice. Set a name with NAME=FOLDER."

@@ -49,7 +49,9 @@ def metric_identity(metric: Metric, clip: Clip) -> str:
     """Return a string that changes if a stored value for a metric becomes invalid, e.g. because its model changed."""
     if metric.model_key is None and not metric.weighted_by:
         return metric.name
-    return f"{metric.name} {metric.model or 'default'} {_digest(sorted(clip.columns.items()))}"
+    model = Path(metric.model or "default")
+    times = [file.stat().st_mtime_ns for file in sorted([model, *model.rglob("*")]) if file.is_file()]
+    return f"{metric.name} {model}{times or ''} {_digest(sorted(clip.columns.items()))}"
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:
@@ -70,7 +72,9 @@ def joined(old: Row | None, new: Row) -> Row:
         return new
     if new["status"] != "ok":
         return new  # The clip succeeded before and fails now, so the row reports the failure.
-    return old | {part: old[part] | new[part] for part in PER_METRIC} | {"broken": new.get("broken", {})}
+    broken = new.get("broken", {})  # Values from an earlier model must not remain if the new model fails.
+    kept = {part: {name: old[part][name] for name in old[part] if name not in broken} for part in PER_METRIC}
+    return old | {part: kept[part] | new[part] for part in PER_METRIC} | {"broken": broken}
 
 
 class RowsFile:

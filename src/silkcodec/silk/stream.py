@@ -251,14 +251,15 @@ class StreamDecoder:
         """
         if isinstance(n_frames, bool) or not isinstance(n_frames, (int, np.integer)) or n_frames < 0:
             raise ArgumentError(f"n_frames must be a non-negative integer; got {n_frames!r}.")
+        n_frames = int(n_frames)  # Products of small NumPy integers overflow.
         wave = np.zeros(n_frames * FRAME_SAMPLES, dtype=np.float32)
-        n_audible = min(max(FADE_FRAMES - self._n_lost, 0), int(n_frames))
+        n_audible = min(max(FADE_FRAMES - self._n_lost, 0), n_frames)
         if n_audible:
             audible = self._decode(np.full((n_audible, LATENT_WIDTH), MIDDLE_LEVEL, dtype=np.uint8))
             wave[: len(audible)] = audible * _fade(self._n_lost, len(audible))
-        self._n_lost += int(n_frames)
-        self.n_frames += int(n_frames)
-        self.n_concealed += int(n_frames)
+        self._n_lost += n_frames
+        self.n_frames += n_frames
+        self.n_concealed += n_frames
         return wave
 
     def _decode(self, levels: NDArray[np.uint8]) -> Wave:
