@@ -25,7 +25,10 @@ class _Closed(io.TextIOWrapper):
 
 
 def prepare() -> None:
-    """Replace closed standard streams with the null device. Call this function before any file is opened."""
+    """Replace closed standard streams with the null device, and allow any file name in standard output.
+
+    Call this function before any file is opened.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -89,8 +89,9 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
                 weights.mkdir()
                 weights_export.write_folder(weights, *weights_export.load_run(run), None, [])
             config = write_folder(weights, made_folder, out.name)
-            weights_export.check_replaceable(out, [path.name for path in made_folder.iterdir()], "model_type")
-            for name in sorted(path.name for path in made_folder.iterdir()):
+            names = sorted(path.name for path in made_folder.iterdir())
+            weights_export.check_replaceable(out, names, "model_type")
+            for name in names:
                 os.replace(made_folder / name, out / name)
     except OSError as error:
         raise OutputError(f"Cannot write to the export folder '{out}': {error.strerror or error}.") from error

@@ -117,7 +117,7 @@ def start_lines(config: TrainConfig) -> list[str]:
         except (OSError, ValueError, KeyError):  # The source is a run, or is no longer available.
             name = f"the run '{run_folder(source).name}'"
         try:
-            _, progress = checkpoint.load(source if source.suffix else source / "checkpoint.safetensors")
+            _, progress = checkpoint.load(checkpoint.find(source, "init") or source)
         except SilkError:
             earlier = None
         if earlier is None:
