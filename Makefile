@@ -185,7 +185,7 @@ bench-corpus: $(FULL)
 
 bench-server: $(FULL)
 	$(BIN)/python bench/server.py --out bench/server.json
-	$(BIN)/python bench/server_neighbour.py --out bench/server_neighbour.json
+	$(BIN)/python bench/server_neighbor.py --out bench/server_neighbor.json
 	$(BIN)/python bench/tables.py
 
 # Export a training run as the weights that ship with silkcodec, and decode the samples with them:

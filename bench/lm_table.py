@@ -25,7 +25,7 @@ def speech_lm(bench: Path) -> str:
     ]
     found, settings = result["conditions"], result["settings"]
     trained_h, held_out_h = (number(speech[part]["duration_s"] / 3600, 2) for part in ("train", "held_out"))
-    tokenization_min, train_min = (number(result[name] / 60, 1) for name in ("tokenise_s", "train_s"))
+    tokenization_min, train_min = (number(result[name] / 60, 1) for name in ("tokenize_s", "train_s"))
     sentences = [
         f"The model has {number(result['parameters'] / 1e6, 1)} M parameters. It was trained on {trained_h} h of speech"
         f" for {settings['steps']} steps. Each step used {settings['batch']} windows of"

@@ -11,7 +11,7 @@ from findings import Figures
 from silkcodec.evaluate.markdown import number, table
 
 KIND = "silk server"
-NEIGHBOUR_KIND = "silk server neighbour"
+NEIGHBOR_KIND = "silk server neighbor"
 NOT_YET = "Not measured yet. Run `python bench/server.py --out bench/server.json`."
 MODES = {
     "encode": "encoding streams",
@@ -119,11 +119,11 @@ def faults(bench: Path) -> str:
     return table(["event", "result"], rows)
 
 
-def neighbours(bench: Path) -> str:
+def neighbors(bench: Path) -> str:
     """Return a table of the effect of a flooding client on the response times of other clients."""
-    result = findings.read_result(bench / "server_neighbour.json", NEIGHBOUR_KIND)
+    result = findings.read_result(bench / "server_neighbor.json", NEIGHBOR_KIND)
     if result is None:
-        return "Not measured yet. Run `python bench/server_neighbour.py --out bench/server_neighbour.json`."
+        return "Not measured yet. Run `python bench/server_neighbor.py --out bench/server_neighbor.json`."
     rows = []
     for row in result["rows"]:
         times = [
@@ -175,5 +175,5 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "server-summary": summary,
     "server-stacking": stacking,
     "server-faults": faults,
-    "server-neighbours": neighbours,
+    "server-neighbors": neighbors,
 }

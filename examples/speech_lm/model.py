@@ -1,6 +1,6 @@
 """Define a small language model for Silk's tokens: a transformer with one step per token and 19 steps per frame.
 
-    codes [B, F, P, H]  a frame has P = 19 tokens, and a token has H = 7 FSQ levels (`silkcodec.lm.Factorised`)
+    codes [B, F, P, H]  a frame has P = 19 tokens, and a token has H = 7 FSQ levels (`silkcodec.lm.Factorized`)
       -> sum of the embeddings of the previous token's levels, plus a position embedding     [B, F * P, W]
       -> causal transformer                                                                  [B, F * P, W]
       -> logits of the 8 values of each level, given the earlier levels of the token         [B, F, P, H, 8]

@@ -45,7 +45,7 @@ class Speech:
     train: NDArray[np.int64]
     held_out: NDArray[np.int64]
     n_clips: tuple[int, int]
-    tokenised_s: float
+    tokenized_s: float
 
 
 def read_speech(data: str, splits: tuple[str, str] | None, hours: float, seed: int) -> Speech:
@@ -224,7 +224,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in model.parameters()),
         "bits_per_frame": {"raw": speech.layout.raw_bits_per_frame, "unigram": curve[0]["held_out"],
                            "model": least["held_out"], "model_step": least["step"]},
-        "tokenise_s": speech.tokenised_s, "train_s": train_s, "curve": curve,
+        "tokenize_s": speech.tokenized_s, "train_s": train_s, "curve": curve,
     }  # fmt: skip
     print(f"held-out bits per frame: raw {result['bits_per_frame']['raw']:.0f}, unigram {curve[0]['held_out']:.1f},"
           f" model {least['held_out']:.1f} (step {least['step']})")  # fmt: skip

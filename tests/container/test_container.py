@@ -172,6 +172,8 @@ def test_a_writer_rejects_inconsistent_calls() -> None:
     writer.finish(28_800)
     with pytest.raises(ArgumentError, match="after finish"):
         writer.write(codes)
+    with pytest.raises(ArgumentError, match="after finish"):
+        writer.finish(28_800)
     with (
         pytest.raises(ArgumentError, match="n_samples must be passed"),
         container.Writer(io.BytesIO(), codec=CODEC) as writer,

@@ -70,8 +70,8 @@ def range_decode(data: bytes, n_frames: int) -> list[list[int]]:
         for d, s in enumerate(frame):
             seen[d][s] += 3
             shared[s] += 1
-            for neighbour in {s - 1, s + 1} & set(range(8)) if f < 16 else ():
-                seen[d][neighbour] += 1
+            for neighbor in {s - 1, s + 1} & set(range(8)) if f < 16 else ():
+                seen[d][neighbor] += 1
         frames.append(frame)
     return frames
 

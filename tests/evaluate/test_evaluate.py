@@ -147,6 +147,7 @@ def test_a_filter_does_not_change_clip_names(corpus: Path, tmp_path: Path) -> No
         (["INDEX.tsv:language=xx"], {}, ArgumentError, "'language=xx' does not match any row of 'INDEX.tsv'"),
         (["INDEX.tsv:language=en,zh"], {}, ArgumentError, "column=value; got 'zh'"),
         (["v:language=en"], {}, ArgumentError, "filter requires a manifest"),
+        (["v"], {"root": "v"}, ArgumentError, "root folder requires a manifest"),
     ],
 )
 def test_bad_clips_are_refused(

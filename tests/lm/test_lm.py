@@ -61,11 +61,11 @@ def test_flat_is_lossless(it: Tokens, offset: int, shared: bool, bos: bool, eos:
 
 @settings(deadline=None, max_examples=60)
 @given(drawn(), ENDS, ENDS)
-def test_factorised_is_lossless(it: Tokens, bos: bool, eos: bool) -> None:
-    factorised = lm.Factorised(lm.Layout.of(it))
-    steps = factorised.encode(it, bos=bos, eos=eos)
-    assert steps.shape == (it.n_tokens + bos + eos, factorised.sizes.shape[1]) and steps.max() < factorised.head_size
-    assert factorised.decode(steps, n_samples=it.n_samples) == it
+def test_factorized_is_lossless(it: Tokens, bos: bool, eos: bool) -> None:
+    factorized = lm.Factorized(lm.Layout.of(it))
+    steps = factorized.encode(it, bos=bos, eos=eos)
+    assert steps.shape == (it.n_tokens + bos + eos, factorized.sizes.shape[1]) and steps.max() < factorized.head_size
+    assert factorized.decode(steps, n_samples=it.n_samples) == it
 
 
 @settings(deadline=None, max_examples=60)
@@ -123,12 +123,12 @@ def test_flat_ids_follow_the_text_ids_and_the_special_ids() -> None:
     assert lm.Flat(lm.Layout.of(it), shared=True).size == 4_099
 
 
-def test_factorised_steps_are_the_levels_of_silk() -> None:
+def test_factorized_steps_are_the_levels_of_silk() -> None:
     it = silk(2)
-    factorised = lm.Factorised(lm.Layout.of(it))
-    steps = factorised.encode(it)
-    assert steps.shape == (2 * 19 + 2, 7) and factorised.head_size == 11
-    assert (steps[0] == factorised.bos).all() and (steps[-1] == factorised.eos).all()
+    factorized = lm.Factorized(lm.Layout.of(it))
+    steps = factorized.encode(it)
+    assert steps.shape == (2 * 19 + 2, 7) and factorized.head_size == 11
+    assert (steps[0] == factorized.bos).all() and (steps[-1] == factorized.eos).all()
     levels = steps[1:-1].reshape(2, 19 * 7)
     assert np.array_equal(levels[:, :128], it.to_levels()) and not levels[:, 128:].any()
 
@@ -181,11 +181,11 @@ def test_texts_contain_only_the_listed_strings() -> None:
 
 
 def test_sequences_of_different_lengths_are_padded() -> None:
-    factorised = lm.Factorised(lm.Layout.of(silk()))
-    rows = [factorised.encode(silk(n, seed=n)) for n in (2, 1, 3)]
-    batch, true = lm.pad(rows, factorised.pad)
+    factorized = lm.Factorized(lm.Layout.of(silk()))
+    rows = [factorized.encode(silk(n, seed=n)) for n in (2, 1, 3)]
+    batch, true = lm.pad(rows, factorized.pad)
     assert batch.shape == (3, 3 * 19 + 2, 7) and true.sum(1).tolist() == [40, 21, 59]
-    assert [factorised.decode(row) for row in batch] == [silk(n, seed=n) for n in (2, 1, 3)]
+    assert [factorized.decode(row) for row in batch] == [silk(n, seed=n) for n in (2, 1, 3)]
 
 
 def test_of_codec_gives_the_layout_of_the_tokens(codec: Silk) -> None:
@@ -202,8 +202,8 @@ def test_of_codec_gives_the_layout_of_the_tokens(codec: Silk) -> None:
 def test_an_incomplete_frame_is_an_error_or_is_cut() -> None:
     it = silk(2)
     layout = lm.Layout.of(it)
-    flat, factorised = lm.Flat(layout), lm.Factorised(layout)
-    for sequence, kind in ((flat.encode(it)[:30], flat), (factorised.encode(it)[:30], factorised)):
+    flat, factorized = lm.Flat(layout), lm.Factorized(layout)
+    for sequence, kind in ((flat.encode(it)[:30], flat), (factorized.encode(it)[:30], factorized)):
         with pytest.raises(TokensError, match="whole frames of 19"):
             kind.decode(sequence)
         assert kind.decode(sequence, cut=True).n_frames == 1
@@ -250,6 +250,7 @@ def test_invalid_ids_are_refused(change: Any, says: str) -> None:
         ("<|silk:end:4|>", "got 0 tokens"),
         ("<|silk:0:2097152|>" + "".join(f"<|silk:{k}:0|>" for k in range(1, 19)), r"codes\[0, 0\] must be"),
         ("<|silk/4:0:1|>", "got '<|silk/4"),
+        (f"<|silk:0:{'9' * 5_000}|>", "got '<|silk:0:9"),  # more digits than `int` converts
     ],
 )
 def test_text_that_is_not_one_recording_is_refused(text: str, says: str) -> None:

@@ -84,9 +84,9 @@ PHRASES = (  # (words of which every match contains one, regular expression in l
     ("never", r"never is|never are", "subject, verb, object"),
     # Spelling
     (
-        "is behaviour centre",
-        r"(optim|initial|recogn|summar|serial|organ|minim|maxim|quant|token)is(e|es|ed|er|ers|ing|ation|ations)"
-        r"|behaviours?|centre[ds]?",
+        "is our centre",
+        r"(optim|initial|recogn|summar|serial|organ|minim|maxim|quant|token|normal|factor)is(e|es|ed|er|ers|ing|ation|ations)"
+        r"|(behavi|col|neighb)ours?|centre[ds]?",
         "American spelling",
     ),
 )

@@ -273,11 +273,11 @@ def test_a_flood_of_pings_is_throttled(tmp_path: Path) -> None:
     with front(tmp_path, stream_messages=1) as (url, _, _), upgraded(url, START.encode()) as flood:
         flood.sendall(ping * n)
         pongs = flood.recv(100)
-        with connect(url.replace("http", "ws") + "/v1/stream") as neighbour:
-            neighbour.send(START)
-            neighbour.recv(PATIENCE_S)
-            neighbour.send(bytes(76))
-            assert len(neighbour.recv(PATIENCE_S)) == 19_200
+        with connect(url.replace("http", "ws") + "/v1/stream") as neighbor:
+            neighbor.send(START)
+            neighbor.recv(PATIENCE_S)
+            neighbor.send(bytes(76))
+            assert len(neighbor.recv(PATIENCE_S)) == 19_200
         flood.settimeout(0.2)
         with suppress(TimeoutError):
             while True:

@@ -205,8 +205,8 @@ def test_garbage_and_disconnects_do_not_affect_others(server: Server, codec: Sil
     address = f"ws://127.0.0.1:{server.port}/v1/stream"
     browser = ["silk.v1", f"silk.bearer.{server.token}"]
     wave, codes = speech[:40_000], []
-    with server.client.encoder() as neighbour:
-        codes.append(neighbour.feed(wave[:15_000]))
+    with server.client.encoder() as neighbor:
+        codes.append(neighbor.feed(wave[:15_000]))
         for message in ("}{", "null", b"\xff" * 100, '{"type": "end"}', json.dumps({"type": "start", "task": "x"})):
             with connect(address, subprotocols=browser) as garbage:  # type: ignore[arg-type]
                 assert garbage.subprotocol == "silk.v1"
@@ -230,7 +230,7 @@ def test_garbage_and_disconnects_do_not_affect_others(server: Server, codec: Sil
             upload.sendall(head.encode() + b"Content-Length: 90000\r\n\r\nRIFF")
             abort(upload)
             stream.close()
-        codes += [neighbour.feed(wave[15_000:]), neighbour.flush()]
+        codes += [neighbor.feed(wave[15_000:]), neighbor.flush()]
     np.testing.assert_array_equal(np.concatenate(codes), codes_of(codec.encode(wave)))
     wait_for_no_streams(server)
     assert server.metric("silk_files") == 0 and server.metric("silk_worker_restarts_total") == 0

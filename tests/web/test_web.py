@@ -735,15 +735,15 @@ def test_the_address_of_a_section_scrolls_to_it(opened: Open, address: str) -> N
 
 def contrast(button: Any) -> float:
     """Return the contrast ratio (WCAG 2) between the text of a button and its background."""
-    colours = button.evaluate(
-        """one => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor].map((colour) => {
+    colors = button.evaluate(
+        """one => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor].map((color) => {
             const context = new OffscreenCanvas(1, 1).getContext("2d");
-            context.fillStyle = colour;
+            context.fillStyle = color;
             context.fillRect(0, 0, 1, 1);
             return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
         })"""
     )
-    values = np.array(colours) / 255
+    values = np.array(colors) / 255
     linear = np.where(values <= 0.04, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     dark, light = sorted(linear @ np.array([0.2126, 0.7152, 0.0722]))
     return float((light + 0.05) / (dark + 0.05))
@@ -1248,11 +1248,11 @@ def test_a_vector_moves_to_its_entry_and_the_error_is_shown(live: Any) -> None:
         document.querySelector("#codebook .flyer") !== null,
     ]"""
     rects = codebook.locator("rect[fill='var(--lost)']")
-    before, colour, flying = rects.evaluate_all(lost)
+    before, color, flying = rects.evaluate_all(lost)
     live.wait_for_timeout(300)
     after, _, still_flying = rects.evaluate_all(lost)
     assert flying and still_flying and after > before  # the lost part grows during the flight
-    red, green, blue = map(int, re.findall(r"\d+", colour)[:3])
+    red, green, blue = map(int, re.findall(r"\d+", color)[:3])
     assert red > 1.5 * max(green, blue)
     wait(live, lambda: flyer.count() == 0, "the end of the animation", 10)
 

@@ -82,12 +82,12 @@ describe(".silk", () => {
   });
 
   test("with a gain is version 2, as in Python", () => {
-    const normalised = bytes(fixtures["silk_of_gain_0.3"]);
-    const tokens = readSilk(normalised);
-    expect(normalised[8]).toBe(2);
+    const normalized = bytes(fixtures["silk_of_gain_0.3"]);
+    const tokens = readSilk(normalized);
+    expect(normalized[8]).toBe(2);
     expect(tokens.gain).toBe(Math.fround(0.3));
     expect(tokens.levels).toEqual(levels.subarray(0, 2 * LATENT_WIDTH));
-    expect(Buffer.from(writeSilk({ ...tokens, gain: 0.3 })).equals(Buffer.from(normalised))).toBe(true);
+    expect(Buffer.from(writeSilk({ ...tokens, gain: 0.3 })).equals(Buffer.from(normalized))).toBe(true);
     for (const gain of [0, -1, 1e7, NaN]) expect(() => writeSilk({ ...file, gain })).toThrow("gain must be");
   });
 

@@ -26,7 +26,7 @@ def trained(make: type[torch.optim.Optimizer], steps: int = 5, **options: object
     return parameters
 
 
-def test_bfloat16_equals_the_optimiser_of_pytorch() -> None:
+def test_bfloat16_equals_the_optimizer_of_pytorch() -> None:
     theirs = trained(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
     for ours, their in zip(trained(Muon, dtype=torch.bfloat16), theirs, strict=True):
         assert torch.allclose(ours, their, rtol=0, atol=1e-4)  # the rounding of batched products depends on the machine

@@ -123,7 +123,7 @@ class Writer:
 
     def _write(self, levels: payload.Levels) -> None:
         if self._finished:
-            raise ArgumentError("Cannot write to a .silk file after finish() or abort().")
+            raise ArgumentError("Cannot use a Writer after finish() or abort().")
         self.n_frames += len(levels)
         self._levels = np.concatenate([self._levels, levels])
         whole = len(self._levels) // self._chunk_frames * self._chunk_frames
@@ -150,7 +150,7 @@ class Writer:
             n_samples: length of the recording in samples. None uses the value passed to the constructor.
 
         Raises:
-            ArgumentError: n_samples is missing, or differs from the value passed to the constructor.
+            ArgumentError: n_samples is missing or differs from the constructor's, or the file is already finished.
             TokensError: the number of frames written is not ceil(n_samples / 9600).
             OutputError: see `write`.
         """
@@ -161,6 +161,7 @@ class Writer:
         if known not in (None, total):
             raise ArgumentError(f"n_samples must be {known}, as passed to Writer; got {n_samples}.")
         check_n_samples(total)
+        self._write(self._levels[:0])  # raises if the file is already finished
         if n_frames(total) != self.n_frames:
             raise TokensError(f"{total} samples require {n_frames(total)} Silk frames; got {self.n_frames}.")
         self.flush()

@@ -52,8 +52,8 @@ def find_clips(
         root: folder that the paths in manifests are relative to. None means the manifest's folder.
 
     Raises:
-        ArgumentError: `inputs` is empty, a split or filter is given for an input without a manifest, no row matches,
-            two clips have the same name, `limit` is below 1, or a manifest is damaged.
+        ArgumentError: `inputs` is empty, a split, filter or root is given for an input without a manifest, no row
+            matches, two clips have the same name, `limit` is below 1, or a manifest is damaged.
         AudioError: a path does not exist, or a folder contains no audio files.
     """
     if not inputs or "" in inputs:
@@ -72,10 +72,9 @@ def find_clips(
         if path.is_file() and manifest.is_manifest(path):
             folder = path.parent if root is None else Path(root)
             clips += _from_manifest(path, split, conditions, folder)
-        elif conditions:
-            raise ArgumentError(f"A filter requires a manifest, e.g. INDEX.tsv; got '{text}'.")
-        elif split is not None:
-            raise ArgumentError(f"A split requires a manifest, e.g. INDEX.tsv; got split '{split}' for '{path}'.")
+        elif conditions or split is not None or root is not None:
+            option = "A filter" if conditions else "A split" if split is not None else "A root folder"
+            raise ArgumentError(f"{option} requires a manifest, e.g. INDEX.tsv; got '{text}'.")
         elif path.is_dir():
             clips += _from_folder(path)
         else:

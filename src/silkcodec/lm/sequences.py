@@ -4,7 +4,7 @@ There are three formats, drawn here for a codec with 2 tokens per frame (a0 b0 |
 
     Flat         a token is a step                     bos a0 b0 a1 b1 a2 b2 eos
 
-    Factorised   a token is a step, with its digits    bos a0' b0' a1' b1' a2' b2' eos      least significant
+    Factorized   a token is a step, with its digits    bos a0' b0' a1' b1' a2' b2' eos      least significant
                  (FSQ levels for Silk) side by side    bos a0" b0" a1" b1" a2" b2" eos
 
     Heads        a frame is a step                     bos a0 a1 a2 eos                     delays (0, 0)
@@ -118,7 +118,7 @@ class Flat:
         return self.layout.tokens(codes, n_samples)
 
 
-class Factorised:
+class Factorized:
     """Convert each token to one step of a sequence, with one head per digit.
 
     Args:
@@ -181,7 +181,7 @@ class Heads:
         layout: layout of the tokens.
         delays: delay of each of the P tokens in steps. None means no delay. The delay pattern of MusicGen
             (Copet et al., 2023, https://arxiv.org/abs/2306.05284) is `range(P)`.
-        digits: split each token into its digits, as `Factorised` does.
+        digits: split each token into its digits, as `Factorized` does.
 
     Attributes:
         sizes: number of codes for each head, int64 [P], or [P, H] if `digits` is set.

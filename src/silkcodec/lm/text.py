@@ -18,7 +18,7 @@ from silkcodec.spec import DIMS_PER_TOKEN
 from silkcodec.tokens import Tokens
 
 END = "end"
-TOKEN = re.compile(r"<\|([^|<>]+?):(?:(\d+):(\d+)|end:(\d+))\|>")
+TOKEN = re.compile(r"<\|([^|<>]+?):(?:(\d{1,18}):(\d{1,18})|end:(\d{1,18}))\|>")
 
 
 def to_text(tokens: Tokens, *, end: bool = True) -> str:

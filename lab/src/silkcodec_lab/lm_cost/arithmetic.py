@@ -15,7 +15,7 @@ def arithmetic(layout: Layout) -> dict[str, Any]:
     """Return the sequence lengths, vocabulary sizes and numbers of output parameters for a token layout.
 
     Output parameters are the weights of the output layers of a language model that is `MODEL_WIDTH` wide. They are
-    counted for one layer per codebook ("whole") and for one layer per head of a codebook ("factorised").
+    counted for one layer per codebook ("whole") and for one layer per head of a codebook ("factorized").
 
     A sequence length is the number of language-model steps for one minute of speech. It depends on how the tokens are
     arranged in steps:
@@ -28,7 +28,7 @@ def arithmetic(layout: Layout) -> dict[str, Any]:
     n_frames = math.ceil(round(MINUTE_S * layout.frame_rate, 6))
     n_tokens = len(layout.codebook_of)
     outputs = sum(layout.codebook_sizes)
-    factorised = sum(map(sum, heads(layout.codebook_sizes)))
+    factorized = sum(map(sum, heads(layout.codebook_sizes)))
     return {
         "frame_rate_hz": layout.frame_rate,
         "tokens_per_frame": n_tokens,
@@ -38,7 +38,7 @@ def arithmetic(layout: Layout) -> dict[str, Any]:
         "heads_per_frame": int((layout.head_sizes > 1).sum()),
         "minute_steps": {"flat": n_frames * n_tokens, "frame": n_frames, "delay": n_frames + n_tokens - 1},
         "speech_s_per_step": {"flat": 1 / (layout.frame_rate * n_tokens), "frame": 1 / layout.frame_rate},
-        "outputs": {"whole": outputs, "factorised": factorised},
-        "output_parameters": {"whole": outputs * MODEL_WIDTH, "factorised": factorised * MODEL_WIDTH},
+        "outputs": {"whole": outputs, "factorized": factorized},
+        "output_parameters": {"whole": outputs * MODEL_WIDTH, "factorized": factorized * MODEL_WIDTH},
         "model_width": MODEL_WIDTH,
     }

@@ -131,7 +131,7 @@ def _counted(codecs: dict[str, Any]) -> str:
                 number(found["tokens_per_second"], 1),
                 *(f"{found['minute_steps'][layout]:,}" for layout in ("flat", "frame")),
                 _vocabulary(found["codebook_sizes"]),
-                _millions(found["output_parameters"]["factorised"]),
+                _millions(found["output_parameters"]["factorized"]),
             ]
         )
     return table([*header, "head parameters"], rows)

@@ -51,14 +51,14 @@ def tokens(codes: list[list[int]], sizes: tuple[int, ...], rates: tuple[float, .
 def test_a_minute_of_silk_in_every_grouping() -> None:
     figures = arithmetic(Layout.of(silk_tokens(7)))
     assert figures["minute_steps"] == {"flat": 2_850, "frame": 150, "delay": 168}
-    assert figures["outputs"] == {"whole": 18 * 8**7 + 64, "factorised": 128 * 8}
-    assert figures["output_parameters"]["factorised"] == 1_024 * 1_024
+    assert figures["outputs"] == {"whole": 18 * 8**7 + 64, "factorized": 128 * 8}
+    assert figures["output_parameters"]["factorized"] == 1_024 * 1_024
     assert (figures["tokens_per_second"], figures["raw_bits_per_second"]) == (47.5, 960.0)
     assert figures["speech_s_per_step"] == {"flat": pytest.approx(1 / 47.5), "frame": 0.4}
     for dims, flat, outputs in ((4, 4_800, 32 * 4_096), (1, 19_200, 128 * 8)):
         figures = arithmetic(Layout.of(silk_tokens(dims)))
         assert figures["minute_steps"]["flat"] == flat and figures["minute_steps"]["frame"] == 150
-        assert figures["outputs"] == {"whole": outputs, "factorised": outputs}
+        assert figures["outputs"] == {"whole": outputs, "factorized": outputs}
 
 
 def test_factorized_heads_of_silk_are_its_levels() -> None:

@@ -1,6 +1,6 @@
 """Measure how one client that floods `silk serve` affects the response times of other clients.
 
-    python bench/server_neighbour.py --out bench/server_neighbour.json        # about 4 minutes
+    python bench/server_neighbor.py --out bench/server_neighbor.json        # about 4 minutes
 
 A separate process sends data on one stream as fast as the server reads it. Meanwhile, other clients stream noise in
 real time. Rounds with and without a flood alternate. The latency of a frame is the time from the scheduled time of its
@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "helpe
 
 from servercase import TOKEN, Server
 
-KIND = "silk server neighbour"
+KIND = "silk server neighbor"
 CHUNK_S = 0.1
 DRAIN_S = 20.0
 TARGET = 2.0  # largest acceptable ratio of the p99 latencies with and without a flood
