@@ -55,7 +55,6 @@ def main() -> None:
     recordings = {name: record(codec, recorder, name) for name in SAMPLES}
     about = {
         "codec": codec.codec_id,
-        "weights_bytes": weights_bytes(codec),
         "recordings": recordings,
         "layers": recorder.index(),
         "network": network(codec),
@@ -87,10 +86,6 @@ def network(codec: Silk) -> dict[str, int]:
     kept = ("conv_width", "encoder_convs", "decoder_convs", "width", "encoder_layers", "decoder_layers", "past_frames")
     found = {key: sizes[key] for key in kept}
     return found | {"past_columns": activations.past_columns(codec.config.encoder), "noise": sizes.get("noise", False)}
-
-
-def weights_bytes(codec: Silk) -> int:
-    return sum((codec.folder / graph.file).stat().st_size for graph in (codec.config.encoder, codec.config.decoder))
 
 
 def listen(codec: Silk) -> dict[str, Any]:

@@ -19,7 +19,6 @@ export interface Recording {
 
 export interface RecordedStages {
   codec: string;
-  weights_bytes: number;
   layers: Layer[]; // in the order of NAME.inside.bin
   network: Network;
   recordings: Record<string, { n_samples: number; n_frames: number; full_scale: number }>;
@@ -63,6 +62,11 @@ export function framesOf(recording: Recording): number {
 /** Start and end of a frame, seconds. The last frame ends with the recording. */
 export function frameSpan_s(recording: Recording, frame: number): [number, number] {
   return [(frame * FRAME_SAMPLES) / SAMPLE_RATE, Math.min(duration_s(recording), ((frame + 1) * FRAME_SAMPLES) / SAMPLE_RATE)];
+}
+
+/** Return the peak of a waveform, at least 0.01, so that silence does not fill a figure. */
+export function peakOf(wave: Float32Array): number {
+  return wave.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0.01);
 }
 
 /** Description of the recorded stages of all samples, as `web/make_data.py` writes it. */

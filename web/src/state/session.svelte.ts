@@ -107,8 +107,9 @@ class Session {
     return this.#frameAt(this.playing_s(section) ?? this.moment_s);
   }
 
-  setFrame(frame: number): void {
-    this.moment_s = frame * FRAME_S;
+  /** Choose the frame at a position, given in frames. */
+  setFrame(position: number): void {
+    this.moment_s = (Math.floor(position) + 0.5) * FRAME_S;
   }
 
   /** Show a recording that is loaded. */
