@@ -258,6 +258,19 @@ def test_text_that_is_not_one_recording_is_refused(text: str, says: str) -> None
         lm.from_text(text, lm.Layout.of(silk()))
 
 
+@pytest.mark.parametrize("n_digits", [20, 5_000])
+def test_a_token_with_a_huge_number_is_not_taken_for_words(n_digits: int) -> None:
+    layout = lm.Layout.of(silk())
+    for numbers in (f"0:{'9' * n_digits}", f"{'9' * n_digits}:0", f"end:{'9' * n_digits}"):
+        with pytest.raises(TokensError, match="at most 19 digits"):
+            lm.segments(f"words <|silk:{numbers}|>", layout)
+
+
+def test_the_largest_code_is_lossless_as_text() -> None:
+    it = Tokens((np.array([8**20 - 1]),), (8**20,), (2.5,), 24_000, 9_600, "demo@0a1b2c")
+    assert lm.from_text(lm.to_text(it), lm.Layout.of(it)) == it  # 19 digits
+
+
 def test_tokens_of_another_codec_or_grouping_are_refused() -> None:
     flat = lm.Flat(lm.Layout.of(silk()))
     for other in (silk(dims=4), tokens([[1]], (4,), (12.5,))):

@@ -49,10 +49,10 @@ def metric_identity(metric: Metric, clip: Clip) -> str:
     """Return a string that changes if a stored value for a metric becomes invalid, e.g. because its model changed."""
     if metric.model_key is None and not metric.weighted_by:
         return metric.name
-    model = Path(metric.model) if metric.model else None  # None must not search a folder of the same name
-    files = sorted([model, *model.rglob("*")]) if model else []
+    model = Path(metric.model or "default")
+    files = sorted([model, *model.rglob("*")]) if metric.model else []  # A folder named default is not a model.
     times = [file.stat().st_mtime_ns for file in files if file.is_file()]
-    return f"{metric.name} {model or 'default'}{times or ''} {_digest(sorted(clip.columns.items()))}"
+    return f"{metric.name} {model}{times or ''} {_digest(sorted(clip.columns.items()))}"
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:

@@ -17,8 +17,7 @@ from silkcodec.lm.layout import Layout
 from silkcodec.spec import DIMS_PER_TOKEN
 from silkcodec.tokens import Tokens
 
-END = "end"
-TOKEN = re.compile(r"<\|([^|<>]+?):(?:(\d{1,18}):(\d{1,18})|end:(\d{1,18}))\|>")
+TOKEN = re.compile(r"<\|([^|<>]+?):(?:(\d+):(\d+)|end:(\d+))\|>")
 
 
 def to_text(tokens: Tokens, *, end: bool = True) -> str:
@@ -36,10 +35,9 @@ def to_text(tokens: Tokens, *, end: bool = True) -> str:
     """
     layout = Layout.of(tokens)
     name = name_of(layout)
-    columns = layout.codebook_of
     rows = layout.codes(tokens).tolist()
-    text = "".join(f"<|{name}:{k}:{code}|>" for row in rows for k, code in zip(columns, row, strict=True))
-    return text + (f"<|{name}:{END}:{tokens.n_samples}|>" if end else "")
+    text = "".join(f"<|{name}:{k}:{code}|>" for row in rows for k, code in zip(layout.codebook_of, row, strict=True))
+    return text + (f"<|{name}:end:{tokens.n_samples}|>" if end else "")
 
 
 def from_text(text: str, layout: Layout, *, cut: bool = False) -> Tokens:
@@ -115,6 +113,8 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
                 close(None)
             parts.append(between)
         position = match.end()
+        if max(map(len, filter(None, match.groups()[1:]))) > 19:  # An int64 has at most 19 digits.
+            raise TokensError(f"Numbers in tokens must have at most 19 digits; got '{match[0]:.40}...'.")
         if match[4] is not None:
             close(int(match[4]))
             continue

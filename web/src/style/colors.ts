@@ -1,5 +1,7 @@
 /** Colors of canvases: the tables of the heat maps, with 256 entries for each theme, and the design tokens. */
 
+import { MIDDLE_LEVEL, N_LEVELS } from "silkcodec";
+
 export type Scale = "energy" | "signed";
 
 const STOPS: Record<Scale, Record<"light" | "dark", string[]>> = {
@@ -36,6 +38,11 @@ export function table(scale: Scale, dark: boolean): Uint32Array {
 export function css(scale: Scale, dark: boolean, share: number): string {
   const pixel = table(scale, dark)[Math.round(255 * Math.min(1, Math.max(0, share)))];
   return `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`;
+}
+
+/** Return the place 0..1 of a number from -4 to 3 on the signed scale. */
+export function placeOf(number: number): number {
+  return (number + MIDDLE_LEVEL) / (N_LEVELS - 1);
 }
 
 const tokens = new Map<string, string>();
