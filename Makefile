@@ -90,7 +90,7 @@ test: setup
 test-fast: $(FAST)
 	$(PYTEST) tests -m "not slow and not browser"
 
-# Fuzz the parsers of all untrusted inputs. fuzz/fuzz.py describes how to handle failures.
+# Fuzz the parsers of .silk files, audio files, tars, Arrow files, weights and client messages. fuzz/fuzz.py describes how to handle failures.
 fuzz: $(FULL)
 	$(BIN)/python fuzz/fuzz.py --minutes $(MINUTES) --work out/fuzz
 
@@ -159,7 +159,7 @@ lab-models: $(FULL)
 			--set data.folder=$(SPEECH) --set data.index=INDEX.tsv --set data.cache=$(RUNS)/cache || exit; \
 	done
 
-# Run all experiments. This takes about an hour and needs the models from lab-models.
+# Run all experiments except lm-cost. This takes about an hour and needs the models from lab-models.
 lab: $(FULL)
 	$(BIN)/silk lab quantization-error $(SPEECH)/INDEX.tsv --splits train,valid $(LAB)/quantization_error/results/quantization-error.json
 	$(BIN)/silk lab residual samples/english.flac --at 2.0 --speech $(SPEECH) --entries 1024 $(LAB)/residual/results/residual.json

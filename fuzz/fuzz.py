@@ -1,4 +1,4 @@
-"""Fuzz the parsers of all untrusted inputs with coverage-guided mutation (atheris, which uses libFuzzer).
+"""Fuzz the parsers of untrusted inputs (see `TARGETS`) with coverage-guided mutation (atheris, which uses libFuzzer).
 
     python fuzz/fuzz.py --minutes 5                 fuzz all targets, with equal shares of the time
     python fuzz/fuzz.py --minutes 5 sound weights   fuzz only these targets

@@ -74,13 +74,13 @@ class Codec(Protocol):
         codebook_sizes: number of entries in each of the K codebooks.
         frame_rates: frame rate of each codebook in Hz.
 
-    The codecs in this package also have the following members, which are optional for other codecs:
+    A codec can also have these members. The codecs in this package have all that apply to them:
 
         quantizer: "FSQ", "RVQ", "split RVQ", "multi-scale RVQ" or "bit stream".
         latency_s: algorithmic latency in seconds, or None if it is unknown.
-        deterministic: False if `decode` can return different audio for the same tokens.
+        deterministic: False if `decode` can return different audio for the same tokens. If missing, it is True.
         decode(codes, n_samples=...): decodes an integer array of codes [K, F] instead of Tokens.
-        encode_batch, decode_batch: process many clips in one call.
+        encode_batch, decode_batch: process many clips in one call. The classical codecs do not have them.
         batch_exact: whether a batch gives exactly the same results as separate calls.
     """
 

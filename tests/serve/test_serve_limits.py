@@ -7,6 +7,8 @@ import json
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -398,6 +400,24 @@ def test_errors_of_the_pool_reach_the_client(tmp_path: Path, error: SilkError, s
             with pytest.raises(ConnectionClosed) as closed:
                 stream.recv(PATIENCE_S)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == close
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retries"),
+    [(RefusedError("not_stored", "No space."), 503, True), (RuntimeError("A bug."), 500, False)],
+)
+def test_error_responses_have_the_headers_of_the_protocol(
+    tmp_path: Path, error: Exception, status: int, retries: bool
+) -> None:
+    with front(tmp_path) as (url, pool, _):
+        pool.error = error
+        request = urllib.request.Request(f"{url}/v1/encode", b"x", {"X-Request-ID": "mine"})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        with caught.value as answer:
+            assert answer.status == status
+            assert answer.headers["X-Request-ID"] == "mine"
+            assert ("Retry-After" in answer.headers) is retries
 
 
 def test_nothing_new_starts_while_draining(tmp_path: Path) -> None:

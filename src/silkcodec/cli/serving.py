@@ -34,7 +34,7 @@ def serve(
     rate: Annotated[
         int, typer.Option("--rate", min=1, help="Maximum requests and streams per address per minute.")
     ] = 600,
-    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Maximum size of an upload in MB.")] = 32,
+    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Maximum size of an upload in MiB.")] = 32,
     max_s: Annotated[
         float, typer.Option("--max-seconds", min=1, help="Maximum duration of an upload in seconds.")
     ] = 600.0,

@@ -260,8 +260,7 @@ def _guard(service: Service) -> Any:
         if service.draining.is_set():
             raise ApiError(503, "draining", "The server is shutting down. Try again later.", 1.0)
 
-    guard.__annotations__["_"] = Annotated[Any, Depends(scheme)]
-    guard.__annotations__["request"] = Request
+    guard.__annotations__.update(_=Annotated[Any, Depends(scheme)], request=Request)
     return guard
 
 
@@ -288,7 +287,8 @@ def _add_errors(app: FastAPI, service: Service) -> None:
         async def answer(_: Request, error: Exception) -> Response:
             status, code, text, retry_s = responses[kind](error)
             service.metrics.refused.labels(code).inc()
-            headers = {} if retry_s is None else {"Retry-After": str(max(1, round(retry_s)))}
+            headers = {"Retry-After": str(max(1, round(retry_s or 5.0)))} if status in (429, 503) else {}
+            headers["X-Request-ID"] = logs.request_id.get()  # RequestLog does not see responses with status 500.
             if status == 401:
                 headers["WWW-Authenticate"] = "Bearer"
             body = {"error": code, "message": text, "request_id": logs.request_id.get()}
