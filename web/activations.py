@@ -23,7 +23,8 @@ CHANNELS = 64  # number of channels shown per layer: those that vary most
 DEVIATIONS = 3.0  # shown range of a channel around its mean
 STEP_HZ, COLUMN_HZ = 25, 100
 SPECTRUM_ROWS, LOWEST_DB = 120, -100.0  # size of the picture of the predicted spectrum
-FULL_SCALE = 360  # magnitude of a full-scale sine in the decoder's window
+FULL_SCALE = 180  # magnitude of a full-scale sine in the decoder's window, a Hann window of 720 samples
+HANN_BINS = 1.5  # the sum of the squared magnitudes of a sine in all bins, as a multiple of the highest
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,8 @@ def channels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 def spectrum(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the predicted spectrum, uint8 [T, 120], where 0 is -100 dBFS and 255 is 0 dBFS."""
     log_magnitude = values[:, : values.shape[1] // 2][:, : 3 * SPECTRUM_ROWS].reshape(len(values), SPECTRUM_ROWS, 3)
-    db = 20 * np.log10(np.exp(np.minimum(log_magnitude, 6.0)).mean(axis=2) / FULL_SCALE)
+    power = np.exp(2 * np.minimum(log_magnitude, 6.0)).sum(axis=2) / HANN_BINS
+    db = 10 * np.log10(power / FULL_SCALE**2)
     return np.rint(np.clip(255 * (1 - db / LOWEST_DB), 0, 255)).astype(np.uint8)
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from silkcodec import Tokens, audio, container, mel
 from silkcodec.silk import Silk
+from silkcodec.spec import N_LEVELS
 from silkcodec.tokens import levels_to_codes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,14 +71,22 @@ def record(codec: Silk, recorder: activations.Recorder, name: str) -> dict[str, 
     wave = pcm(whole)
     heard = wave.astype(np.float32) / FULL_SCALE
     tokens = codec.encode(heard)
-    parts = (wave, pcm(codec.decode(tokens)), codec.latents(heard).astype("<f2"), tokens.to_levels())
+    levels = tokens.to_levels()
+    parts = (wave, pcm(codec.decode(tokens)), half(codec.latents(heard), levels), levels)
     (OUT / f"{name}.bin").write_bytes(b"".join(part.tobytes() for part in parts))
-    (OUT / f"{name}.inside.bin").write_bytes(recorder.record(heard, tokens.to_levels()))
+    (OUT / f"{name}.inside.bin").write_bytes(recorder.record(heard, levels))
     return {"n_samples": len(wave), "n_frames": tokens.n_frames, "full_scale": FULL_SCALE}
 
 
 def pcm(wave: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.rint(np.clip(wave, -1, 1) * FULL_SCALE).astype("<i2")
+
+
+def half(latents: NDArray[np.float32], levels: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """Convert latents to float16, and move those that would no longer round to their level by one step."""
+    rounded = levels.astype(np.float16) - N_LEVELS // 2
+    found = latents.astype("<f2")
+    return np.where(np.rint(found).clip(-4, 3) == rounded, found, np.nextafter(found, rounded))
 
 
 def network(codec: Silk) -> dict[str, int]:

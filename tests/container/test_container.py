@@ -183,6 +183,15 @@ def test_a_writer_rejects_inconsistent_calls() -> None:
         container.Writer(io.BytesIO(), codec=CODEC).finish(0)
 
 
+@pytest.mark.parametrize("gain", [1e-6, 1e6])
+def test_a_file_stores_the_smallest_and_the_largest_gain(gain: float) -> None:
+    file = io.BytesIO()
+    with container.Writer(file, codec=CODEC, n_samples=28_800, gain=gain) as writer:
+        writer.write(np.stack(tokens_of(3).codes, axis=1))
+    file.seek(0)
+    assert container.info(file).header.gain == np.float32(gain)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -11,6 +11,7 @@ from repository import ROOT
 
 sys.path.insert(0, str(ROOT / "web"))
 import activations
+import make_data
 
 
 def test_the_recorded_spectrum_is_that_of_the_decoded_wave(codec: Any, speech: Any) -> None:
@@ -25,6 +26,22 @@ def test_the_recorded_spectrum_is_that_of_the_decoded_wave(codec: Any, speech: A
     frames = np.lib.stride_tricks.sliding_window_view(wave, 720)[::240][: len(predicted)] * np.hanning(720)
     heard = np.log(np.abs(np.fft.rfft(frames))[:, : 3 * rows].reshape(len(frames), rows, 3).mean(axis=2) + 1e-3)
     assert np.corrcoef(predicted[: len(heard)].ravel(), heard.ravel())[0, 1] > 0.8
+
+
+def test_a_sine_at_full_scale_is_at_0_dbfs() -> None:
+    sine = np.sin(2 * np.pi * 40 * np.arange(720) / 720) * np.hanning(721)[:-1]
+    log_magnitude = np.log(np.abs(np.fft.rfft(sine)) + 1e-9)
+    picture = activations.spectrum(np.concatenate([log_magnitude, np.zeros(361)])[None])
+    assert picture[0, 40 // 3] == 255
+    assert np.delete(picture[0], 40 // 3).max() == 0
+
+
+def test_float16_latents_round_to_their_levels() -> None:
+    latents = np.array([[-3.4999, 2.4999, 0.5001, -4.2]], np.float32)
+    levels = np.array([[1, 6, 5, 0]], np.uint8)
+    found = make_data.half(latents, levels)
+    np.testing.assert_array_equal(np.rint(found).clip(-4, 3) + 4, levels)
+    np.testing.assert_allclose(found, latents, atol=0.005)
 
 
 def test_layers_are_found_in_order(codec: Any) -> None:

@@ -390,6 +390,11 @@ def test_without_the_model_the_samples_still_work(opened: Open) -> None:
     assert picture(page, "encoder") != before
     upload(page, "voice.wav", wav(np.zeros(2400, np.float32)))
     assert told(page)
+    page.locator("header").get_by_role("button", name="Record").click()  # not possible, because it could not be encoded
+    assert "did not load" in told(page) and page.get_by_role("button", name="Stop").count() == 0
+    page.unroute("**/weights/config.json")
+    page.get_by_role("button", name="Try again").click()
+    wait_ready(page)
     page.context.close()
 
 
@@ -1309,6 +1314,17 @@ def test_the_figure_on_samples_and_tokens_reacts_to_its_sliders(live: Any) -> No
     assert number(live, "problem", "samples") == "24,000" != before[1]
 
 
+def test_the_last_frame_is_selected_at_a_moment_within_the_recording(live: Any) -> None:
+    choose(live, "Arabic")  # It ends in the middle of a frame.
+    slider = section(live, "decoder").get_by_role("slider", name="Frame")
+    slider.focus()
+    live.keyboard.press("End")
+    assert slider.get_attribute("aria-valuetext").startswith("frame 14,")
+    moment = section(live, "spectrogram").get_by_role("slider", name="Moment")
+    assert moment.get_attribute("aria-valuetext") == "5.25 s"
+    assert moment.input_value() == moment.get_attribute("max")
+
+
 def test_the_spectrogram_zooms_and_plays_a_region(live: Any) -> None:
     whole = picture(live, "spectrogram", 2)
     slide(live, "spectrogram", "Shown", 2)
@@ -1628,6 +1644,9 @@ def test_the_quiz_and_the_terms_show_explanations(live: Any) -> None:
     assert len(tooltip.inner_text()) > 20
     live.keyboard.press("Escape")
     assert section(live, "problem").get_by_role("tooltip").filter(visible=True).count() == 0
+    term.hover()
+    tooltip.hover()
+    assert tooltip.is_visible()  # WCAG 1.4.13
 
 
 def test_the_rail_shows_the_section_in_view(live: Any) -> None:
@@ -1672,6 +1691,7 @@ def test_the_quiz_can_be_retaken_and_the_glossary_links_back(live: Any) -> None:
     quiz = section(live, "quiz")
     quiz.locator(".choices").first.get_by_role("button").first.click()
     quiz.get_by_role("button", name="Take the quiz again").click()
+    assert quiz.get_by_role("button").first.evaluate("one => one === document.activeElement")
     assert quiz.locator("[aria-pressed=true]").count() == 0 and quiz.locator(".score").inner_text() == ""
     entry = quiz.locator(".terms div", has=live.get_by_text("spectrogram", exact=True)).first
     assert entry.get_by_role("link").first.get_attribute("href") == "#spectrogram"

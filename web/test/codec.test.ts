@@ -3,10 +3,10 @@
 import { describe, expect, test } from "vitest";
 import { Tokens, codebookSizes, codesToLevels, levelsToCodes, readSilk, regroup, writeSilk, FRAME_SAMPLES, LATENT_WIDTH, type Frames } from "silkcodec";
 import { crc32 } from "../codec/src/crc32";
-import { GraphEncoder, type EncoderGraph } from "../codec/src/stream";
+import { GraphDecoder, GraphEncoder, type EncoderGraph } from "../codec/src/stream";
 import { packLevels, unpackLevels } from "../codec/src/tokens";
 import { FILTERS, N_MELS, hzToMel, logMel, logMelWithPauses, melDistanceDb, melToHz } from "../src/signal/mel";
-import { bound, chain, kmeans, levelOf, nearest, rms, roundEven } from "../src/signal/quantize";
+import { chain, kmeans, levelOf, nearest, rms, roundEven } from "../src/signal/quantize";
 import { WIDTH, shapesOf } from "../src/signal/shapes";
 import { whisper } from "../src/sound/whisper";
 import { writeWav } from "../src/sound/wav";
@@ -38,6 +38,7 @@ describe("tokens", () => {
     expect(() => levelsToCodes(Uint8Array.from({ length: 128 }, () => 8))).toThrow("0..7");
     expect(() => codesToLevels(Array(19).fill(2_097_152))).toThrow("codebook 0");
     expect(() => levelsToCodes(levels, 18)).toThrow("1..17");
+    expect(() => levelsToCodes([...levels] as unknown as Uint8Array)).toThrow("must be a Uint8Array");
     const wrong = Uint8Array.from(levels, (level, i) => (i === 200 ? 13 : level));
     expect(() => writeSilk({ ...file, levels: wrong })).toThrow("Levels must be 0..7; got 13.");
   });
@@ -64,6 +65,7 @@ describe("recordings", () => {
   test("impossible tokens are rejected", () => {
     expect(() => new Tokens({ ...file, nSamples: 1 })).toThrow("1 samples make 1 frames; got 27");
     expect(() => new Tokens({ ...file, nSamples: 0 })).toThrow("at least 1");
+    expect(() => new Tokens({ ...file, gain: NaN })).toThrow("gain must be a positive number; got NaN.");
     expect(() => tokens.regroup(21)).toThrow("1..20");
     expect(() => tokens.regroup(20).codes).toThrow("1..17");
     expect(() => Tokens.fromCodes(tokens.codes.slice(1), file)).toThrow("19 codebooks; got 18");
@@ -88,7 +90,8 @@ describe(".silk", () => {
     expect(tokens.gain).toBe(Math.fround(0.3));
     expect(tokens.levels).toEqual(levels.subarray(0, 2 * LATENT_WIDTH));
     expect(Buffer.from(writeSilk({ ...tokens, gain: 0.3 })).equals(Buffer.from(normalized))).toBe(true);
-    for (const gain of [0, -1, 1e7, NaN]) expect(() => writeSilk({ ...file, gain })).toThrow("gain must be");
+    for (const gain of [1e-6, 1e6]) expect(readSilk(writeSilk({ ...file, gain })).gain).toBe(Math.fround(gain));
+    for (const gain of [0, -1, 1e-7, 1e7, NaN]) expect(() => writeSilk({ ...file, gain })).toThrow("gain must be");
   });
 
   test("with range-coded chunks is read", () => {
@@ -158,8 +161,7 @@ describe("mel", () => {
 
 describe("quantizers", () => {
   test("FSQ rounds any number to one of 8 levels, as ONNX rounds", () => {
-    expect([-99, 99].map((value) => levelOf(bound(value)))).toEqual([0, 7]);
-    expect(bound(0)).toBeCloseTo(0);
+    expect([-99, -3.4, 0, 99].map(levelOf)).toEqual([0, 1, 4, 7]);
     expect([0.5, 1.5, -0.5, -1.5, 2.4].map(roundEven).map((value) => value + 0)).toEqual([0, 2, 0, -2, 2]);
   });
 
@@ -220,6 +222,19 @@ describe("streaming", () => {
     expect(calls).toEqual([5, 1, 2]); // The last two frames follow at the end, after the look-ahead is padded.
     expect(await sums(size, true)).toEqual(whole);
     expect(await sums(size, false)).toEqual(whole);
+  });
+
+  test("closing a stream stops the computation after the current call", async () => {
+    let finished = 0;
+    const encoder = new GraphEncoder({ ...graph, run: async (wave, sum) => (++finished === 2 && encoder.close(), graph.run(wave, sum)) });
+    await expect(encoder.feed(new Float32Array(200 * FRAME_SAMPLES))).rejects.toThrow("closed");
+    expect(finished).toBe(2);
+    const decoder = new GraphDecoder<null>({
+      fresh: () => null,
+      run: async (part) => (++finished === 5 && decoder.close(), [new Float32Array((part.length / LATENT_WIDTH) * FRAME_SAMPLES), null]),
+    });
+    await expect(decoder.feed(new Uint8Array(200 * LATENT_WIDTH))).rejects.toThrow("closed");
+    expect(finished).toBe(5);
   });
 
   test("fewer samples than the look-ahead make one frame, no samples make none", async () => {

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { inflateRawSync } from "node:zlib";
-import { FRAME_SAMPLES, LATENT_WIDTH, SilkError, Tokens, load, readSilk, writeSilk, type Codec, type Frames } from "silkcodec";
+import { FRAME_SAMPLES, LATENT_WIDTH, DownloadError, SilkError, Tokens, load, readSilk, writeSilk, type Codec, type Frames } from "silkcodec";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const weights = fileURLToPath(new URL("../../src/silkcodec/silk/weights", import.meta.url));
@@ -70,7 +70,7 @@ describe("the model", () => {
     await expect(codec.decode({ codec: "silk@000000000000", nSamples: wave.length, levels })).rejects.toThrow("The tokens must be from");
   }, 60_000);
 
-  test("honours an AbortSignal in the middle of the work", async () => {
+  test("respects an AbortSignal in the middle of the work", async () => {
     const abort = new AbortController();
     const progress: number[] = [];
     const long = new Float32Array(100 * FRAME_SAMPLES);
@@ -101,8 +101,13 @@ test("a closed codec reports it, also to calls that are waiting", async () => {
 }, 60_000);
 
 test("weights that cannot be loaded are reported, and loading can be aborted", async () => {
+  await expect(load({ weights: "no/such/folder" })).rejects.toThrow(DownloadError);
   await expect(load({ weights: "no/such/folder" })).rejects.toThrow(/could not be loaded: .*no\/such\/folder\/config.json/);
   await expect(load({ weights, signal: AbortSignal.abort() })).rejects.toMatchObject({ name: "AbortError" });
+  const broken = () => new ReadableStream({ pull: (stream) => stream.error(new TypeError("network error")) });
+  const cut = (url: string | URL | Request) => Promise.resolve(String(url).endsWith(".json") ? new Response(readFileSync(`${weights}/config.json`)) : new Response(broken()));
+  const interrupted = load({ weights: "https://example.com/weights", fetch: cut });
+  await expect(interrupted).rejects.toThrow(/could not be loaded: https:.*\.onnx \(network error\)/);
   const abort = new AbortController();
   const loading = load({ weights, signal: abort.signal, onProgress: () => abort.abort() });
   await expect(loading).rejects.toMatchObject({ name: "AbortError" });

@@ -26,7 +26,7 @@ VERSION = 2  # Files are written in the oldest version that supports their featu
 
 MAX_CHUNK_FRAMES = 4096  # 27 minutes, less than 200 kB
 MAX_CODEC_BYTES = 255
-MIN_GAIN, MAX_GAIN = 1e-6, 1e6
+MIN_GAIN, MAX_GAIN = float(np.float32(1e-6)), 1e6  # as stored in the file
 
 # The prefix, the length in it and the CRC in the header's last 4 bytes must stay the same in later versions, so that
 # old readers can distinguish newer files from damaged ones.
@@ -127,7 +127,7 @@ class Chunk:
 
 
 def _checked_gain(gain: float) -> float:
-    if not MIN_GAIN <= np.float32(gain) <= MAX_GAIN:  # as stored in the file
+    if not MIN_GAIN <= np.float32(gain) <= MAX_GAIN:
         raise ArgumentError(f"gain must be between {MIN_GAIN:g} and {MAX_GAIN:g}; got {gain!r}.")
     return float(gain)
 

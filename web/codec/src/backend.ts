@@ -44,28 +44,8 @@ export async function openLocal({ folder, wasmPaths, ort, ...options }: BackendO
     codec: `${config.name}@${config.weights_hash}`,
     decodes: config.decodes ?? [],
     weightsBytes: graphs.nBytes,
-    encoder() {
-      const stream = new GraphEncoder(graphs.encoder);
-      return { feed: (chunk) => paused(stream.feed(chunk)), flush: () => paused(stream.flush()), close() {} };
-    },
-    decoder() {
-      const stream = new GraphDecoder(graphs.decoder);
-      return { feed: (levels) => paused(stream.feed(levels)), close() {} };
-    },
+    encoder: () => new GraphEncoder(graphs.encoder),
+    decoder: () => new GraphDecoder(graphs.decoder),
     close: () => graphs.release(),
   };
-}
-
-/** Let other tasks of the thread run, e.g. clicks and drawing. `setTimeout` would wait for at least 4 ms. */
-async function paused<T>(result: Promise<T>): Promise<T> {
-  const value = await result;
-  await new Promise<void>((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
-  return value;
 }

@@ -36,7 +36,8 @@ export interface RunOptions {
 /**
  * Load the codec.
  *
- * @throws SilkError: the weights are missing or damaged, or have an unsupported format.
+ * @throws DownloadError: a file could not be downloaded.
+ * @throws SilkError: the weights are damaged or have an unsupported format.
  * @throws The reason of `signal` if it is aborted, by default a DOMException named "AbortError".
  */
 export async function load({ weights, wasmPaths, worker, ort, fetch, signal, onProgress }: LoadOptions): Promise<Codec> {

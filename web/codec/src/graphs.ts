@@ -48,13 +48,12 @@ export async function openGraphs(ort: Runtime, { config, wasm, encoder, decoder 
   const encoderSession = await openSession(ort, encoderBytes);
   started = true;
   delete ort.env.wasm.wasmBinary;
-  const decoderBytes = await decoder.catch(async (error) => {
+  const decoderSession = await decoder.then((content) => openSession(ort, content)).catch(async (error) => {
     await encoderSession.release();
     throw error;
   });
-  const decoderSession = await openSession(ort, decoderBytes);
   return {
-    nBytes: encoderBytes.length + decoderBytes.length,
+    nBytes: encoderBytes.length + (await decoder).length,
     encoder: encoderGraph(ort, encoderSession, config.encoder, config.lookahead_samples, config.history_samples),
     decoder: decoderGraph(ort, decoderSession, config.decoder),
     async release() {

@@ -1,7 +1,7 @@
 /** The public interface of the package. */
 
 export { Codec, StreamDecoder, StreamEncoder, load, type LoadOptions, type RunOptions } from "./codec.js";
-export { SilkError } from "./errors.js";
+export { DownloadError, SilkError } from "./errors.js";
 export type { Runtime, WasmPaths } from "./graphs.js";
 export { readSilk, writeSilk } from "./silkfile.js";
 export type { Frames } from "./stream.js";

@@ -15,4 +15,4 @@ export type Answer =
   | { kind: "ready"; codec: string; decodes: string[]; weightsBytes: number }
   | { kind: "encoded"; id: number; frames: Frames }
   | { kind: "decoded"; id: number; wave: Float32Array }
-  | { kind: "failed"; id: number | null; message: string; isSilkError: boolean }; // null: while loading
+  | { kind: "failed"; id: number | null; message: string; name: string }; // null: while loading

@@ -1,8 +1,10 @@
 /** Control a codec in a worker from the page. */
 
 import type { Backend, BackendOptions } from "./backend.js";
-import { SilkError } from "./errors.js";
+import { DownloadError, SilkError } from "./errors.js";
 import type { Answer, Request } from "./messages.js";
+
+const ERRORS: Record<string, new (message: string) => Error> = { SilkError, DownloadError };
 
 interface Waiting {
   stream: number;
@@ -58,7 +60,7 @@ export async function openRemote(worker: Worker, options: Omit<BackendOptions, "
     if (signal?.aborted) return abort();
     signal?.addEventListener("abort", abort, { once: true });
     worker.addEventListener("error", (event) => {
-      fail(new SilkError(`The codec worker failed: ${event.message || "its script could not be loaded"}.`));
+      fail(new SilkError(`The codec worker failed: ${event.message || "its script could not be loaded"}. Load the codec again.`));
     });
     worker.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
       if (data.kind === "loading") progress?.(data.bytes, data.totalBytes);
@@ -66,7 +68,7 @@ export async function openRemote(worker: Worker, options: Omit<BackendOptions, "
         signal?.removeEventListener("abort", abort);
         resolve(data);
       } else if (data.kind === "failed") {
-        const error = data.isSilkError ? new SilkError(data.message) : new Error(data.message);
+        const error = new (ERRORS[data.name] ?? Error)(data.message);
         if (data.id === null) fail(error);
         else take(data.id)?.reject(error);
       } else take(data.id)?.resolve(data);

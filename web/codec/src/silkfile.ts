@@ -15,7 +15,7 @@ const CRC_BYTES = 4;
 const CHUNK_BYTES = 16;
 const RAW_FRAME_BYTES = 48;
 const MAX_CODEC_BYTES = 255;
-const [MIN_GAIN, MAX_GAIN] = [1e-6, 1e6];
+const [MIN_GAIN, MAX_GAIN] = [Math.fround(1e-6), 1e6]; // as stored in the file
 const UNKNOWN = 2n ** 64n - 1n; // n_samples in a header that was written before the length was known
 const PRINTABLE = /^(?:[^\p{C}\p{Z}\ufffd]| )+$/u;
 
@@ -106,7 +106,7 @@ function makeHeader({ codec, nSamples, dimsPerToken, gain }: Tokens): Uint8Array
   if (!name.length || name.length > MAX_CODEC_BYTES || !PRINTABLE.test(codec)) {
     throw new SilkError(`codec must be a printable name of 1..${MAX_CODEC_BYTES} bytes; got ${JSON.stringify(codec)}.`);
   }
-  if (!isPossibleGain(Math.fround(gain))) throw new SilkError(`gain must be ${MIN_GAIN}..${MAX_GAIN}; got ${gain}.`);
+  if (!isPossibleGain(Math.fround(gain))) throw new SilkError(`gain must be 1e-6..1e6; got ${gain}.`);
   const version = gain === 1 ? 1 : 2;
   const header = new Uint8Array(FIXED_BYTES + name.length + (version >= 2 ? 4 : 0) + CRC_BYTES);
   const view = new DataView(header.buffer);

@@ -31,8 +31,26 @@ export interface DecoderGraph<S> {
   run(levels: Uint8Array, states: S): Promise<[Float32Array, S]>; // [F * 128] -> [F * 9600]
 }
 
-/** Encode a stream. Calls run in order, even if you do not await each of them. */
-export class GraphEncoder<S> {
+/** A stream whose calls run in order, even if you do not await each of them. */
+class GraphStream {
+  protected queue = new Queue();
+  #closed = false;
+
+  /** Reject all calls that have not finished. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Run a graph, after other tasks of the thread, e.g. drawing or the message that closes the stream. */
+  protected async run<T>(call: () => Promise<T>): Promise<T> {
+    await pause();
+    if (this.#closed) throw new SilkError("The stream is closed. Make a new one.");
+    return call();
+  }
+}
+
+/** Encode a stream. */
+export class GraphEncoder<S> extends GraphStream {
   #graph: EncoderGraph<S>;
   #states: S | null = null;
   #buffer = new Float32Array(FRAMES_PER_CALL * FRAME_SAMPLES);
@@ -40,15 +58,15 @@ export class GraphEncoder<S> {
   #nSamples = 0;
   #nFrames = 0;
   #finished = false;
-  #queue = new Queue();
 
   constructor(graph: EncoderGraph<S>) {
+    super();
     this.#graph = graph;
   }
 
   /** Return the frames that these samples complete. */
   feed(chunk: Float32Array): Promise<Frames> {
-    return this.#queue.run(async () => {
+    return this.queue.run(async () => {
       if (this.#finished) throw new SilkError("A stream cannot be fed after flush(). Make a new one.");
       const parts: Frames[] = [];
       this.#nSamples += chunk.length;
@@ -70,7 +88,7 @@ export class GraphEncoder<S> {
 
   /** End the stream and return the remaining frames, padded with silence. */
   flush(): Promise<Frames> {
-    return this.#queue.run(async () => {
+    return this.queue.run(async () => {
       if (this.#finished) throw new SilkError("A stream cannot be flushed twice. Make a new one.");
       this.#finished = true;
       const states = this.#states ?? this.#prime();
@@ -89,7 +107,7 @@ export class GraphEncoder<S> {
   async #encode(frames: number, states: S): Promise<Frames> {
     if (!frames) return joined([]);
     const end = frames * FRAME_SAMPLES;
-    const [result, next] = await this.#graph.run(this.#buffer.slice(0, end), states);
+    const [result, next] = await this.run(() => this.#graph.run(this.#buffer.slice(0, end), states));
     this.#states = next;
     this.#buffer.copyWithin(0, end, this.#filled);
     this.#filled = Math.max(0, this.#filled - end);
@@ -98,30 +116,42 @@ export class GraphEncoder<S> {
   }
 }
 
-/** Decode a stream. Calls run in order, even if you do not await each of them. */
-export class GraphDecoder<S> {
+/** Decode a stream. */
+export class GraphDecoder<S> extends GraphStream {
   #graph: DecoderGraph<S>;
   #states: S;
-  #queue = new Queue();
 
   constructor(graph: DecoderGraph<S>) {
+    super();
     this.#graph = graph;
     this.#states = graph.fresh();
   }
 
   /** Decode levels [F * 128] to samples [F * 9600]. */
   feed(levels: Uint8Array): Promise<Float32Array> {
-    return this.#queue.run(async () => {
+    return this.queue.run(async () => {
       const wave = new Float32Array((levels.length / LATENT_WIDTH) * FRAME_SAMPLES);
       const step = FRAMES_PER_CALL * LATENT_WIDTH;
       for (let at = 0; at < levels.length; at += step) {
-        const [part, states] = await this.#graph.run(levels.slice(at, at + step), this.#states);
+        const [part, states] = await this.run(() => this.#graph.run(levels.slice(at, at + step), this.#states));
         this.#states = states;
         wave.set(part, (at / LATENT_WIDTH) * FRAME_SAMPLES);
       }
       return wave;
     });
   }
+}
+
+/** Let other tasks of the thread run. `setTimeout` would wait for at least 4 ms. */
+function pause(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
 
 /** Concatenate frames. */

@@ -44,7 +44,7 @@ export class Tokens implements TokensInit {
   readonly gain: number;
   readonly latents: Float32Array | null;
 
-  /** @throws SilkError: the number of levels does not match `nSamples`, or a level or `dimsPerToken` is out of range. */
+  /** @throws SilkError: the number of levels does not match `nSamples`, or a level, `dimsPerToken` or `gain` is out of range. */
   constructor({ codec, nSamples, levels, dimsPerToken = DIMS_PER_TOKEN, gain = 1, latents = null }: TokensInit) {
     if (!Number.isSafeInteger(nSamples) || nSamples < 1) {
       throw new SilkError(`nSamples must be a whole number of at least 1; got ${nSamples}.`);
@@ -54,6 +54,7 @@ export class Tokens implements TokensInit {
       throw new SilkError(`${nSamples} samples make ${nFrames(nSamples)} frames; got ${frames}.`);
     }
     checkDims(dimsPerToken, MAX_FILE_DIMS_PER_TOKEN);
+    if (!(gain > 0 && gain < Infinity)) throw new SilkError(`gain must be a positive number; got ${gain}.`);
     this.codec = codec;
     this.nSamples = nSamples;
     this.levels = levels;
@@ -177,6 +178,7 @@ function checkDims(dims: number, highest = MAX_DIMS_PER_TOKEN): void {
 
 /** Check that levels are whole frames of values in 0..7, and return the number of frames. */
 export function checkLevels(levels: Uint8Array): number {
+  if (!(levels instanceof Uint8Array)) throw new SilkError("Levels must be a Uint8Array of frames of 128 numbers.");
   if (levels.length % LATENT_WIDTH) throw new SilkError(`Levels must be whole frames of ${LATENT_WIDTH}; got ${levels.length}.`);
   const wrong = levels.find((level) => level >= N_LEVELS);
   if (wrong !== undefined) throw new SilkError(`Levels must be 0..${N_LEVELS - 1}; got ${wrong}.`);

@@ -1,6 +1,6 @@
 /** Read a weights folder. */
 
-import { SilkError } from "./errors.js";
+import { DownloadError, SilkError } from "./errors.js";
 
 export interface GraphConfig {
   file: string;
@@ -100,12 +100,26 @@ interface Opened {
 
 async function open(url: string, options: DownloadOptions): Promise<Opened> {
   try {
-    return await (url.startsWith("file:") ? openFile(url, options) : openHttp(url, options));
+    const { nBytes, body } = await (url.startsWith("file:") ? openFile(url, options) : openHttp(url, options));
+    return { nBytes, body: reported(body, url, options) };
   } catch (error) {
-    options.signal?.throwIfAborted();
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new SilkError(`The weights could not be loaded: ${decodeURI(url)} (${reason}).`);
+    throw downloadError(error, url, options);
   }
+}
+
+/** Iterate over the chunks of a download, and report errors with its URL. */
+async function* reported(body: AsyncIterable<Uint8Array>, url: string, options: DownloadOptions): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (error) {
+    throw downloadError(error, url, options);
+  }
+}
+
+function downloadError(error: unknown, url: string, { signal }: DownloadOptions): unknown {
+  if (signal?.aborted) return signal.reason;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new DownloadError(`The weights could not be loaded: ${url} (${reason}). Check the address and the network, then load them again.`);
 }
 
 async function openHttp(url: string, { signal, fetch = globalThis.fetch }: DownloadOptions): Promise<Opened> {

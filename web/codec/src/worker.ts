@@ -1,7 +1,6 @@
 /** Run a codec in a worker. */
 
 import { openLocal, type Backend, type BackendDecoder, type BackendEncoder } from "./backend.js";
-import { SilkError } from "./errors.js";
 import type { Runtime } from "./graphs.js";
 import type { Answer, Request } from "./messages.js";
 
@@ -33,6 +32,7 @@ export function serve({ ort, fetch }: { ort?: Runtime; fetch?: typeof globalThis
     } else if (request.kind === "open") {
       streams.set(request.stream, request.direction === "encode" ? backend.encoder() : backend.decoder());
     } else if (request.kind === "close") {
+      streams.get(request.stream)?.close();
       streams.delete(request.stream);
     } else if (request.kind === "encode") {
       const stream = streams.get(request.stream) as BackendEncoder | undefined;
@@ -49,8 +49,8 @@ export function serve({ ort, fetch }: { ort?: Runtime; fetch?: typeof globalThis
 
   scope.onmessage = ({ data }) => {
     answer(data).catch((error: unknown) => {
-      const message = error instanceof Error ? error.message : String(error);
-      say({ kind: "failed", id: "id" in data ? data.id : null, message, isSilkError: error instanceof SilkError });
+      const { name, message } = error instanceof Error ? error : new Error(String(error));
+      say({ kind: "failed", id: "id" in data ? data.id : null, message, name });
     });
   };
 }

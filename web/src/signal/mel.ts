@@ -5,15 +5,15 @@
 
 import { fft } from "./fft";
 import { Pauses } from "./pauses";
-import { SAMPLE_RATE, nFrames } from "silkcodec";
+import { FRAME_SAMPLES, SAMPLE_RATE, nFrames } from "silkcodec";
 
 export const N_FFT = 1024;
 export const HOP = 240; // samples between columns
 export const COLUMN_S = HOP / SAMPLE_RATE;
 export const N_MELS = 128;
-const HISTORY = 304; // samples before the start of a column that it covers
-const COLUMNS_PER_FRAME = 40;
-export const FLOOR = 1e-5;
+export const HISTORY = 304; // samples before the start of a column that it covers
+export const COLUMNS_PER_FRAME = FRAME_SAMPLES / HOP;
+const FLOOR = 1e-5;
 
 /** Slaney's mel scale: 3 mel per 200 Hz below 1 kHz, then 27 mel per factor of 6.4. */
 export function hzToMel(hz: number): number {

@@ -1,14 +1,6 @@
-/** Quantizers for the figures: the bound and rounding of FSQ, nearest entries, k-means, residual chains. */
+/** Quantizers for the figures: the rounding of FSQ, nearest entries, k-means, residual chains. */
 
 import { N_LEVELS } from "silkcodec";
-
-const HALF_RANGE = ((N_LEVELS - 1) * 1.001) / 2;
-const SHIFT = Math.atanh(0.5 / HALF_RANGE);
-
-/** Limit a number to -4..3, so that rounding returns one of 8 values, like `silkcodec_torch/quantizers/fsq.py`. */
-export function bound(value: number): number {
-  return Math.tanh(value + SHIFT) * HALF_RANGE - 0.5;
-}
 
 /** Round like NumPy and ONNX: halves to the nearest even number. */
 export function roundEven(value: number): number {

@@ -4,13 +4,16 @@
  * `web/fit_codebooks.py` computes the same vectors and fits the codebooks to them.
  */
 
-import { COLUMN_S, DB, N_MELS } from "./mel";
+import { COLUMN_S, DB, N_MELS, bandHz } from "./mel";
 
 export const WIDTH = 16; // numbers in a vector
 export const POOL_BANDS = N_MELS / WIDTH;
 export const POOL_COLUMNS = 2;
 export const SHAPE_S = POOL_COLUMNS * COLUMN_S;
 export const LOWEST_DB = -60;
+
+/** Return the center of a number's bands in Hz. */
+export const shapeHz = (number: number): number => bandHz(Math.round((number + 0.5) * POOL_BANDS - 0.5));
 
 export interface Shapes {
   vectors: Float32Array; // [n * 16], dB

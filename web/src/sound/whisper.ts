@@ -4,7 +4,7 @@
  */
 
 import { fft } from "../signal/fft";
-import { BAND_EDGES_HZ, DB, FILTERS, HOP, N_FFT, bandHz } from "../signal/mel";
+import { BAND_EDGES_HZ, DB, FILTERS, HOP, N_FFT, N_MELS, bandHz } from "../signal/mel";
 import { Pauses } from "../signal/pauses";
 import { generator } from "../signal/quantize";
 import { LOWEST_DB, POOL_BANDS, POOL_COLUMNS, WIDTH } from "../signal/shapes";
@@ -17,7 +17,7 @@ const GAIN = 1 / 0.75; // so that the spectrogram of the noise has the requested
 const PLACES = Array.from({ length: N_FFT / 2 + 1 }, (_, bin) => {
   const hz = (bin * SAMPLE_RATE) / N_FFT;
   let band = 0;
-  while (band < 127 && BAND_EDGES_HZ[band + 2] <= hz) band++;
+  while (band < N_MELS - 1 && BAND_EDGES_HZ[band + 2] <= hz) band++;
   const fraction = Math.min(1, Math.max(0, (hz - bandHz(band)) / (BAND_EDGES_HZ[band + 2] - bandHz(band))));
   const place = Math.min(WIDTH - 1, Math.max(0, (band + fraction - (POOL_BANDS - 1) / 2) / POOL_BANDS));
   const low = Math.min(WIDTH - 2, Math.floor(place));

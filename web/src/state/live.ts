@@ -1,12 +1,12 @@
 /** The live model of the page: the codec in a worker, with timings. */
 
 import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
-import { load, type Codec } from "silkcodec";
+import { DownloadError, load, type Codec } from "silkcodec";
 
 export type LoadingState =
   | { kind: "loading"; bytes: number; totalBytes: number | null }
   | { kind: "ready"; codec: string; decodes: readonly string[]; bytes: number }
-  | { kind: "failed"; message: string; stopped?: boolean }; // stopped: it had started
+  | { kind: "failed"; message: string; damaged: boolean }; // damaged: the downloads may be damaged
 
 export interface Encoded {
   levels: Uint8Array; // [F * 128]
@@ -25,7 +25,7 @@ export interface Options {
 }
 
 /** The work was aborted by its signal. */
-export class Cancelled extends Error {}
+export class Canceled extends Error {}
 
 export class Model {
   #codec: Promise<Codec>;
@@ -35,10 +35,10 @@ export class Model {
     const worker = new Worker(new URL("./codec.worker.ts", import.meta.url), { type: "module" });
     const onProgress = (bytes: number, totalBytes: number | null) => report({ kind: "loading", bytes, totalBytes });
     this.#codec = load({ weights: folder, wasmPaths: { wasm: new URL(wasm, import.meta.url).href }, worker, onProgress });
-    worker.addEventListener("error", () => report({ kind: "failed", message: "The model stopped working. Reload the page.", stopped: true }));
+    worker.addEventListener("error", () => report({ kind: "failed", message: "The model stopped working. Press “Try again” to load it again.", damaged: false }));
     this.#codec.then(
       ({ id, decodes, weightsBytes }) => report({ kind: "ready", codec: id, decodes, bytes: weightsBytes }),
-      (error: Error) => report({ kind: "failed", message: error.message }),
+      (error: Error) => report({ kind: "failed", message: error.message, damaged: !(error instanceof DownloadError) }),
     );
   }
 
@@ -46,7 +46,7 @@ export class Model {
   async encode(wave: Float32Array, { progress, signal }: Options = {}): Promise<Encoded> {
     const codec = await this.#codec;
     const began = performance.now();
-    const { levels, latents } = await cancellable(codec.encode(wave, { signal, onProgress: progress }), signal);
+    const { levels, latents } = await cancelable(codec.encode(wave, { signal, onProgress: progress }), signal);
     return { levels, latents: latents!, took_ms: performance.now() - began };
   }
 
@@ -55,15 +55,15 @@ export class Model {
     const codec = await this.#codec;
     const began = performance.now();
     const tokens = { codec: codec.id, levels, nSamples, gain };
-    const wave = await cancellable(codec.decode(tokens, { signal, onProgress: progress }), signal);
+    const wave = await cancelable(codec.decode(tokens, { signal, onProgress: progress }), signal);
     return { wave, took_ms: performance.now() - began };
   }
 }
 
-async function cancellable<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+async function cancelable<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    throw signal?.aborted ? new Cancelled() : error;
+    throw signal?.aborted ? new Canceled() : error;
   }
 }

@@ -1,7 +1,7 @@
 /** The state that all figures share: the current recording, the selected moment, the model, and the message to the reader. */
 
 import { SvelteMap } from "svelte/reactivity";
-import { Cancelled, Model } from "./live";
+import { Canceled, Model } from "./live";
 import { forget, isStored } from "./model-store";
 import { motion } from "./motion.svelte";
 import { keepPage, savesData } from "./offline";
@@ -17,7 +17,7 @@ export type ModelState =
   | { phase: "ready"; codec: string; decodes: readonly string[]; bytes: number }
   | { phase: "failed" };
 
-export const MOST_OWN = 5; // recordings of the reader that the session keeps
+const MOST_OWN = 5; // recordings of the reader that the session keeps
 
 class Session {
   recording = $state.raw<Recording | null>(null);
@@ -94,7 +94,7 @@ class Session {
   /** The playback position in the whole recording, or null if it is not playing or the section is not in view. */
   playing_s(section: string): number | null {
     if (!player.name?.startsWith("whole") || !this.recording || !sectionsInView.has(section)) return null;
-    return Math.min(player.position_s, duration_s(this.recording) - 1e-3);
+    return Math.min(player.position_s, this.#end_s);
   }
 
   /** Like `playing_s`, for lines that move smoothly. It is null for readers who prefer reduced motion. */
@@ -109,7 +109,17 @@ class Session {
 
   /** Choose the frame at a position, given in frames. */
   setFrame(position: number): void {
-    this.moment_s = (Math.floor(position) + 0.5) * FRAME_S;
+    this.setMoment((Math.floor(position) + 0.5) * FRAME_S);
+  }
+
+  /** Choose a moment in the recording. The last frame can be padded, so its middle can be past the end. */
+  setMoment(seconds: number): void {
+    this.moment_s = Math.min(seconds, this.#end_s);
+  }
+
+  /** The last moment of the recording. */
+  get #end_s(): number {
+    return duration_s(this.recording!) - 1e-3;
   }
 
   /** Show a recording that is loaded. */
@@ -163,7 +173,7 @@ class Session {
 
   /** Encode and decode a recording, and show it. A file that is already open is only shown, with its edits. */
   async #take({ wave, note }: Opened, name: string, base: string, source: Recording["source"], signal: AbortSignal): Promise<void> {
-    if (signal.aborted) throw new Cancelled();
+    if (signal.aborted) throw new Canceled();
     const known = this.own.find((one) => one.name === name && one.source === source && equal(one.wave, wave));
     if (known) {
       this.#put(known);
@@ -178,7 +188,7 @@ class Session {
       progress: (share) => this.#report(signal, "Decoding", 0.5 + share / 2),
     });
     await Promise.all([prepareMel(wave), prepareMel(decoded.wave)]);
-    if (signal.aborted) throw new Cancelled();
+    if (signal.aborted) throw new Canceled();
     this.speed = { encode: (1000 * seconds) / encoded.took_ms, decode: (1000 * seconds) / decoded.took_ms };
     this.#put({ name, title: this.#unused(base), source, codec, wave, latents: encoded.latents, levels: encoded.levels, decoded: decoded.wave });
     if (note) this.message = { kind: "note", text: note };
@@ -242,7 +252,7 @@ class Session {
     if (id !== codec && !decodes.includes(id)) throw new SilkError(`“${fileName}” was encoded with ${id}. This page runs ${codec} and cannot decode it.`);
     const { wave } = await model.decode(levels, nSamples, { signal, gain, progress: (share) => this.#report(signal, "Decoding", share) });
     await prepareMel(wave);
-    if (signal.aborted) throw new Cancelled();
+    if (signal.aborted) throw new Canceled();
     const latents = Float32Array.from(levels, (level) => level - MIDDLE_LEVEL);
     this.#put({ name, title: this.#unused(fileName), source: "silk", codec: id, wave, decoded: wave, latents, levels, gain });
     const cut = nSamples < all ? ` The figures show its first ${LONGEST_S} s.` : "";
@@ -257,7 +267,7 @@ class Session {
       if (answer.kind === "failed") {
         this.model = { phase: "failed" };
         this.message = { kind: "error", text: answer.message };
-        if (!answer.stopped) void forget(weightsFolder());
+        if (answer.damaged) void forget(weightsFolder());
         if (this.stages) void this.loadSamples();
       }
       if (answer.kind === "ready") {
@@ -280,8 +290,9 @@ class Session {
       const frames = framesOf(recording);
       let equal = 0;
       for (let f = 0; f < frames; f++) {
-        const same = (level: number, d: number) => level === recording.levels[f * 128 + d];
-        equal += Number(encoded.levels.subarray(f * 128, (f + 1) * 128).every(same));
+        const first = f * LATENT_WIDTH;
+        const same = (level: number, d: number) => level === recording.levels[first + d];
+        equal += Number(encoded.levels.subarray(first, first + LATENT_WIDTH).every(same));
       }
       const seconds = duration_s(recording);
       this.speed = { encode: (1000 * seconds) / encoded.took_ms, decode: (1000 * seconds) / decoded.took_ms };
@@ -291,20 +302,27 @@ class Session {
     }
   }
 
-  async #model(signal?: AbortSignal): Promise<{ model: Model; codec: string; decodes: readonly string[] }> {
+  /** Throw an error if the model is not loaded and not loading. */
+  requireModel(): void {
     if (this.model.phase === "offered") throw new SilkError("This needs the model. Press “Load the model” first.");
+    if (this.model.phase === "failed") throw new SilkError("This needs the model, which did not load. Press “Try again” first.");
+  }
+
+  async #model(signal?: AbortSignal): Promise<{ model: Model; codec: string; decodes: readonly string[] }> {
+    this.requireModel();
     while (this.model.phase === "loading") {
-      if (signal?.aborted) throw new Cancelled();
+      if (signal?.aborted) throw new Canceled();
       this.#report(signal, "Waiting for the model", 0);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    if (this.model.phase === "failed" || !this.live) throw new SilkError("The model did not load, so only the samples can be shown.");
-    return { model: this.live, codec: this.model.codec, decodes: this.model.decodes };
+    this.requireModel();
+    const { codec, decodes } = this.model as ModelState & { phase: "ready" };
+    return { model: this.live!, codec, decodes };
   }
 
   /** Show an error to the reader, unless it only means that the work was canceled. */
   tell(error: unknown): void {
-    if (!(error instanceof Cancelled)) this.message = { kind: "error", text: said(error) };
+    if (!(error instanceof Canceled)) this.message = { kind: "error", text: said(error) };
   }
 }
 

@@ -1,6 +1,6 @@
 /** The sections in order. `short` is for the list of sections and the bar on phones. */
 export const CONTENTS = [
-  { id: "problem", title: "A voice is too many numbers", short: "The problem" },
+  { id: "problem", title: "The size of raw audio", short: "Raw audio" },
   { id: "spectrogram", title: "From waveform to spectrogram", short: "Spectrogram" },
   { id: "encoder", title: "The encoder", short: "Encoder" },
   { id: "codebook", title: "What a codebook is", short: "Codebook" },

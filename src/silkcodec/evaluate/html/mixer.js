@@ -156,11 +156,14 @@ export function handleKey(event, mixer, element, count) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const target = /** @type {Element} */ (event.target);
   const box = element.getBoundingClientRect();
-  const near = mixer.active || element.contains(target) || (box.top < innerHeight && box.bottom > 0);
+  const inView = box.top < innerHeight && box.bottom > 0;
+  // A control outside the element keeps its keys.
+  const near = element.contains(target) || ((mixer.active || inView) && target === document.body);
   if (!near || target.closest("select, textarea, input[type=text]")) return;
   if (/^[1-9]$/.test(event.key)) {
     if (Number(event.key) <= count) mixer.select(Number(event.key) - 1);
   } else if (event.key !== " " || target.closest("button, a, summary, input[type=checkbox], input[type=file]")) return;
-  else mixer.toggle();
+  else if (mixer.active || element.contains(target)) mixer.toggle();
+  else return; // The space bar scrolls the page.
   event.preventDefault();
 }
