@@ -34,16 +34,16 @@ def choose(bench: Path) -> str:
     held_out, measured = _read(bench)
     rows = []
     for name, use in USES.items():
-        codec, quality = measured["codecs"][name], held_out["codecs"].get(name, {})
-        speed = codec["speed"]
+        codec, quality = measured["codecs"].get(name, {}), held_out["codecs"].get(name, {})
+        speed = None if measured["quick"] else codec.get("speed")  # The times of a trial run are meaningless.
         rows.append(
             [
                 _label(bench, name, held_out),
-                number(codec["tokens_per_second"], 1),
-                number(codec["bits_per_second"], 0),
+                _cell(codec, "tokens_per_second", 1),
+                _cell(codec, "bits_per_second", 0),
                 *(_cell(quality, key, digits) for key, _, digits in QUALITY[:2]),
                 _cell(quality, "wer", 1),
-                " / ".join(factor(speed[way]["times_real_time"]) for way in ("encode", "decode")),
+                " / ".join(factor(speed[way]["times_real_time"]) for way in ("encode", "decode")) if speed else "-",
                 use,
             ]
         )

@@ -16,7 +16,9 @@ import tempfile
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+import program
 import subprocesses
 from subprocesses import Figures
 
@@ -110,7 +112,7 @@ class CodecBench:
         return clip
 
 
-def worker(verb: str, *arguments: str | Path | float, threads: int = 2) -> Figures:
+def worker(verb: str, *arguments: str | Path | float, threads: int = 2) -> Any:
     """Run one measurement of `codec_worker.py` in a new process and return its result."""
     command = [sys.executable, BENCH / "codec_worker.py", verb, *map(str, arguments), "--threads", str(threads)]
     return json.loads(subprocesses.run_command(command, {"OMP_NUM_THREADS": str(threads)}).stdout)
@@ -159,30 +161,26 @@ def _place(name: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure all codecs.")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results; it is overwritten")
+    parser.add_argument(
+        "--out", type=program.output_file, required=True, help="JSON file for the results; it is overwritten"
+    )
     parser.add_argument("--codecs", help="measure only these codecs, separated by commas")
     parser.add_argument("--quick", action="store_true", help="trial run with short clips; the times are meaningless")
     options = parser.parse_args()
-    if not options.out.resolve().parent.is_dir():
-        parser.error(f"The folder for --out must exist; got '{options.out}'.")
     found, before = machine.conditions(), machine.clocks()
     sizes = QUICK if options.quick else CodecSizes()
-    try:
-        presets = worker("presets")
-        names = options.codecs.split(",") if options.codecs else sorted(presets, key=_place)
-        found |= {"threads": sizes.threads, **worker("versions")}
-        with tempfile.TemporaryDirectory(prefix="silk-bench-") as folder:
-            models = sorted({model for name in names if (model := model_of(name))})
-            if models:
-                say(f"building {', '.join(models)} with random weights")
-                subprocesses.run_command([sys.executable, BENCH / "random_baselines.py", folder, *models])
-            found_of = measure_all(names, CodecBench(sizes, Path(folder)))
-    except subprocesses.CommandError as error:
-        sys.exit(str(error))
+    names = options.codecs.split(",") if options.codecs else sorted(worker("presets"), key=_place)
+    found |= {"threads": sizes.threads, **worker("versions")}
+    with tempfile.TemporaryDirectory(prefix="silk-bench-") as folder:
+        models = sorted({model for name in names if (model := model_of(name))})
+        if models:
+            say(f"building {', '.join(models)} with random weights")
+            subprocesses.run_command([sys.executable, BENCH / "random_baselines.py", folder, *models])
+        found_of = measure_all(names, CodecBench(sizes, Path(folder)))
     figures = {"sizes": asdict(sizes), "codecs": found_of}
     took_s = subprocesses.write_result(options.out, "silk codecs", options.quick, found, before, figures)
     say(f"wrote {options.out} in {took_s:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

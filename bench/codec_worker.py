@@ -11,6 +11,7 @@ import math
 import statistics
 import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from silkcodec.parallel.worker_process import peak_memory_mb
 NOT_LEARNED = {"encoder.mel.filters", "decoder.head.window"}  # constants in Silk's graphs that are named like weights
 
 
-def presets(_: argparse.Namespace) -> Figures:
-    """Return the missing packages of each preset, keyed by codec name."""
+def presets(_: argparse.Namespace) -> list[str]:
+    """Return the names of all built-in codecs with their presets."""
     from silkcodec import codec
 
-    names = {base: [f"{base}:{preset}" for preset in codec.presets(base)] or [base] for base in codec.BUILT_IN}
-    return {name: codec.missing(name) for base in sorted(names) for name in names[base]}
+    named = ([f"{base}:{preset}" for preset in codec.presets(base)] or [base] for base in sorted(codec.BUILT_IN))
+    return list(chain.from_iterable(named))
 
 
 def versions(_: argparse.Namespace) -> Figures:
@@ -159,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(required=True)
 
-    def verb(measure_it: Callable[[argparse.Namespace], Figures]) -> argparse.ArgumentParser:
+    def verb(measure_it: Callable[[argparse.Namespace], Any]) -> argparse.ArgumentParser:
         added = verbs.add_parser(measure_it.__name__)
         added.set_defaults(measure=measure_it)
         added.add_argument("--threads", type=int, default=2)

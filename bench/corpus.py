@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import program
 import subprocesses
 from subprocesses import Figures
 
@@ -81,11 +82,9 @@ def uninterrupted(engine: str, listed: Path, out: Path, workers: int) -> Figures
     report = json.loads(done.stdout)
     records = ledger(out)
     quarter = max(1, len(records) // 4)
-    in_shards_s = sum(record["wall_s"] for record in records)
     return {
         "wall_s": done.wall_s,
         "x_realtime": 3600 * report["hours"] / done.wall_s,
-        "x_realtime_in_shards": 3600 * report["hours"] / in_shards_s,
         "start_s": start(engine, listed, out.with_name(f"{engine}-one")),
         "worker_peak_mb": max(record["peak_mb"] for record in records),
         "worker_peak_growth_mb": max(r["peak_mb"] for r in records[-quarter:])
@@ -110,7 +109,6 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
     """Run `silk tokenize`, kill it `kills` times at regular intervals, and resume it each time."""
     words = command(engine, listed, out, workers)
     n_shards: int | None = None
-    left_over = 0
     seen = []
     for number in range(1, kills + 1):
         with tempfile.TemporaryFile() as stderr:
@@ -128,16 +126,14 @@ def interrupted(engine: str, listed: Path, out: Path, workers: int, kills: int) 
             family = descendants(run.pid)
             os.killpg(run.pid, signal.SIGKILL)
             run.wait()
-            left_over += bury(family)
+            if survivors := bury(family):
+                sys.exit(f"{survivors} worker processes were still running after the main process was killed.")
         seen.append(len(ledger(out)))
     done = subprocesses.run_command(words)
     report = json.loads(done.stdout)
     return {
         "kills": kills,
         "shards_done_at_kills": seen,
-        "shards_of_the_last_run": report["this_run"]["shards"],
-        "processes_that_outlived_a_kill": left_over,
-        "ledger_lines": len(ledger(out)),
         "rows": report["rows"],
         "quarantined": report["quarantined"],
     }
@@ -260,7 +256,7 @@ def measure(speech: Path, work: Path, out: Path, sizes: CorpusSizes, quick: bool
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure silk tokenize.")
     parser.add_argument("--speech", type=Path, help="folder with an INDEX.tsv")
-    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--out", type=program.output_file, help="JSON file for the results")
     parser.add_argument("--hours", type=float, default=None, help="hours of speech (default: 2)")
     parser.add_argument("--quick", action="store_true", help="trial run with a few minutes of speech")
     parser.add_argument("--single", type=Path, help=argparse.SUPPRESS)
@@ -278,4 +274,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -30,11 +30,14 @@ def read_result(path: Path, kind: str) -> Figures | None:
     """Return the result in a file, or None if the file does not exist.
 
     Raises:
-        TableError: the result has an unexpected kind or format.
+        TableError: the file is not JSON, or the result has an unexpected kind or format.
     """
     if not path.exists():
         return None
-    result = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"Cannot read '{path.name}': {error}. Rerun the measurement.") from error
     if result.get("kind") != kind or result.get("format") != 1:
         raise TableError(
             f"'{path.name}' must have the kind '{kind}' and format 1; got '{result.get('kind')}' and format "

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import program
 from numpy.typing import NDArray
 
 from silkcodec import audio
@@ -31,7 +32,7 @@ Wave = NDArray[np.float32]
 def main() -> None:
     """Measure STOI for all levels and offsets, and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=program.output_file, required=True)
     out = parser.parse_args().out
     codec = Silk()
     waves = {name: audio.read(ROOT / "samples" / name) for name in SAMPLES}
@@ -61,4 +62,4 @@ def with_offset(wave: Wave, offset: float) -> Wave:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -8,7 +8,6 @@ history/*.json                        earlier weights
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from silkcodec.evaluate.markdown import ARROWS, digits, interval, number, table
 from silkcodec.evaluate.metrics import METRICS
 from silkcodec.evaluate.report import load_result, measured
 from silkcodec.evaluate.results import to_json
+from silkcodec_lab.figures import new_figure, to_png
 
 Figures = dict[str, Any]
 
@@ -277,14 +277,8 @@ def draw_levels(bench: Path) -> bytes | None:
     result = _read(bench / QUALITY)
     if result is None or (found := _dimensions(bench, result)) is None:
         return None
-    from matplotlib.backends.backend_agg import (
-        FigureCanvasAgg,
-    )  # Without pyplot there is no global state and no display.
-    from matplotlib.figure import Figure
-
     n_levels, n_dims = found["n_levels"], len(found["perplexity"])
-    drawing = Figure(figsize=(11, 3.6), layout="constrained")
-    FigureCanvasAgg(drawing)
+    drawing = new_figure(11, 3.6)
     axes = drawing.subplots()
     axes.bar(range(n_dims), found["perplexity"], width=0.8, color="#0b6fa4")
     axes.axhline(n_levels, color="#555555", linewidth=1, linestyle="--")
@@ -295,9 +289,7 @@ def draw_levels(bench: Path) -> bytes | None:
         f"{_silk(bench, result)}, {found['n_frames']:,} frames of held-out speech: "
         f"the entropies add up to {sum(found['entropy_bits']):.1f} of {3 * n_dims} bits per frame"
     )
-    image = io.BytesIO()
-    drawing.savefig(image, format="png", dpi=100, metadata={"Software": None})
-    return image.getvalue()
+    return to_png(drawing, dpi=100)
 
 
 def _tables(result: Figures, means: Figures, groups: Sequence[Sequence[str]] = COLUMNS) -> list[str]:

@@ -23,9 +23,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import findings
+import program
 import subprocesses
 from subprocesses import Figures
 
+from silkcodec.errors import ArgumentError
 from silkcodec.evaluate import machine
 
 KIND = "silk scaling"
@@ -35,6 +37,9 @@ DEFAULT_SHARD_HOURS = 10.0
 RUN_HOURS = 1e5  # practical limit for one output folder, because a single process makes its plan
 MANY = 50  # Sums of more draws than this use the normal approximation.
 MAX_SHARDS = 2_000_000  # Larger plans are not simulated.
+LIMITS = {  # lowest and highest value of each assumption
+    "mtbf_hours": (1, 1e6), "slow_share": (0, 1), "slow_factor": (1, 100), "replace_s": (0, 1e6), "price": (0, 1e6),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,14 @@ class Assumptions:
     slow_factor: float = 3.0
     replace_s: float = 60.0
     price: float | None = None
+
+    def check(self) -> None:
+        """Raise ArgumentError if an assumption is out of range."""
+        for name, (lowest, highest) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not lowest <= value <= highest:
+                option = f"--{name.replace('_', '-')}"
+                raise ArgumentError(f"{option} must be between {lowest:,.0f} and {highest:,.0f}; got {value:g}.")
 
 
 @dataclass(frozen=True)
@@ -161,7 +174,7 @@ def read(path: Path) -> tuple[Figures, ShardTimes]:
     """Return the contents of bench/corpus.json, and the processing times for the simulation."""
     found = findings.read_result(path, "silk corpus")
     if found is None:
-        raise SystemExit(f"File not found: '{path}'. Run bench/corpus.py first.")
+        raise ArgumentError(f"File not found: '{path}'. Run bench/corpus.py first.")
     local = found["engines"]["local"]
     sound = tuple(shard["sound_s"] for shard in local["shards"])
     return found, ShardTimes(sound, tuple(shard["wall_s"] for shard in local["shards"]), max(0.0, local["start_s"]))
@@ -213,13 +226,14 @@ def plan(
 def main() -> None:
     parser = argparse.ArgumentParser(description="Estimate the time and cost of large corpora.")
     parser.add_argument("--corpus", type=Path, required=True, help="JSON file written by bench/corpus.py")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=program.output_file, required=True)
     parser.add_argument("--price", type=float, default=None, help="price of a core-hour")
     for name, usual in asdict(Assumptions()).items():
         if name != "price":
             parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=usual)
     options = parser.parse_args()
     assumed = Assumptions(**{name: getattr(options, name) for name in asdict(Assumptions())})
+    assumed.check()
     found, since = machine.conditions(), machine.clocks()
     corpus, measured = read(options.corpus)
     figures: Figures = {
@@ -240,4 +254,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -26,6 +26,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import findings
+import program
 import subprocesses
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -170,8 +172,9 @@ def faults(server: Server, n: int, seconds: float) -> Figures:
     lost = found["outcomes"].get("worker_lost", 0)
     others = found["outcomes"].get("ended", 0)
     found |= {"n": n, "seconds": seconds, "faults": counts, "restart_s": restart_s, "told_of_worker": lost}
-    found["others_unharmed"] = lost + others == found["n_streams"] and not (found["wrong"] or found["missing"])
     print(f"faults: {counts}, {found['outcomes']}, late {found['late']}, restart {restart_s:.1f} s", flush=True)
+    if lost + others != found["n_streams"] or found["wrong"] or found["missing"]:
+        raise SystemExit("The faults affected streams that were not on the killed worker. No results were written.")
     return found
 
 
@@ -279,7 +282,7 @@ def stacking(n_frames: int) -> list[Figures]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=program.output_file, required=True)
     parser.add_argument("--quick", action="store_true", help="trial run with few streams")
     parser.add_argument("--seconds", type=float, default=120.0, help="duration of the run with the most streams")
     parser.add_argument("--workers", type=int, default=available_cores())
@@ -288,7 +291,9 @@ def main() -> None:
     short_s, long_s, most = (4.0, 4.0, 2) if options.quick else (15.0, options.seconds, 512)
     sizes = (1, 2, 4.0) if options.quick else (4, 40, 15.0)
     if options.memory:
-        result = json.loads(options.out.read_text(encoding="utf-8"))
+        result = findings.read_result(options.out, KIND)
+        if result is None:
+            parser.error(f"--memory updates an existing result, but '{options.out}' does not exist.")
         result["memory"] = {mode: memory(mode, options.workers, *sizes) for mode in MODES}
         options.out.write_text(to_json(result), encoding="utf-8")
         return
@@ -312,4 +317,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

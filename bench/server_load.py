@@ -14,6 +14,7 @@ import json
 import random
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,7 @@ def agenda(task: str, speech: SentSpeech, chunk_ms: float) -> tuple[list[tuple[f
     step = round(chunk_ms * SILK_SAMPLE_RATE / 1000)
     n = len(speech.pcm)
     ends = [*range(step, n, step), n]
-    messages = [(end / SILK_SAMPLE_RATE, speech.pcm[max(0, end - step) : end].tobytes()) for end in ends]
-    if n % step:  # The last message is shorter.
-        messages[-1] = (ends[-1] / SILK_SAMPLE_RATE, speech.pcm[(n // step) * step :].tobytes())
+    messages = [(end / SILK_SAMPLE_RATE, speech.pcm[begin:end].tobytes()) for begin, end in pairwise([0, *ends])]
     needed = [LOOKAHEAD + (t + 1) * FRAME_SAMPLES for t in range(speech.n_frames)]
     return messages, [next(end for end in ends if end >= samples) / SILK_SAMPLE_RATE for samples in needed]
 

@@ -27,6 +27,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import program
 import subprocesses
 from websockets.asyncio.client import connect
 
@@ -134,7 +135,7 @@ def percentiles(latencies: list[float]) -> dict[str, float]:
 def main() -> None:
     """Measure all floods, print a table, and write the result if `--out` is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=program.output_file)
     parser.add_argument("--streams", type=int, default=8, help="number of live streams")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=4, help="number of rounds per flood")
@@ -170,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

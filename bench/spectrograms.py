@@ -12,6 +12,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import program
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -33,7 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True, help="folder with the speech")
     parser.add_argument("--earlier", type=Path, required=True, help="folder with the earlier weights")
-    parser.add_argument("--out", type=Path, default=Path("docs", "spectrograms.webp"), help="file for the picture")
+    parser.add_argument(
+        "--out", type=program.output_file, default="docs/spectrograms.webp", help="file for the picture"
+    )
     arguments = parser.parse_args()
     codecs = {"": None, "earlier weights": Silk(arguments.earlier), "embedded weights": Silk()}
     figure = Figure(figsize=(11, 8.2), layout="constrained")
@@ -74,4 +77,4 @@ def spectrogram_db(wave: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import program
 import subprocesses
 from subprocesses import Figures, Run
 
@@ -120,21 +121,18 @@ def say(what: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure speed, latency, memory and size of the default codec.")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results; it is overwritten")
+    parser.add_argument(
+        "--out", type=program.output_file, required=True, help="JSON file for the results; it is overwritten"
+    )
     parser.add_argument("--quick", action="store_true", help="trial run with short files; the times are meaningless")
     options = parser.parse_args()
-    if not options.out.resolve().parent.is_dir():
-        parser.error(f"The folder for --out must exist; got '{options.out}'.")
     found, before = machine.conditions(), machine.clocks()
-    try:
-        found |= worker("versions")
-        with tempfile.TemporaryDirectory(prefix="silk-bench-") as folder:
-            figures = measure(QUICK if options.quick else SpeedSizes(), Path(folder))
-    except subprocesses.CommandError as error:
-        sys.exit(str(error))
+    found |= worker("versions")
+    with tempfile.TemporaryDirectory(prefix="silk-bench-") as folder:
+        figures = measure(QUICK if options.quick else SpeedSizes(), Path(folder))
     took_s = subprocesses.write_result(options.out, "silk speed", options.quick, found, before, figures)
     say(f"wrote {options.out} in {took_s:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -30,6 +30,7 @@ import findings
 import lab_table
 import lm_table
 import loudness_table
+import program
 import quality_tables
 import server_table
 import web_table
@@ -186,16 +187,14 @@ def _at(result: Figures, path: str) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the tables of measurements into the documents.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table is out of date")
-    parser.add_argument("--keep", action="store_true", help="first copy the quality result to bench/history/")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table is out of date")
+    modes.add_argument("--keep", action="store_true", help="first copy the quality result to bench/history/")
     options = parser.parse_args()
     bench = ROOT / "bench"
-    try:
-        if options.keep and not options.check:
-            print(f"kept {quality_tables.keep(bench).relative_to(ROOT)}")
-        found = stale(ROOT, bench)
-    except TableError as error:
-        sys.exit(f"tables: {error}")
+    if options.keep:
+        print(f"kept {quality_tables.keep(bench).relative_to(ROOT)}")
+    found = stale(ROOT, bench)
     if not options.check and (picture := quality_tables.draw_levels(bench)) is not None:
         (ROOT / quality_tables.LEVELS_FIGURE).write_bytes(picture)
     for path, text in found.items():
@@ -207,4 +206,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -31,16 +31,14 @@ def web(bench: Path) -> str:
     if result is None:
         return MISSING
     targets = findings.targets(bench)["web"]
-    measured, slow = dict(result["median"]), ""
-    if "slow_network" in result:  # Results from before 2026-11-28 have no slow visits.
-        network, cpu = result["slow_network"], result["slow_cpu"]
-        measured["slow_network_s"] = network["median"]["model_ready_s"]
-        measured["slow_cpu_s"] = cpu["longest_task_s"]
-        slow = (
-            f"The slow network has {network['bits_per_second'] / 1e6:g} Mbit/s and {network['latency_ms']} ms of "
-            f"latency, and the slow CPU is throttled by a factor of {cpu['slowdown']}. Chromium emulates both, in "
-            f"{network['runs']} runs each."
-        )
+    network, cpu = result["slow_network"], result["slow_cpu"]
+    slow_times = {"slow_network_s": network["median"]["model_ready_s"], "slow_cpu_s": cpu["longest_task_s"]}
+    measured = {**result["median"], **slow_times}
+    slow = (
+        f"The slow network has {network['bits_per_second'] / 1e6:g} Mbit/s and {network['latency_ms']} ms of "
+        f"latency, and the slow CPU is throttled by a factor of {cpu['slowdown']}. Chromium emulates both, in "
+        f"{network['runs']} runs each."
+    )
     rows = []
     for what, name, unit, divisor, digits in ROWS:
         if name in measured:
@@ -52,7 +50,7 @@ def web(bench: Path) -> str:
         f"The figures are medians of {result['runs']} runs over localhost. Conditions: Chromium {result['chromium']}, "
         f"the model on {result['threads']} thread; {found['cores']} cores, {found['cpu']}; {result['created'][:10]}."
     )
-    notes = " ".join(filter(None, (conditions, slow, *findings.warnings(result))))
+    notes = " ".join((conditions, slow, *findings.warnings(result)))
     return "\n\n".join((table(["measurement", "result", "target", "target met"], rows), notes))
 
 

@@ -26,7 +26,7 @@ from onnx import helper, numpy_helper
 def dequantize(model: onnx.ModelProto) -> None:
     """Replace the quantized convolutions, matrix products and LSTMs of a model with floating-point nodes, in place."""
     graph = _Graph(model.graph)
-    replaced = {}  # index of a node -> the node that replaces it
+    replaced = {}  # name of the first output of a node -> the node that replaces it
     for node in model.graph.node:
         if node.op_type in ("ConvInteger", "MatMulInteger"):
             last, new = graph.product(node)

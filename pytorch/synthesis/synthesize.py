@@ -20,7 +20,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,12 +226,13 @@ def check_settings(folder: Path, settings: dict) -> None:
 
 
 def known_rows(folder: Path) -> dict[str, dict[str, str]]:
-    """Return the manifest rows from an earlier run, keyed by path."""
+    """Return the manifest rows of existing clips from an earlier run, keyed by path."""
     file = folder / manifest.INDEX_NAME
-    return {row["path"]: row for row in manifest.read(file)} if file.is_file() else {}
+    rows = manifest.read(file) if file.is_file() else []
+    return {row["path"]: row for row in rows if (folder / row["path"]).is_file()}
 
 
-def write_rows(folder: Path, rows: list[dict[str, str]]) -> None:
+def write_rows(folder: Path, rows: Iterable[dict[str, str]]) -> None:
     """Replace the manifest of a folder."""
     lines = ["\t".join(COLUMNS), *("\t".join(row[name] for name in COLUMNS) for row in rows)]
     with replacing(folder / manifest.INDEX_NAME, overwrite=True) as out:
@@ -241,9 +242,10 @@ def write_rows(folder: Path, rows: list[dict[str, str]]) -> None:
 def make(folder: Path, clips: Iterator[Clip], kokoro: Kokoro, hours: float, text_license: str) -> None:
     """Write clips and the manifest to a folder until it contains the given number of hours of speech.
 
-    Existing files are kept. Files are written atomically, so an existing file is complete.
+    Existing files and their rows are kept, even if they exceed this number. Files are written atomically, so an
+    existing file is complete.
     """
-    rows: list[dict[str, str]] = []
+    rows: dict[str, dict[str, str]] = {}  # in the order of the plan, keyed by path
     known = known_rows(folder)
     total_s, made, began_s = 0.0, 0, time.monotonic()
     shown_s = began_s
@@ -257,18 +259,20 @@ def make(folder: Path, clips: Iterator[Clip], kokoro: Kokoro, hours: float, text
                 made += 1
             if clip.path not in known:  # Measure the file, so that the row does not depend on when the file was made.
                 known[clip.path] = row_of(clip, audio.read(file), f"Kokoro-82M {kokoro.hash}", text_license)
-            rows.append(known[clip.path])
-            total_s += float(rows[-1]["duration_s"])
+            rows[clip.path] = known[clip.path]
+            total_s += float(known[clip.path]["duration_s"])
             if new and made % CLIPS_PER_SAVE == 0:
-                write_rows(folder, rows)
+                write_rows(folder, (rows | known).values())
             if time.monotonic() - shown_s >= 60:
                 shown_s = time.monotonic()
                 print(
                     f"{total_s / 3600:.2f} of {hours:g} h, {made} clips made in {shown_s - began_s:.0f} s", flush=True
                 )
     finally:
+        rows |= known
         if rows:
-            write_rows(folder, rows)
+            write_rows(folder, rows.values())
+    total_s = sum(float(row["duration_s"]) for row in rows.values())
     print(f"'{folder}' contains {len(rows)} clips, {total_s / 3600:.2f} h; {made} clips are new.")
 
 
@@ -276,7 +280,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="new folder, or a folder to resume or extend")
     parser.add_argument("--model", type=Path, required=True, help="folder written by fetch.py")
-    parser.add_argument("--hours", type=float, required=True, help="hours of speech in the folder at the end")
+    parser.add_argument("--hours", type=float, required=True, help="minimum hours of speech in the folder at the end")
     parser.add_argument("--seed", type=int, default=1, help="random seed (default: 1)")
     parser.add_argument(
         "--text", action="append", metavar="LANGUAGE[=FILE]", help="included list or text file; repeatable"

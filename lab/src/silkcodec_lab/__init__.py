@@ -5,11 +5,12 @@ Each experiment is a subcommand of `silk lab` that writes a result (JSON), a pag
     cli.py              defines `silk lab` and its subcommands
     command_options.py  defines options shared by the subcommands, and runs an experiment
     pages.py            writes the page and the figure of a result
-    figures.py          creates Matplotlib figures and converts them to PNG
+    figures.py          creates Matplotlib figures, draws intervals, and converts figures to PNG
     metric_tables.py    formats metrics as table cells and tables
-    selection.py        selects training clips and held-out clips
+    selection.py        selects training clips and held-out clips, and reads recordings
+    scores.py           collects metrics for each test condition and clip
     conditions.py       records the machine, versions and system load during a measurement
-    run_codec.py        wraps the model of a training run as a `Codec`
+    run_codec.py        wraps the model of a training run as a `Codec`, and loads codecs
     chains.py           fits residual codebooks and scalar grids to vectors
 
     lm_cost/             cost of a codec's tokens for a language model

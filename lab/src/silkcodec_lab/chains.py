@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,7 +33,7 @@ class ResidualChain:
         self.books = list(books)
 
     @classmethod
-    def fit(cls, vectors: Tensor, sizes: Sequence[int], seed: int, steps: int = LLOYD_STEPS) -> ResidualChain:
+    def fit(cls, vectors: Tensor, sizes: Iterable[int], seed: int, steps: int = LLOYD_STEPS) -> ResidualChain:
         """Fit codebooks of the given sizes to vectors, float32 [N, D]."""
         books, residual = [], vectors
         with _seeded(seed):

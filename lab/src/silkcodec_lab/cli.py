@@ -63,9 +63,14 @@ def write_page(
     force: Force = False,
 ) -> None:
     """Write the pages and figures for existing results."""
+    from silkcodec.errors import ArgumentError
     from silkcodec_lab import pages
 
-    loaded = [pages.load_result(path) for path in results]
-    for result in loaded:
-        for path in pages.write(result, output, overwrite=force):
-            print(path)
+    loaded = {path: pages.load_result(path) for path in results}
+    for path, result in loaded.items():
+        try:
+            written = pages.write(result, output, overwrite=force)
+        except KeyError as error:
+            raise ArgumentError(f"The result in '{path}' lacks the field {error}. Rerun the experiment.") from error
+        for page in written:
+            print(page)

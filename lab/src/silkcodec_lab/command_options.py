@@ -65,13 +65,13 @@ def pair_of_splits(text: str | None) -> tuple[str, str] | None:
     """Return the names of the training split and the held-out split in `--splits`, or None if the option is not set.
 
     Raises:
-        ArgumentError: The value does not contain exactly two names.
+        ArgumentError: The value does not contain exactly two different names.
     """
     if text is None:
         return None
     names = split_names(text)
-    if len(names) != 2:
+    if len(names) != 2 or names[0] == names[1]:
         raise ArgumentError(
-            f"--splits must name a training split and a held-out split, e.g. train,valid; got '{text}'."
+            f"--splits must name a training split and another, held-out split, e.g. train,valid; got '{text}'."
         )
     return names[0], names[1]

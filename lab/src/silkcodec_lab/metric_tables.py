@@ -12,9 +12,49 @@ ABOUT_METRICS = (
     "**Metrics.** PESQ-WB (1 to 4.64) estimates perceived quality. STOI (at most 1) estimates intelligibility. The mel "
     "distance is the mean absolute difference between log-mel spectrograms."
 )
-TRIAL = " **This is a trial run.** There are too few clips for useful intervals."
+FEW_CLIPS = 10  # With fewer clips, a page warns that this is a trial run.
+QUANTIZERS = {"fsq": "FSQ", "vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale RVQ"}
 
 Metrics = dict[str, Any]  # {"mean", "low", "high", "n"}, keyed by metric name
+
+
+def quantizer_label(name: str) -> str:
+    """Return the display name of the quantizer of a training run.
+
+    >>> quantizer_label("rvq"), quantizer_label("run:multiscale")
+    ('RVQ', 'multi-scale RVQ')
+    """
+    quantizer = name.removeprefix("run:")
+    return QUANTIZERS.get(quantizer, quantizer)
+
+
+def trial_note(n_clips: int) -> str:
+    """Return a warning that starts with a space if there are too few clips, or an empty string."""
+    warning = " **This is a trial run.** There are too few clips for useful intervals."
+    return warning if n_clips < FEW_CLIPS else ""
+
+
+def estimate(entry: Mapping[str, Any] | None, n_digits: int, *, scale: float = 1, signed: bool = False) -> str:
+    """Format a mean with its interval or, if it is a single value, without an interval. Without a mean, return a dash.
+
+    Args:
+        entry: Dictionary with the keys "mean", "low", "high" and "n", or None.
+        n_digits: Number of digits after the decimal point.
+        scale: Factor for the mean and its interval, e.g. 100 for percentages. It can be negative.
+        signed: Whether to write a plus sign before a positive mean.
+
+    >>> estimate({"mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}, 0, scale=100, signed=True)
+    '+50 [40, 60]'
+    """
+    if entry is None or entry["mean"] is None:
+        return "-"
+    mean = scale * entry["mean"]
+    if entry["n"] > 1:
+        low, high = sorted(scale * entry[side] for side in ("low", "high"))
+        text = interval({"mean": mean, "low": low, "high": high}, n_digits)
+    else:
+        text = number(mean, n_digits)
+    return f"+{text}" if signed and mean > 0 else text
 
 
 def joined(texts: Sequence[str]) -> str:
@@ -36,12 +76,7 @@ def metric_cells(result: Result, metrics: Metrics, *, signed: bool = False) -> I
         signed: Whether to write a plus sign before positive means.
     """
     for name in result["metrics"]:
-        entry = metrics.get(name)
-        if entry is None or entry["mean"] is None:
-            yield "-"
-            continue
-        text = interval(entry, digits(name)) if entry["n"] > 1 else number(entry["mean"], digits(name))
-        yield f"+{text}" if signed and entry["mean"] > 0 else text
+        yield estimate(metrics.get(name), digits(name), signed=signed)
 
 
 def significance_table(result: Result, title: str, comparisons: Mapping[str, Sequence[Metrics]]) -> str:

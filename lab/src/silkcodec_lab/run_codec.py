@@ -12,6 +12,7 @@ the last stages of a residual quantizer:
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,14 @@ from torch import Tensor, nn
 
 from silkcodec import audio
 from silkcodec.bare_codes import check_n_codebooks
-from silkcodec.errors import TokensError, WeightsError
+from silkcodec.codec import Codec, is_silk, load
+from silkcodec.errors import ArgumentError, TokensError, WeightsError
 from silkcodec.spec import LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import Tokens
+from silkcodec_lab.metric_tables import quantizer_label
 from silkcodec_torch.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
 
 Wave = NDArray[np.float32]
-
-QUANTIZERS = {"fsq": "FSQ", "vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale RVQ"}
 
 
 class RunCodec:
@@ -65,7 +66,7 @@ class RunCodec:
         self.name = f"run:{config.model.quantizer}"
         self.n_steps = int(progress.get("step", 0))
         self.codec_id = f"{self.name}:{self.n_steps}"
-        self.quantizer = QUANTIZERS[config.model.quantizer]
+        self.quantizer = quantizer_label(self.name)
         self.sample_rate = SILK_SAMPLE_RATE
         self.codebook_sizes = tuple(getattr(self.model.quantizer, "codebook_sizes", (N_LEVELS,) * LATENT_WIDTH))
         self.frame_rates = (SILK_FRAME_RATE,) * len(self.codebook_sizes)
@@ -112,6 +113,32 @@ class RunCodec:
             ArgumentError: `n_codebooks` is out of range.
         """
         return check_n_codebooks(self, n_codebooks)
+
+
+def load_codecs(
+    names: Iterable[str], runs: Iterable[str | os.PathLike[str]], *, threads: int | None = None
+) -> dict[str, Codec]:
+    """Load codecs and the models of training runs, and return them, keyed by codec name.
+
+    Args:
+        names: Codec names, as for `silkcodec.load`.
+        runs: Folders of training runs.
+        threads: Number of CPU threads of Silk. None chooses it automatically.
+
+    Raises:
+        ArgumentError: Two codecs have the same name, or a name is unknown.
+        MissingExtraError, WeightsError: A codec cannot be loaded.
+    """
+    loaded: dict[str, Codec] = {}
+    for codec in [*(_load(name, threads) for name in names), *map(RunCodec, runs)]:
+        if codec.name in loaded:
+            raise ArgumentError(f"Codecs must have different names; got '{codec.name}' twice.")
+        loaded[codec.name] = codec
+    return loaded
+
+
+def _load(name: str, threads: int | None) -> Codec:
+    return load(name, threads=threads) if is_silk(name) else load(name)
 
 
 def coarse_first(quantizer: nn.Module, n_codes: int) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
-"""Select training clips and held-out clips, and read their audio."""
+"""Select training clips and held-out clips, read recordings, and check durations."""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -64,14 +65,11 @@ def select(
         seed: Random seed for the order of the clips.
 
     Raises:
-        ArgumentError: A duration is not positive, or there are fewer than two clips.
+        ArgumentError: A duration is not a finite number above 0, or there are fewer than two clips.
         AudioError: See `find_clips`.
     """
-    if not (train_s > 0 and held_out_s > 0):
-        raise ArgumentError(
-            "The durations of the training speech and of the held-out speech must both be above 0 min; "
-            f"got {train_s / 60:g} min and {held_out_s / 60:g} min."
-        )
+    check_positive("--minutes", train_s / 60)
+    check_positive("--held-out-minutes", held_out_s / 60)
     if splits is not None:
         train, held_out = (find_clips(inputs, split=split) for split in splits)
         random.Random(seed).shuffle(train)
@@ -95,6 +93,22 @@ def waves(part: Part) -> Iterator[NDArray[np.float32]]:
             yield wave
 
 
+def beginning(path: str | os.PathLike[str], seconds: float) -> NDArray[np.float32]:
+    """Read at most the first `seconds` of a recording, float32 [T] at 24 kHz, without decoding the rest.
+
+    Raises:
+        AudioError: See `audio.Reader`.
+    """
+    with audio.Reader(path, SILK_SAMPLE_RATE) as reader:
+        return reader.read(round(seconds * SILK_SAMPLE_RATE))
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ArgumentError unless the value of a setting is finite and above 0."""
+    if not 0 < value < math.inf:
+        raise ArgumentError(f"{name} must be a finite number above 0; got {value:g}.")
+
+
 def describe_speech(facts: dict[str, Any]) -> str:
     """Format the number of clips and their total duration as text."""
     seconds, n_clips = facts["duration_s"], facts["n_clips"]
@@ -103,10 +117,14 @@ def describe_speech(facts: dict[str, Any]) -> str:
 
 
 def _fill(clips: list[Clip], duration_s: float) -> list[Part]:
+    """Return clips with a total duration of at most `duration_s`. Clips without a declared duration are skipped."""
     parts: list[Part] = []
+    left_s = duration_s
     for clip in clips:
-        taken_s = min(audio.duration_s(clip.path), duration_s - sum(seconds for _, seconds in parts))
-        if taken_s <= 0:
+        if left_s <= 0:
             break
-        parts.append((clip, taken_s))
+        taken_s = min(audio.duration_s(clip.path), left_s)
+        if taken_s > 0:
+            parts.append((clip, taken_s))
+            left_s -= taken_s
     return parts

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from silkcodec.cli import app
 from silkcodec.errors import ArgumentError
 from silkcodec_lab import pages
 from silkcodec_lab.cli import COMMANDS, lab
@@ -41,3 +42,11 @@ def test_a_result_of_another_format_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text(json.dumps({**result, "format": 1}))
     with pytest.raises(ArgumentError, match="Rerun the experiment"):
         pages.load_result(tmp_path / "old.json")
+
+
+@pytest.mark.parametrize("experiment", pages.EXPERIMENTS)
+def test_a_result_without_its_fields_is_an_error(experiment: str, tmp_path: Path) -> None:
+    (tmp_path / "part.json").write_text(json.dumps({"kind": f"silk lab {experiment}", "format": pages.FORMAT}))
+    done = CliRunner().invoke(app, ["lab", "page", str(tmp_path / "part.json"), "-o", str(tmp_path / "out")])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+    assert "lacks the field" in done.stderr and not (tmp_path / "out").exists()

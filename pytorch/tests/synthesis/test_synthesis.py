@@ -226,6 +226,17 @@ def test_more_hours_extend_a_folder(model: Path, tmp_path: Path) -> None:
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_fewer_hours_keep_the_rows_of_existing_clips(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "speech"
+    assert run(out, model, hours="0.003") == 0
+    before = contents(out)
+    assert run(out, model, hours="0.001") == 0
+    assert contents(out) == before
+    (out / rows(out)[-1]["path"]).unlink()
+    assert run(out, model, hours="0.001") == 0
+    assert len(rows(out)) == len(contents(out)) - 2  # all files except the settings and the manifest
+
+
 def test_own_text_and_chosen_voices(model: Path, tmp_path: Path) -> None:
     (tmp_path / "own.txt").write_text("# a comment\n\nfirst   line\nsecond line\n")
     options = ["--text", f"en={tmp_path / 'own.txt'}", "--text-license", "CC0-1.0", "--voices", "am_two,bf_three"]

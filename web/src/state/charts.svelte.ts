@@ -21,7 +21,7 @@ export interface Covered {
   groups: Record<string, Interval>;
   against_unseen: Record<string, Interval>;
   beyond_grid: Record<string, Interval> | null; // the difference from unseen speakers minus that of a grid with the same number of bits; null for grids
-  sources: Record<string, Record<string, { n: number; inside: number; error_db: number }>>;
+  sources: Record<string, Record<string, { n: number; inside: number }>>;
 }
 
 export interface Coverage {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from silkcodec.evaluate.markdown import number
-from silkcodec_lab.gradient.figure import LABELS
+from silkcodec_lab.metric_tables import quantizer_label
 from silkcodec_lab.pages import Result
 
 QUESTION = "How does quality depend on the number of tokens per second?"
@@ -20,14 +20,9 @@ def answer(result: Result) -> str:
     order = sorted(whole, key=lambda name: -whole[name])
 
     def listed(values: dict[str, float], n_digits: int) -> str:
-        return ", ".join(f"{_label(name)} {number(values[name], n_digits)}" for name in order)
+        return ", ".join(f"{quantizer_label(name)} {number(values[name], n_digits)}" for name in order)
 
     return (
         f"STOI of small models with the same training and bit rate: {listed(whole, 3)}. At about half the bit rate: "
         f"{listed(half, 2)}. Only RVQ was trained with quantizer dropout, i.e. with missing codebooks."
     )
-
-
-def _label(name: str) -> str:
-    quantizer = name.removeprefix("run:")
-    return LABELS.get(quantizer, quantizer)

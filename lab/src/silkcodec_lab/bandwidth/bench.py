@@ -15,22 +15,21 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from silkcodec import audio
-from silkcodec.codec import Codec, load, parse
-from silkcodec.errors import ArgumentError, SilkError
+from silkcodec.codec import Codec
+from silkcodec.errors import SilkError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
 from silkcodec.silk import MIDDLE_LEVEL, Silk
 from silkcodec.spec import LATENT_WIDTH
 from silkcodec.tokens import Tokens, levels_to_codes
-from silkcodec_lab.run_codec import RunCodec
+from silkcodec_lab.run_codec import load_codecs
+from silkcodec_lab.scores import Wave, match_length
+from silkcodec_lab.selection import beginning
 
 METRICS = ("pesq_wb", "stoi", "mel_distance")
 FIRST, RANDOM, BEST = "first", "random", "best"  # selections of Silk's groups
 
-Wave = NDArray[np.float32]
 Entry = dict[str, Any]
 
 
@@ -72,11 +71,8 @@ class Bench:
         self.metrics = find_metrics(METRICS)
         for metric in self.metrics:
             metric.require()
-        self.codecs: dict[str, Codec] = {}
-        for codec in [*map(_load, settings.codecs), *map(RunCodec, settings.runs)]:
-            if codec.name in self.codecs:
-                raise ArgumentError(f"Codecs must have different names; got '{codec.name}' twice.")
-            self.codecs[codec.name] = codec
+        # Several worker processes run in parallel, so each uses one thread.
+        self.codecs = load_codecs(settings.codecs, settings.runs, threads=1)
         self.cuts = {name: cuts(codec, settings.points) for name, codec in self.codecs.items()}
         silk = self.codecs.get("silk")
         self.silk = silk if isinstance(silk, Silk) else None
@@ -124,7 +120,7 @@ class Bench:
 
     def read(self, path: Path, seconds: float | None = None) -> Wave:
         """Read the start of a clip at 24 kHz. `seconds` is the maximum duration, by default `clip_s`."""
-        return audio.read(path, SAMPLE_RATE)[: round((seconds or self.settings.clip_s) * SAMPLE_RATE)]
+        return beginning(path, seconds or self.settings.clip_s)
 
     def decode(self, wave: Wave, name: str, kept: int, groups: Sequence[int] | None = None) -> Wave:
         """Encode and decode 24 kHz audio with a codec's first `kept` codebooks, or with Silk's `groups` if given."""
@@ -158,11 +154,6 @@ class Bench:
 
 def _named(codec: str, kept: int, how: str) -> Entry:
     return {"codec": codec, "kept": kept, "how": how}
-
-
-def _load(name: str) -> Codec:
-    """Load a codec. Silk is limited to one thread, because several worker processes run in parallel."""
-    return load(name, threads=1) if parse(name)[0] == "silk" else load(name)
 
 
 def cuts(codec: Codec, points: int) -> list[int]:
@@ -202,12 +193,6 @@ def rates(tokens: Tokens, groups: Iterable[int]) -> dict[str, float]:
         frame_rates=tuple(tokens.frame_rates[k] for k in kept),
     )
     return {"tokens_per_second": part.tokens_per_second, "bits_per_second": part.bits_per_second}
-
-
-def match_length(output: Wave, sample_rate: int, n_samples: int) -> Wave:
-    """Resample decoded audio to 24 kHz, and cut or zero-pad it to `n_samples`."""
-    resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)[:n_samples]
-    return np.pad(resampled, (0, n_samples - len(resampled)))
 
 
 # --- processes

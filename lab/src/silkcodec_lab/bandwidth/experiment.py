@@ -17,7 +17,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from silkcodec import audio, mel
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE
-from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.output import check_output
 from silkcodec.parallel.cores import available_cores
 from silkcodec_lab.bandwidth.bench import (
@@ -37,16 +36,16 @@ from silkcodec_lab.bandwidth.bench import (
     Bench,
     BenchPool,
     BenchSettings,
-    Wave,
     greedy_order,
     order_cuts,
 )
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
+from silkcodec_lab.scores import Scores, Wave
+from silkcodec_lab.selection import check_positive
 
 Progress = Callable[[int, int, str], None]  # steps done, total steps, current step
 Key = tuple[str, int, str]  # codec, number of kept codebooks, selection
-ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 
 EQUAL_BITS = 2e-3  # relative tolerance for equal bit rates; 30 codes of 7,131 entries have 383.99 instead of 384 bits
 SPECTROGRAMS = 8  # maximum number of spectrograms in the figure
@@ -85,9 +84,8 @@ class BandwidthPlan:
         if self.points < 1 or self.n_draws < 1 or self.n_order < 0:
             got = f"{self.points}, {self.n_draws} and {self.n_order}"
             raise ArgumentError(f"points and n_draws must be at least 1, and n_order at least 0; got {got}.")
-        if not min(self.clip_s, self.order_s, self.listen_s) > 0:
-            got = f"{self.clip_s:g}, {self.order_s:g} and {self.listen_s:g}"
-            raise ArgumentError(f"clip_s, order_s and listen_s must be above 0; got {got}.")
+        for name in ("clip_s", "order_s", "listen_s"):
+            check_positive(name, getattr(self, name))
 
 
 def bandwidth(
@@ -129,13 +127,14 @@ def bandwidth(
     plan.check()
     if not codecs and not runs:
         raise ArgumentError("Pass at least one codec with --codecs, or one training run with --run.")
-    n_order = plan.n_order if "silk" in codecs else 0
-    clips, order_clips = _find(inputs, split, order_split, limit, n_order, plan.seed)
     settings = BenchSettings(
-        tuple(codecs), tuple(os.fspath(run) for run in runs), plan.points, plan.n_draws, tuple(order_clips),
-        plan.clip_s, plan.order_s, plan.seed,
+        tuple(codecs), tuple(os.fspath(run) for run in runs), plan.points, plan.n_draws,
+        clip_s=plan.clip_s, order_s=plan.order_s, seed=plan.seed,
     )  # fmt: skip
     bench = Bench(settings)
+    n_order = plan.n_order if bench.silk is not None else 0
+    clips, order_clips = _find(inputs, split, order_split, limit, n_order, plan.seed)
+    bench.settings = replace(settings, order_clips=tuple(order_clips))
     n_groups = len(bench.silk.codebook_sizes) if bench.silk is not None and order_clips else 0
     listened = Path(plan.listen) if plan.listen is not None else clips[0].path
     examples = _examples(bench, ordered=n_groups > 0)
@@ -188,7 +187,7 @@ def bandwidth(
         },
         "points": measured.points(),
         "order": {"n_clips": len(order_clips), "groups": best, "distances": distances} if n_groups else None,
-        "compared": measured.compared([f"run:{kind}" for kind in _kinds(bench)]),
+        "compared": measured.compared([name for name in bench.codecs if name.startswith("run:")]),
         "audio": {"folder": Path(folder).name, **audible},
     }
 
@@ -215,19 +214,13 @@ def _find(
     return rest, kept
 
 
-def _kinds(bench: Bench) -> list[str]:
-    return [name.removeprefix("run:") for name in bench.codecs if name.startswith("run:")]
-
-
-class _Points:
+class _Points(Scores):
     """Collect measurements by codec, number of codebooks, and selection of groups (first, random or best)."""
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.duration_s = seed, 0.0
+        super().__init__(seed)
+        self.duration_s = 0.0
         self.ids: dict[str, str] = {}
-        self._values: dict[Key, dict[str, dict[str, list[float]]]] = defaultdict(
-            lambda: defaultdict(lambda: defaultdict(list))
-        )  # key -> metric -> clip -> one value per draw
         self._rates: dict[Key, list[tuple[float, float]]] = defaultdict(list)
 
     def add(self, clip: dict[str, Any]) -> None:
@@ -237,9 +230,7 @@ class _Points:
             key = point["codec"], point["kept"], point["how"]
             self.ids[point["codec"]] = point["codec_id"]
             self._rates[key].append((point["tokens_per_second"], point["bits_per_second"]))
-            for name, value in point["metrics"].items():
-                if value is not None:
-                    self._values[key][name][clip["clip"]].append(value)
+            self.add_metrics(key, clip["clip"], point["metrics"])
 
     def points(self) -> list[dict[str, Any]]:
         """Return the mean of each metric over clips, with its bootstrap interval.
@@ -251,7 +242,7 @@ class _Points:
                 **_named(key),
                 "tokens_per_second": self._rate(key, 0),
                 "bits_per_second": self._rate(key, 1),
-                "metrics": {name: bootstrap(list(of.values()), self.seed) for name, of in self._clips(key).items()},
+                "metrics": self.means(key),
             }
             for key in self._rates
         ]
@@ -273,20 +264,10 @@ class _Points:
         whole = {codec: (codec, kept, how) for codec, kept, how in sorted(self._rates) if how == FIRST}
         if "silk" in whole:
             pairs += [(whole["silk"], whole[name]) for name in self.ids if name != "silk" and name not in runs]
-        return [{"of": _named(a), "minus": _named(b), "metrics": self._difference(a, b)} for a, b in pairs]
-
-    def _difference(self, a: Key, b: Key) -> dict[str, Any]:
-        values, other = self._clips(a), self._clips(b)
-        return {
-            name: bootstrap([value - other[name][clip] for clip, value in of.items()], self.seed)
-            for name, of in values.items()
-        }
-
-    def _clips(self, key: Key) -> ByClip:
-        return {
-            name: {clip: float(np.mean(values)) for clip, values in of.items()}
-            for name, of in self._values[key].items()
-        }
+        return [
+            {"of": _named(a), "minus": _named(b), "metrics": self.difference(self.by_clip(a), self.by_clip(b))}
+            for a, b in pairs
+        ]
 
     def _rate(self, key: Key, which: int) -> float:
         return float(np.mean([rate[which] for rate in self._rates[key]]))

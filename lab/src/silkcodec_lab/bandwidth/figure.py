@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from silkcodec_lab.figures import new_figure, to_png
+from silkcodec_lab.figures import draw_band, new_figure, to_png
 from silkcodec_lab.pages import Result
 
 HOW = {"first": "first groups", "random": "random groups", "best": "best groups"}
@@ -63,7 +63,7 @@ def _curves(axes: Any, result: Result, metric: str, rate: str) -> None:
         label = family if cut else f"{family} (several modes)"
         y = [entry["mean"] for entry in entries]
         axes.plot(x, y, style, color=color, marker=MARKERS[index % len(MARKERS)], markersize=4.5, label=label)
-        _band(axes, x, entries, color)
+        draw_band(axes, x, entries, color)
     axes.set_xscale("log")
     ticks = [tick for tick in _TICKS if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -88,18 +88,9 @@ def _order(axes: Any, result: Result, metric: str) -> None:
         entries = [point["metrics"][metric] for point in chosen]
         y = [entry["mean"] for entry in entries]
         axes.plot(x, y, style, color=color, marker="o", markersize=4.5, label=HOW[how])
-        _band(axes, x, entries, color)
+        draw_band(axes, x, entries, color)
     axes.set_xticks(range(1, result["codecs"]["silk"]["n_codebooks"] + 1, 3))
     axes.grid(alpha=0.3)
-
-
-def _band(axes: Any, x: list[float], entries: list[Any], color: str) -> None:
-    if entries and entries[0]["n"] > 1:
-        low, high = [entry["low"] for entry in entries], [entry["high"] for entry in entries]
-        if len(x) == 1:
-            axes.vlines(x, low, high, color=color, alpha=0.5)
-        else:
-            axes.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0)
 
 
 def families(result: Result) -> dict[str, list[str]]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from silkcodec.evaluate.markdown import interval, number, table
+from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.bandwidth.figure import HOW, figure
-from silkcodec_lab.metric_tables import ABOUT_METRICS, TRIAL, joined, matching, metric_cells, metric_headers
+from silkcodec_lab.metric_tables import (
+    ABOUT_METRICS,
+    estimate,
+    joined,
+    matching,
+    metric_cells,
+    metric_headers,
+    trial_note,
+)
 from silkcodec_lab.pages import Description, Result, reproduction, weights
 
 __all__ = ["describe", "figure", "findings", "method", "reproduce", "summary"]
-
-FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 
 TITLE = "Quality and token rate"
 
@@ -61,7 +67,7 @@ def summary(result: Result) -> str:
     pairs = {name: pair for name in result["codecs"] if (pair := _ends(result, name))}
     stoi = {name: pair for name, pair in pairs.items() if all("stoi" in point["metrics"] for point in pair)}
     if stoi:
-        full = joined([f"{_stoi(pair[0])} for `{name}`" for name, pair in stoi.items()])
+        full = joined([f"{estimate(pair[0]['metrics']['stoi'], 3)} for `{name}`" for name, pair in stoi.items()])
         lost = {name: a["metrics"]["stoi"]["mean"] - b["metrics"]["stoi"]["mean"] for name, (a, b) in stoi.items()}
         halves = joined([f"{lost[name]:.3f} for `{name}`" for name in sorted(lost, key=lambda name: lost[name])])
         texts += [
@@ -73,7 +79,7 @@ def summary(result: Result) -> str:
     best = [entry for entry in result["compared"] if entry["of"]["how"] == "best" and "stoi" in entry["metrics"]]
     if best:
         n = result["codecs"]["silk"]["n_codebooks"]
-        gains = [f"{interval(entry['metrics']['stoi'], 3)} ({entry['of']['kept']} of {n} codebooks)" for entry in best]
+        gains = [f"{estimate(entry['metrics']['stoi'], 3)} ({entry['of']['kept']} of {n} codebooks)" for entry in best]
         texts.append(
             f"If Silk's most important codebooks are kept instead of the first ones, STOI increases by {joined(gains)}."
         )
@@ -89,7 +95,7 @@ def method(result: Result) -> list[str]:
     parts = [
         f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
         f"{speech['duration_s']:.0f} s in total. Square brackets contain 95 % bootstrap intervals over clips. "
-        "Differences are paired by clip." + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
+        "Differences are paired by clip." + trial_note(speech["n_clips"]),
         f"{ABOUT_METRICS} Arrows in the tables point in the direction of better values.",
         *(_handling(kind, kinds[kind]) for kind in sorted(kinds, key=lambda kind: kind == "bit stream")),
     ]
@@ -189,11 +195,6 @@ def _audio(result: Result) -> str:
         links.setdefault(name, []).append(f"[{label}]({audio['folder']}/{entry['file']})")
     rows = [[name, ", ".join(texts)] for name, texts in links.items()]
     return table(["codec", "audio"], rows, numeric=False)
-
-
-def _stoi(point: dict[str, Any]) -> str:
-    entry = point["metrics"]["stoi"]
-    return interval(entry, 3) if entry["n"] > 1 else number(entry["mean"], 3)
 
 
 def reproduce(result: Result) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +21,9 @@ from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, OutputError, TokensError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.results import rounded
-from silkcodec.silk import Silk
-from silkcodec_lab import pages
+from silkcodec.silk import EMBEDDED, Silk
+from silkcodec_lab import pages, run_codec
+from silkcodec_lab.bandwidth import experiment
 from silkcodec_lab.bandwidth import figure as bandwidth_figure
 from silkcodec_lab.bandwidth.bench import (
     Bench,
@@ -30,12 +32,12 @@ from silkcodec_lab.bandwidth.bench import (
     cuts,
     greedy_order,
     keep_groups,
-    match_length,
     order_cuts,
     rates,
 )
 from silkcodec_lab.bandwidth.experiment import BandwidthPlan, _examples, _find, bandwidth
 from silkcodec_lab.run_codec import RunCodec, coarse_first, decode_cut
+from silkcodec_lab.scores import match_length
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
 from silkcodec_torch.train import checkpoint
@@ -346,6 +348,18 @@ def test_a_third_of_the_clips_is_reserved_for_the_order(clips: Path) -> None:
     assert bench.order_distance(range(19)) < bench.order_distance(range(3))
 
 
+def test_the_groups_of_a_weights_folder_are_ordered(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: list[dict[str, Any]] = []
+    load = run_codec.load
+    monkeypatch.setattr(run_codec, "load", lambda name, **given: options.append(given) or load(name, **given))
+    monkeypatch.setattr(experiment, "greedy_order", lambda pool, n, progress: (list(range(n)), [0.0] * n))
+    plan = BandwidthPlan(points=1, n_order=1, clip_s=0.4, listen_s=0.4, jobs=1)
+    result = bandwidth([clips], [str(EMBEDDED)], folder=tmp_path, plan=plan)
+    assert result["order"]["n_clips"] == 1 and options == [{"threads": 1}]
+
+
 def test_without_order_clips_there_is_no_order(clips: Path, tmp_path: Path) -> None:
     result = rounded(bandwidth([clips / "0.wav"], ["silk"], folder=tmp_path, plan=PLAN))
     assert result["order"] is None and {point["how"] for point in result["points"]} == {"first"}
@@ -370,7 +384,8 @@ def test_the_page_in_the_documentation_has_its_audio() -> None:
         ([], {}, "at least one codec"),
         (["silk", "silk"], {}, "different names; got 'silk' twice"),
         (["silk"], {"points": 0}, "at least 1"),
-        (["silk"], {"clip_s": 0.0}, "above 0"),
+        (["silk"], {"clip_s": 0.0}, "clip_s must be a finite number above 0; got 0"),
+        (["silk"], {"listen_s": math.nan}, "listen_s must be a finite number above 0; got nan"),
     ],
 )
 def test_invalid_arguments_are_errors(

@@ -66,7 +66,7 @@ def kind_of(result: Result) -> str:
 
     "source" means that speakers, not sources, are held out, and that the training speech comes from only one source.
     """
-    if result["settings"]["patches"].get("of", "mel") == "latents":
+    if result["settings"]["patches"]["of"] == "latents":
         return "latents"
     one = len(result["groups"][UNSEEN]["sources"]) == 1 and result["settings"]["hold_out"] == "speaker"
     return "source" if one else "language"

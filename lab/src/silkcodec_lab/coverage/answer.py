@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from silkcodec_lab.coverage.about import headline
+from silkcodec_lab.coverage.about import group_label, headline
+from silkcodec_lab.metric_tables import estimate
 from silkcodec_lab.pages import Result
 
 QUESTION = (
@@ -14,7 +15,10 @@ def answer(result: Result) -> str:
     """Summarize a result in a few sentences."""
     found = result["views"]["level"]
     differences = found["quantizers"][headline(found)]["against_unseen"]
-    points = "; ".join(f"{group[:1].upper()}{group[1:]} {_points(one['inside'])}" for group, one in differences.items())
+    points = "; ".join(
+        f"{group_label(group)} {estimate(one['inside'], 1, scale=100, signed=True)}"
+        for group, one in differences.items()
+    )
     excess = [one["inside_beyond_fsq"] for one in differences.values()]
     n_worse = sum(entry["high"] is not None and entry["high"] < 0 for entry in excess)
     return (
@@ -22,8 +26,3 @@ def answer(result: Result) -> str:
         f"{n_worse} of {len(excess)} groups, the codebook loses significantly more coverage than FSQ with the "
         "same number of bits."
     )
-
-
-def _points(entry: Result) -> str:
-    mean, low, high = (100 * entry[key] for key in ("mean", "low", "high"))
-    return f"{mean:+.1f} [{low:.1f}, {high:.1f}]"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from silkcodec.errors import ArgumentError
 from silkcodec_lab.coverage.speech import Patches, Speaker
 
 HOLD_OUT = ("speaker", "source")
+PER_ENTRY = 4  # minimum number of training vectors per entry of a codebook
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class CoveragePlan:
             raise ArgumentError("--sounds needs --vectors mel. Use --no-sounds with --vectors latents.")
         if self.folds < 2:
             raise ArgumentError(f"--folds must be at least 2; got {self.folds}.")
+
+    def limited(self, n_vectors: int) -> CoveragePlan:
+        """Return a copy of the plan with smaller codebooks if `n_vectors` training vectors are too few."""
+        largest = 2 ** int(np.log2(max(2, n_vectors / PER_ENTRY)))
+        sizes = tuple(dict.fromkeys(min(size, largest) for size in self.vq))
+        return replace(self, vq=sizes, rvq_entries=min(self.rvq_entries, largest))
 
     def key(self, speaker: Speaker) -> str:
         """Return the name of a speaker or, if sources are held out, of the speaker's source."""

@@ -15,11 +15,10 @@ weight. Intervals are bootstrap intervals over speakers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from silkcodec.audio.manifest import split_filter
 from silkcodec.errors import ArgumentError
@@ -33,11 +32,11 @@ from silkcodec_lab.coverage.sounds import Sounds
 from silkcodec_lab.coverage.speech import Speaker, speakers_of
 from silkcodec_lab.coverage.vector_fits import Measured
 from silkcodec_lab.pages import Result, head
+from silkcodec_lab.run_codec import load_codecs
 
 VIEWS = ("level", "channel")  # "level" removes the level, and "channel" also removes the mean spectrum of the speaker
 COVERED = 0.95  # share of the seen speakers' held-out vectors that are within the radius
 TAIL = 0.2  # share of a training speaker's vectors, at the end, that is not used for fitting
-PER_ENTRY = 4  # minimum number of vectors per entry; codebooks are halved until they meet it
 BINS = np.linspace(0, 3, 31)  # histogram bins of errors in units of the radius; the last bin includes larger errors
 
 Progress = Callable[[int, int, str], None]  # fits done, total fits, current view
@@ -64,12 +63,14 @@ def coverage(
         progress: Progress callback.
 
     Returns:
-        The contents of the JSON result, e.g. coverage.json.
+        The contents of the JSON result, e.g. coverage.json. For Silk's latents, the fields `radius_db`, `error_db` and
+            `spread_db` are in FSQ levels instead of dB.
 
     Raises:
         ArgumentError: An argument is invalid, or there is too little speech.
         AudioError: An input cannot be read.
-        MissingExtraError: A package that a metric needs is not installed.
+        MissingExtraError: A package that a metric or a codec needs is not installed.
+        WeightsError: A codec or a training run cannot be loaded.
     """
     plan = plan or CoveragePlan()
     if plan.sounds or resynthesis is not None:
@@ -79,15 +80,17 @@ def coverage(
         raise ArgumentError(
             f"--test must name at least one group, and groups cannot be named {SEEN} or {UNSEEN}; got {list(tests)}."
         )
+    codecs = {} if resynthesis is None else load_codecs(resynthesis.codecs, resynthesis.runs)
     conditions = Conditions()
-    trained, _ = speakers_of(train, plan.patches, plan.seed, sounds=plan.sounds)
+    trained = speakers_of(train, plan.patches, plan.seed, sounds=plan.sounds)
     names = [speaker.name for speaker in trained]
-    found = {
+    groups = {
         name: speakers_of(text, plan.patches, plan.seed, without=names, sounds=plan.sounds)
         for name, text in tests.items()
     }
-    groups = {name: speakers for name, (speakers, _) in found.items()}
     plan = limit_codebooks(plan, trained)
+    folds = split(trained, plan)
+    voices = None if resynthesis is None else reconstruction.find_voices(train, tests, plan, resynthesis, folds)
     views: dict[str, Any] = {}
     n_steps = len(VIEWS) + (resynthesis is not None)
     for index, view in enumerate(VIEWS):
@@ -104,8 +107,8 @@ def coverage(
     sounds = views["level"].pop("sounds")
     views["channel"].pop("sounds")
     rebuilt = None
-    if resynthesis is not None:
-        rebuilt = reconstruction.resynthesize(train, tests, plan, resynthesis, split(trained, plan))
+    if voices is not None and resynthesis is not None:
+        rebuilt = reconstruction.resynthesize(*voices, codecs, plan, resynthesis, folds)
         if progress is not None:
             progress(1, 1, "resynthesis")
     return {
@@ -119,10 +122,7 @@ def coverage(
             "covered": COVERED,
             "tail": TAIL,
         },
-        "groups": {
-            UNSEEN: _facts(trained, 0),
-            **{name: _facts(speakers, n_excluded) for name, (speakers, n_excluded) in found.items()},
-        },
+        "groups": {name: _facts(speakers) for name, speakers in {UNSEEN: trained, **groups}.items()},
         "views": views,
         "sounds": sounds,
         "rebuilt": rebuilt,
@@ -136,9 +136,7 @@ def limit_codebooks(plan: CoveragePlan, train: Sequence[Speaker]) -> CoveragePla
         sum(_n_fitted(speaker) for speaker in train if plan.key(speaker) not in held_out)
         for held_out in split(train, plan)
     )
-    largest = 2 ** int(np.log2(max(2, n_vectors / PER_ENTRY)))
-    sizes = tuple(dict.fromkeys(min(size, largest) for size in plan.vq))
-    return replace(plan, vq=sizes, rvq_entries=min(plan.rvq_entries, largest))
+    return plan.limited(n_vectors)
 
 
 def _compared(plan: CoveragePlan) -> dict[str, str]:
@@ -148,16 +146,14 @@ def _compared(plan: CoveragePlan) -> dict[str, str]:
     return {f"vq {max(plan.vq)}": f"fsq {bits}", f"rvq {length}x{plan.rvq_entries}": f"fsq {chain_bits}"}
 
 
-def _facts(speakers: Sequence[Speaker], n_excluded: int) -> dict[str, Any]:
+def _facts(speakers: Sequence[Speaker]) -> dict[str, Any]:
     """Return statistics for a group of speakers."""
     known = [speaker.bandwidth_hz for speaker in speakers if speaker.bandwidth_hz is not None]
     spread = [float(np.sqrt(speaker.vectors.astype(np.float64).var(axis=0).mean())) for speaker in speakers]
     return {
         "n_speakers": len(speakers),
-        "n_left_out": n_excluded,
         "sources": sorted({speaker.source for speaker in speakers} - {""}),
         "n_vectors": sum(len(speaker.vectors) for speaker in speakers),
-        "range_db": float(np.mean([speaker.range_db for speaker in speakers])),
         "spread_db": float(np.mean(spread)),
         "bandwidth_hz": float(np.mean(known)) if known else None,
     }
@@ -185,14 +181,19 @@ def measure(train: Sequence[Speaker], tests: Groups, plan: CoveragePlan, advance
             raise ArgumentError(
                 f"A codebook with {largest} entries needs at least {largest} training vectors; got {len(vectors)}."
             )
-        fitted, facts = vector_fits.fit(
-            vectors, plan.vq, (plan.rvq_entries, plan.rvq_lengths), plan.seed + index, plan.kmeans_steps
-        )
         ends = [
             (speaker, slice(_n_fitted(speaker), None))
             for speaker in trained
             if _n_fitted(speaker) < len(speaker.vectors)
         ]
+        if not ends:
+            raise ArgumentError(
+                "At least one training speaker per fold must have three or more vectors, because the last vectors are "
+                "not used for fitting. Add longer recordings to the training speech."
+            )
+        fitted, facts = vector_fits.fit(
+            vectors, plan.vq, (plan.rvq_entries, plan.rvq_lengths), plan.seed + index, plan.kmeans_steps
+        )
         tails = [(speaker.name, vector_fits.measure(fitted, speaker.vectors[end])) for speaker, end in ends]
         radii = {name: weighted_quantile([tail[name].error for _, tail in tails], COVERED) for name in facts}
         for name in facts:
@@ -254,7 +255,6 @@ class Tally:
         self.clipped: dict[str, list[float]] = {}
         self.histogram: dict[str, list[Floats]] = {}
         self.radii: list[float] = []
-        self.codes: list[list[NDArray[np.int64]]] = []  # codes of each speaker for each fold
 
     def add(self, radius: float, measured: Sequence[tuple[str, Measured]]) -> None:
         """Add the measurements of one fold.
@@ -271,21 +271,10 @@ class Tally:
             self.histogram.setdefault(speaker, []).append(counts / len(found.error))
             if found.clipped is not None:
                 self.clipped.setdefault(speaker, []).append(float(found.clipped.mean()))
-        self.codes.append([found.codes for _, found in measured if found.codes is not None])
 
     def of(self, which: str) -> Floats:
         """Return the mean of a measurement over folds, with one row per speaker."""
         return np.array([np.mean(values, axis=0) for values in getattr(self, which).values()], dtype=np.float64)
-
-    def used(self, n_vectors: int, entries: int, seed: int) -> float | None:
-        """Return the share of codebook entries used by `n_vectors` random vectors, or None for a scalar grid."""
-        shares = []
-        for fold in self.codes:
-            if fold and n_vectors:
-                codes = np.concatenate(fold)
-                picked = np.random.default_rng(seed).choice(len(codes), n_vectors, replace=False)
-                shares += [len(np.unique(column)) / entries for column in codes[picked].T]
-        return float(np.mean(shares)) if shares else None
 
 
 def _summary(
@@ -297,10 +286,6 @@ def _summary(
 ) -> dict[str, Any]:
     """Summarize the coverage and the error of one quantizer in each group of speakers."""
     own = tallies[name]
-    fact = facts[name]
-    entries = {"vq": 2 ** fact["bits"], "rvq": plan.rvq_entries}.get(fact["kind"])
-    compared = [tally for group, tally in own.items() if group != SEEN]
-    n_used = min(sum(map(len, fold)) for tally in compared for fold in tally.codes if fold) if entries else 0
     groups, differences = {}, {}
     for group, tally in own.items():
         names = list(tally.inside)
@@ -308,17 +293,14 @@ def _summary(
             "inside": interval(tally.of("inside"), plan.seed, group),
             "error_db": interval(tally.of("error"), plan.seed, group),
             "histogram": tally.of("histogram").mean(axis=0).tolist(),
-            "used": tally.used(n_used, entries, plan.seed) if entries and group != SEEN else None,
             "clipped": float(tally.of("clipped").mean()) if tally.clipped else None,
             "by_source": _by_source([sources.get(speaker, "") for speaker in names], tally) if group != SEEN else {},
         }
         if UNSEEN in own and group not in (SEEN, UNSEEN):
-            grid = tallies[f"fsq {fact['bits']}"]
-            excess = {g: np.log(own[g].of("error")) - np.log(grid[g].of("error")) for g in (group, UNSEEN)}
+            grid = tallies[f"fsq {facts[name]['bits']}"]
             differences[group] = {
                 "inside": difference(tally.of("inside"), own[UNSEEN].of("inside"), plan.seed, group),
                 "log_error": difference(np.log(tally.of("error")), np.log(own[UNSEEN].of("error")), plan.seed, group),
-                "log_error_beyond_fsq": difference(excess[group], excess[UNSEEN], plan.seed, group),
                 "inside_beyond_fsq": difference(
                     tally.of("inside") - grid[group].of("inside"),
                     own[UNSEEN].of("inside") - grid[UNSEEN].of("inside"),
@@ -328,20 +310,14 @@ def _summary(
             }
     return {
         "radius_db": float(np.mean(own[SEEN].radii)),
-        "used_of": n_used,
         "groups": groups,
         "against_unseen": differences,
     }
 
 
 def _by_source(sources: Sequence[str], tally: Tally) -> dict[str, dict[str, float]]:
-    inside, error = tally.of("inside"), tally.of("error")
-    found = {}
+    inside, found = tally.of("inside"), {}
     for source in sorted(set(sources) - {""}):
         those = np.array([one == source for one in sources])
-        found[source] = {
-            "n": int(those.sum()),
-            "inside": float(inside[those].mean()),
-            "error_db": float(error[those].mean()),
-        }
+        found[source] = {"n": int(those.sum()), "inside": float(inside[those].mean())}
     return found

@@ -51,10 +51,12 @@ def wave_of(bins: Magnitudes, seed: int, steps: int) -> Wave:
 
 
 def spectrum(wave: Wave) -> NDArray[np.complex64]:
-    """Return the short-time spectrum of a waveform, complex64 [columns, n_fft // 2 + 1]."""
+    """Return the short-time spectrum of a waveform, complex64 [columns, n_fft // 2 + 1].
+
+    The samples after the last whole hop are ignored.
+    """
     n = len(wave) // mel.HOP
-    padded = np.zeros(mel.HISTORY + n * mel.HOP + mel.LOOKAHEAD, dtype=np.float32)
-    padded[mel.HISTORY : mel.HISTORY + len(wave)] = wave[: n * mel.HOP]
+    padded = np.pad(wave[: n * mel.HOP], (mel.HISTORY, mel.LOOKAHEAD))
     windows = np.lib.stride_tricks.sliding_window_view(padded, mel.N_FFT)[:: mel.HOP][:n]
     return np.fft.rfft(windows * mel.hann(), axis=-1).astype(np.complex64, copy=False)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from shlex import quote
 from typing import Any
 
-from silkcodec.evaluate.markdown import interval, number, table
+from silkcodec.evaluate.markdown import table
 from silkcodec_lab.coverage import about
 from silkcodec_lab.coverage.about import VIEWS, group_label, headline, label
 from silkcodec_lab.coverage.figure import figure as figure  # `pages.write` calls it.
 from silkcodec_lab.coverage.intervals import FEW, UNSEEN
 from silkcodec_lab.coverage.sounds_page import rebuilt_findings, rebuilt_method, sounds_findings, sounds_method
-from silkcodec_lab.metric_tables import joined
+from silkcodec_lab.metric_tables import estimate, joined
 from silkcodec_lab.pages import Description, Result, reproduction
 
 
@@ -52,9 +52,7 @@ def summary(result: Result) -> str:
         points = [f"{_percent(one['inside'], sign=True)} for {group_label(name)}" for name, one in groups.items()]
         excess = {group_label(name): one["inside_beyond_fsq"] for name, one in groups.items()}
         worse = [
-            f"{name} (by {_percent({'mean': -entry['mean'], 'low': -entry['high'], 'high': -entry['low']})} points)"
-            for name, entry in excess.items()
-            if _sign(entry) < 0
+            f"{name} (by {estimate(entry, 1, scale=-100)} points)" for name, entry in excess.items() if _sign(entry) < 0
         ]
         texts += [
             f"The change from this value, in percentage points, is {joined(points)}.",
@@ -198,8 +196,6 @@ def reproduce(result: Result) -> str:
 
 def _options(result: Result) -> list[str]:
     """Return the command-line options that only some results require."""
-    if "name" not in result:
-        return []
     settings, rebuilt = result["settings"], result["rebuilt"]
     options = [] if settings["patches"]["of"] == "mel" else [f"--vectors {settings['patches']['of']}"]
     options += [] if settings["sounds"] else ["--no-sounds"]
@@ -224,6 +220,4 @@ def _sign(entry: dict[str, Any]) -> int:
 
 
 def _percent(entry: dict[str, Any], *, sign: bool = False) -> str:
-    scaled = {key: None if entry[key] is None else 100 * entry[key] for key in ("mean", "low", "high")}
-    text = interval(scaled, 1) if scaled["low"] is not None else number(scaled["mean"], 1)
-    return f"+{text}" if sign and scaled["mean"] is not None and scaled["mean"] > 0 else text
+    return estimate(entry, 1, scale=100, signed=sign)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec import audio, mel
-from silkcodec.codec import load
+from silkcodec.codec import Codec
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics import Metric, Pair, find_metrics, measure_all
@@ -29,6 +29,7 @@ from silkcodec_lab.coverage.coverage_plan import CoveragePlan
 from silkcodec_lab.coverage.griffin_lim import magnitudes, wave_of
 from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, in_order, interval
 from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, decibels, mel_patches, voices_of
+from silkcodec_lab.selection import beginning
 
 Wave = NDArray[np.float32]
 Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # quantizer -> group -> speaker -> metric
@@ -71,9 +72,40 @@ class Voice:
     vectors: Vectors
 
 
-def resynthesize(
+def find_voices(
     train: str,
     tests: Mapping[str, str],
+    plan: CoveragePlan,
+    resynthesis: ResynthesisSettings,
+    folds: Sequence[set[str]],
+) -> tuple[list[Voice], dict[str, list[Voice]]]:
+    """Read speech, and return all training speakers and, keyed by group, the speakers to resynthesize.
+
+    The arguments are those of `coverage` and the training speakers or sources to hold out in each fold.
+
+    Raises:
+        ArgumentError: All training speakers of a fold have only short clips. See also `find_clips`.
+        AudioError: See `find_clips`.
+    """
+    patches = _columns(plan)
+    few = replace(patches, speakers=min(resynthesis.speakers, patches.speakers))
+    trained = _voices(train, patches, plan, resynthesis)
+    if not all(_fitted_to(trained, held_out) for held_out in folds):
+        raise ArgumentError(
+            f"Resynthesis needs clips of at least {2 * SHORTEST_S:g} s from the training speakers of each fold. Add "
+            "longer clips to the training speech, or pass --rebuild 0."
+        )
+    chosen = np.random.default_rng(plan.seed).permutation(len(trained))[: few.speakers]
+    seen = [trained[index] for index in sorted(chosen)]
+    names = [voice.name for voice in trained]
+    groups = {name: _voices(text, few, plan, resynthesis, without=names) for name, text in tests.items()}
+    return trained, {SEEN: seen, **({UNSEEN: seen} if len(folds) > 1 else {}), **groups}
+
+
+def resynthesize(
+    trained: Sequence[Voice],
+    groups: Mapping[str, Sequence[Voice]],
+    codecs: Mapping[str, Codec],
     plan: CoveragePlan,
     resynthesis: ResynthesisSettings,
     folds: Sequence[set[str]],
@@ -81,38 +113,31 @@ def resynthesize(
     """Measure the quality of resynthesized speech for each quantizer, each codec and each group of speakers.
 
     Args:
-        train: Path to the training speech files, with an optional filter; see `find_clips`.
-        tests: Paths to the test speech files, with optional filters, keyed by group name.
+        trained: Speakers for fitting quantizers; see `find_voices`.
+        groups: Speakers to resynthesize, keyed by group.
+        codecs: Codecs to measure for comparison, keyed by name.
         plan: Settings of the experiment.
         resynthesis: Settings of the resynthesis.
         folds: Training speakers or sources to hold out in each fold.
     """
-    patches = replace(plan.patches, of="mel", columns=1, pool=1)
-    few = replace(patches, speakers=min(resynthesis.speakers, patches.speakers))
-    trained = _voices(train, patches, plan, resynthesis)
-    chosen = np.random.default_rng(plan.seed).permutation(len(trained))[: few.speakers]
-    seen = [trained[index] for index in sorted(chosen)]
-    names = [voice.name for voice in trained]
-    groups = {name: _voices(text, few, plan, resynthesis, without=names) for name, text in tests.items()}
-    if len(folds) > 1:
-        groups = {UNSEEN: seen, **groups}
+    patches = _columns(plan)
+    plan = plan.limited(min(sum(len(voice.vectors) for voice in _fitted_to(trained, held_out)) for held_out in folds))
     keys = {voice.key for voice in trained}
     values: Values = {}
     facts: dict[str, dict[str, Any]] = {}
     metrics = find_metrics(METRICS)
-    todo = {SEEN: seen, **groups}
     for index, held_out in enumerate(folds):
-        fitted, facts = _fit([voice for voice in trained if voice.key not in held_out], plan, index)
-        for group, voices in todo.items():
+        fitted, facts = _fit(_fitted_to(trained, held_out), plan, index)
+        for group, voices in groups.items():
             for place, voice in enumerate(voices):
                 able = [n for n, out in enumerate(folds) if _may_measure(group, voice.key, out, keys)]
                 if able and able[place % len(able)] == index:
                     for what, found in _measure(voice, fitted, patches, resynthesis, metrics, plan.seed).items():
                         values.setdefault(what, {}).setdefault(group, {})[voice.name] = found
     quantized = list(values)
-    for name, codec in _codecs(resynthesis):
+    for name, codec in codecs.items():
         for group, voices in groups.items():
-            for voice in voices:
+            for voice in voices if group != SEEN else ():
                 output = codec.decode(codec.encode(voice.excerpt, mel.SAMPLE_RATE))
                 output = audio.as_wave(output, codec.sample_rate)[: len(voice.excerpt)]
                 pair = Pair(voice.excerpt[: len(output)], output)
@@ -139,29 +164,36 @@ def _voice(
     name: str, source: str, clips: Sequence[Clip], patches: Patches, plan: CoveragePlan, seconds: float
 ) -> Voice:
     """Return an excerpt from the first half of a speaker's first clip, and mel columns of the remaining speech."""
-    parts, left, excerpt = [], round(patches.seconds * mel.SAMPLE_RATE), np.zeros(0, np.float32)
+    parts, left_s, excerpt = [], patches.seconds, np.zeros(0, np.float32)
     for clip in clips:
-        if left <= 0:
+        if left_s <= 0:
             break
-        with audio.Reader(clip.path, mel.SAMPLE_RATE) as reader:
-            wave = reader.read(left)
-        left -= len(wave)
+        wave = beginning(clip.path, left_s)
+        left_s -= len(wave) / mel.SAMPLE_RATE
         if not len(excerpt):
             end = min(round(seconds * mel.SAMPLE_RATE), len(wave) // 2)
             excerpt, wave = wave[:end], wave[end:]
-        parts.append(mel_patches(wave, patches)[0])
+        parts.append(mel_patches(wave, patches))
     vectors = np.concatenate(parts)
     if len(vectors) > patches.per_speaker:
         vectors = vectors[np.random.default_rng(plan.seed).choice(len(vectors), patches.per_speaker, replace=False)]
     return Voice(name, name if plan.hold_out == "speaker" else source, excerpt, vectors)
 
 
+def _columns(plan: CoveragePlan) -> Patches:
+    """Return settings for single mel columns instead of patches or latents."""
+    return replace(plan.patches, of="mel", columns=1, pool=1)
+
+
+def _fitted_to(trained: Sequence[Voice], held_out: set[str]) -> list[Voice]:
+    return [voice for voice in trained if voice.key not in held_out]
+
+
 def _fit(seen: Sequence[Voice], plan: CoveragePlan, index: int) -> tuple[Any, dict[str, dict[str, Any]]]:
     """Fit the largest VQ codebook, the longest RVQ chain, and scalar grids with the same bit budgets."""
     vectors = np.concatenate([voice.vectors for voice in seen])
-    largest = 2 ** int(np.log2(max(2, len(vectors) / 4)))
-    size, entries = min(max(plan.vq), largest), min(plan.rvq_entries, largest)
-    return vector_fits.fit(vectors, (size,), (entries, (max(plan.rvq_lengths),)), plan.seed + index, plan.kmeans_steps)
+    rvq = plan.rvq_entries, (max(plan.rvq_lengths),)
+    return vector_fits.fit(vectors, (max(plan.vq),), rvq, plan.seed + index, plan.kmeans_steps)
 
 
 def _may_measure(group: str, key: str, held_out: set[str], keys: set[str]) -> bool:
@@ -198,17 +230,6 @@ def loudest_down(bands: NDArray[np.float32], patches: Patches) -> tuple[NDArray[
     level = 10 * np.log10((10 ** (bands.astype(np.float64) / 10)).sum(axis=1))
     loud = np.percentile(level, LOUD)
     return np.maximum(bands - loud, -patches.floor_db).astype(np.float32), level > loud - patches.silence_db
-
-
-def _codecs(resynthesis: ResynthesisSettings) -> list[tuple[str, Any]]:
-    from silkcodec_lab.run_codec import RunCodec
-
-    runs = [RunCodec(run) for run in resynthesis.runs]
-    found = [(name, load(name)) for name in resynthesis.codecs] + [(run.name, run) for run in runs]
-    if len(dict(found)) < len(found):
-        names = ", ".join(name for name, _ in found)
-        raise ArgumentError(f"Codecs must have different names, and runs must have different quantizers; got {names}.")
-    return found
 
 
 def _summary(what: str, values: Values, grid: str | None, seed: int) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from silkcodec.evaluate.markdown import digits, interval, number, table
+from silkcodec.evaluate.markdown import digits, table
 from silkcodec.evaluate.metrics import METRICS
 from silkcodec_lab.coverage.about import group_label, label
 from silkcodec_lab.coverage.intervals import FEW, SEEN
+from silkcodec_lab.metric_tables import estimate
 from silkcodec_lab.pages import Result
 
 KIND_TITLES = {"tone": "tone", "sound": "Arabic sound", "height": "F0", "movement": "F0 movement"}
@@ -72,8 +73,8 @@ def _significant(found: dict[str, Any]) -> tuple[list[list[str]], int]:
                         continue
                     n += 1
                     if entry["high"] < 0 or entry["low"] > 0:
-                        points = {part: 100 * entry[part] for part in ("mean", "low", "high")}
-                        rows.append([label(name), title, word, group_label(group), _signed(points, 1)])
+                        points = estimate(entry, 1, scale=100, signed=True)
+                        rows.append([label(name), title, word, group_label(group), points])
     return rows, n
 
 
@@ -88,7 +89,7 @@ def rebuilt_findings(result: Result) -> list[str]:
         for group, first in found["of"][name][metrics[0]].items():
             if "against_unseen" in first and group != SEEN:
                 cells = [
-                    _signed(entry.get(key), digits(metric))
+                    estimate(entry.get(key), digits(metric), signed=True)
                     for metric in metrics
                     for entry in [found["of"][name][metric].get(group, {})]
                     for key in ("against_unseen", "beyond_grid_and_unseen")
@@ -107,10 +108,3 @@ def rebuilt_findings(result: Result) -> list[str]:
             numeric=[False, False, True, True, True, True],
         ),
     ]
-
-
-def _signed(entry: dict[str, Any] | None, n_digits: int) -> str:
-    if entry is None:
-        return "-"
-    text = interval(entry, n_digits) if entry["low"] is not None else number(entry["mean"], n_digits)
-    return f"+{text}" if entry["mean"] > 0 else text

@@ -31,6 +31,7 @@ from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.silk import Silk
 from silkcodec.spec import LATENT_WIDTH
 from silkcodec_lab.coverage.sounds import Labels, classes_of
+from silkcodec_lab.selection import check_positive
 
 Vectors = NDArray[np.float32]  # [N, D] in dB or FSQ levels
 Columns = NDArray[np.int64]  # [N], indices of columns of the log-mel spectrogram
@@ -40,7 +41,6 @@ LOUD = 95  # percentile of the column levels that defines the loud level
 PIECES = 8  # number of vectors per frame of Silk's latents
 LOUD_LEVEL = 0.1  # RMS of a clip at its loud level before Silk encodes it
 LONGEST = 600 * mel.SAMPLE_RATE  # maximum number of samples of a clip
-QUIET = 10  # percentile that defines the background level
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Patches:
             raise ArgumentError(f"--vectors must be one of {', '.join(OF)}; got '{self.of}'.")
         if not 500 <= self.limit_hz <= mel.SAMPLE_RATE / 2:
             raise ArgumentError(f"--limit-hz must be between 500 and {mel.SAMPLE_RATE // 2}; got {self.limit_hz:g}.")
-        if not self.seconds >= 1:
+        check_positive("--seconds", self.seconds)
+        if self.seconds < 1:
             raise ArgumentError(f"--seconds must be at least 1; got {self.seconds:g}.")
 
     @property
@@ -96,10 +97,10 @@ class Speaker:
     """Hold the vectors of a speaker.
 
     Attributes:
-        name: Name of the speaker in the manifest or, without a manifest, name of the folder.
+        name: Source and name of the speaker in the manifest. Without a manifest, each subfolder of the input folder and
+            each file directly in it counts as a speaker, and the name is its path.
         source: Source of the recordings according to the manifest; "" if unknown.
         vectors: Vectors in temporal order.
-        range_db: Difference between the loud level and the background level, averaged over clips.
         bandwidth_hz: Mean bandwidth of the clips according to the manifest; None if unknown.
         classes: Classes of the vectors, keyed by kind of class; see `sounds.py`.
         pieces: Number of consecutive vectors from the same latent frame; 1 for log-mel patches.
@@ -108,7 +109,6 @@ class Speaker:
     name: str
     source: str
     vectors: Vectors
-    range_db: float = 0.0
     bandwidth_hz: float | None = None
     classes: Mapping[str, Labels] = field(default_factory=dict)
     pieces: int = 1
@@ -134,6 +134,21 @@ def voice(clip: Clip, root: str) -> tuple[str, str]:
     return f"{root}/{clip.name.split('/')[0]}", ""
 
 
+def bandwidth_of(clip: Clip) -> float | None:
+    """Return the bandwidth of a clip in Hz according to the manifest, or None if it is unknown.
+
+    Raises:
+        ArgumentError: The value in the manifest is not a number.
+    """
+    text = clip.columns.get("bandwidth_hz_est")
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise ArgumentError(
+            f"bandwidth_hz_est must be a number; got '{text}' for '{clip.name}'. Correct the manifest."
+        ) from None
+
+
 def voices_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = ()
 ) -> tuple[dict[tuple[str, str], list[Clip]], int]:
@@ -149,12 +164,13 @@ def voices_of(
         The clips, keyed by the name and source of their speaker, and the number of excluded speakers.
 
     Raises:
-        ArgumentError, AudioError: See `find_clips`.
+        ArgumentError, AudioError: See `find_clips` and `bandwidth_of`.
     """
     voices: dict[tuple[str, str], list[Clip]] = {}
     root = str(Path(text).resolve())
     for clip in find_clips([text]):
-        if float(clip.columns.get("bandwidth_hz_est", patches.limit_hz)) >= patches.limit_hz:
+        bandwidth_hz = bandwidth_of(clip)
+        if bandwidth_hz is None or bandwidth_hz >= patches.limit_hz:
             voices.setdefault(voice(clip, root), []).append(clip)
     excluded = {key for key in voices if key[0] in set(without)}
     chosen = sorted(set(voices) - excluded)
@@ -169,7 +185,7 @@ def voices_of(
 
 def speakers_of(
     text: str, patches: Patches, seed: int, without: Iterable[str] = (), *, sounds: bool = False
-) -> tuple[list[Speaker], int]:
+) -> list[Speaker]:
     """Extract vectors from the speech of each speaker.
 
     Args:
@@ -180,10 +196,10 @@ def speakers_of(
         sounds: Whether to classify the vectors by sound and pitch.
 
     Returns:
-        The speakers with their vectors, and the number of excluded speakers.
+        The speakers with their vectors.
 
     Raises:
-        ArgumentError: None of the speakers has enough speech. See also `find_clips`.
+        ArgumentError: None of the speakers has enough speech. See also `find_clips` and `bandwidth_of`.
         AudioError: See `find_clips`.
     """
     voices, n_excluded = voices_of(text, patches, seed, without)
@@ -194,11 +210,11 @@ def speakers_of(
             f"'{text}' contains too little speech with a bandwidth of at least {patches.limit_hz:g} Hz. "
             f"Speakers excluded because they are in the training set: {n_excluded}."
         )
-    return found, n_excluded
+    return found
 
 
 def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: int, sounds: bool) -> Speaker:
-    parts, ranges, bandwidths, classes, left_s = [], [], [], [], patches.seconds
+    parts, bandwidths, classes, left_s = [], [], [], patches.seconds
     for clip in clips:
         if left_s <= 0:
             break
@@ -206,13 +222,10 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
             wave = reader.read(round(left_s * mel.SAMPLE_RATE))
             rest = reader.read(LONGEST) if sounds else wave[:0]  # The classes depend on the whole clip.
         left_s -= len(wave) / mel.SAMPLE_RATE
-        vectors, range_db, starts = (
-            latent_vectors(wave, patches) if patches.of == "latents" else mel_patches_at(wave, patches)
-        )
+        vectors, starts = latent_vectors(wave, patches) if patches.of == "latents" else mel_patches_at(wave, patches)
         if len(vectors):
             parts.append(vectors)
-            ranges.append(range_db)
-            bandwidths.append(clip.columns.get("bandwidth_hz_est"))
+            bandwidths.append(bandwidth_of(clip))
             if sounds:
                 classes.append(classes_of(np.concatenate([wave, rest]), clip, starts, patches.columns))
     if not parts:
@@ -225,40 +238,38 @@ def _speaker(name: str, source: str, clips: list[Clip], patches: Patches, seed: 
         picked = np.random.default_rng(seed).choice(len(joined), n_moments, replace=False)
         picked = np.sort(picked)
         joined, kinds = joined[picked], {kind: labels[picked] for kind, labels in kinds.items()}
-    known = [float(hz) for hz in bandwidths if hz is not None]
+    known = [hz for hz in bandwidths if hz is not None]
     bandwidth = float(np.mean(known)) if known else None
     vectors = joined.reshape(pieces * len(joined), -1)
-    return Speaker(name, source, vectors, float(np.mean(ranges)), bandwidth, kinds, pieces)
+    return Speaker(name, source, vectors, bandwidth, kinds, pieces)
 
 
-def mel_patches(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float]:
-    """Return the log-mel patches of a waveform (float32 [N, D]) and its level range in dB.
+def mel_patches(wave: NDArray[np.float32], patches: Patches) -> Vectors:
+    """Return the log-mel patches of a waveform that contain speech, float32 [N, D].
 
-    The patches are in dB relative to the loud level, the 95th percentile of the column levels. The level range is the
-    difference between the loud level and the background level.
+    They are in dB relative to the loud level, the 95th percentile of the column levels.
     """
-    return mel_patches_at(wave, patches)[:2]
+    return mel_patches_at(wave, patches)[0]
 
 
-def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
-    """Return the results of `mel_patches`, and the index of the first mel column of each patch."""
-    nothing = np.zeros((0, patches.width), np.float32), 0.0, np.zeros(0, np.int64)
+def mel_patches_at(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, Columns]:
+    """Return the result of `mel_patches`, and the index of the first mel column of each patch."""
+    nothing = np.zeros((0, patches.width), np.float32), np.zeros(0, np.int64)
     bands: Any = decibels(wave, patches)
     bands = bands[: len(bands) // patches.columns * patches.columns]
     if not len(bands):
         return nothing
     power = (10 ** (bands / 10)).sum(axis=1)
     level = 10 * np.log10(power)
-    sounding = level[power > 1.01 * patches.n_bands * mel.FLOOR**2]  # excludes digital silence
-    if not len(sounding):
+    if not (power > 1.01 * patches.n_bands * mel.FLOOR**2).any():  # digital silence
         return nothing
-    loud, quiet = np.percentile(level, LOUD), np.percentile(sounding, QUIET)
+    loud = np.percentile(level, LOUD)
     bands = np.maximum(bands - loud, -patches.floor_db)
     steps = patches.columns // patches.pool
     pooled = bands.reshape(-1, steps, patches.pool, patches.n_bands // patches.pool, patches.pool).mean(axis=(2, 4))
     spoken = 10 * np.log10(power.reshape(-1, patches.columns).mean(axis=1)) > loud - patches.silence_db
     vectors = pooled.reshape(len(pooled), -1)[spoken].astype(np.float32)
-    return vectors, float(loud - quiet), np.flatnonzero(spoken) * patches.columns
+    return vectors, np.flatnonzero(spoken) * patches.columns
 
 
 def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]:
@@ -267,23 +278,22 @@ def decibels(wave: NDArray[np.float32], patches: Patches) -> NDArray[np.float32]
     return np.asarray(bands)
 
 
-def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, float, Columns]:
+def latent_vectors(wave: NDArray[np.float32], patches: Patches) -> tuple[Vectors, Columns]:
     """Return Silk's latents for the frames of a waveform that contain speech.
 
     Returns:
-        The latents in FSQ levels, float32 [F, 128]; the level range in dB; and the index of the first mel column of
-            each frame.
+        The latents in FSQ levels, float32 [F, 128], and the index of the first mel column of each frame.
     """
     framed = replace(patches, of="mel", columns=mel.COLUMNS, pool=1)
     whole = wave[: len(wave) // mel.FRAME * mel.FRAME]
-    _, range_db, starts = mel_patches_at(whole, framed)
+    starts = mel_patches_at(whole, framed)[1]
     if not len(starts):
-        return np.zeros((0, LATENT_WIDTH), np.float32), 0.0, starts
+        return np.zeros((0, LATENT_WIDTH), np.float32), starts
     rate = int(2 * patches.limit_hz)
     limited = audio.as_wave(audio.as_wave(whole, mel.SAMPLE_RATE, rate), rate, mel.SAMPLE_RATE)
     power = np.square(limited[: len(limited) // mel.HOP * mel.HOP].reshape(-1, mel.HOP), dtype=np.float64).mean(axis=1)
     level = np.float32(LOUD_LEVEL / max(np.sqrt(np.percentile(power, LOUD)), 1e-9))
-    return _silk().latents(limited * level)[starts // mel.COLUMNS], range_db, starts
+    return _silk().latents(limited * level)[starts // mel.COLUMNS], starts
 
 
 @cache

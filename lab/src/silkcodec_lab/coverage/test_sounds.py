@@ -17,9 +17,10 @@ from silkcodec.evaluate.clips import Clip
 from silkcodec.evaluate.metrics.pitch import find_f0
 from silkcodec.evaluate.results import rounded
 from silkcodec_lab import pages
-from silkcodec_lab.coverage import about, griffin_lim, reconstruction, vector_fits
+from silkcodec_lab.coverage import about, experiment, griffin_lim, reconstruction, vector_fits
 from silkcodec_lab.coverage.experiment import CoveragePlan, ResynthesisSettings, coverage
 from silkcodec_lab.coverage.labels import rules
+from silkcodec_lab.coverage.reconstruction import Voice
 from silkcodec_lab.coverage.sounds import Sounds, classes_of, parts_of, pitch_classes
 from silkcodec_lab.coverage.speech import Patches, latent_vectors, mel_patches_at, speakers_of
 from speechlike import speechlike
@@ -137,6 +138,7 @@ def test_spectrum_and_bands_are_inverted() -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 4_800).astype("f4")
     again = griffin_lim.inverse(griffin_lim.spectrum(wave))
     assert np.abs(again - wave).max() < 1e-5
+    assert len(griffin_lim.spectrum(wave[:1_000])) == 4  # Samples after the last whole hop are ignored.
     bins = np.abs(griffin_lim.spectrum(speechlike(1.0, seed=0)))
     bands = bins @ mel.filterbank()
     found = griffin_lim.magnitudes(bands, mel.filterbank())
@@ -186,7 +188,7 @@ def test_errors_are_compared_with_unseen_speakers_and_the_grid() -> None:
 def test_latents_do_not_depend_on_level_and_skip_silence() -> None:
     wave = np.concatenate([speechlike(2.0, seed=3), np.zeros(RATE, "f4")])
     patches = Patches(of="latents")
-    vectors, _, starts = latent_vectors(wave, patches)
+    vectors, starts = latent_vectors(wave, patches)
     assert patches.width == 16 and vectors.shape[1] == 128 and 4 <= len(vectors) <= 6
     assert starts.max() < 5 * mel.COLUMNS + 1 and len(latent_vectors(np.zeros(RATE, "f4"), patches)[0]) == 0
     assert np.abs(latent_vectors(wave * 0.2, patches)[0] - vectors).max() < 0.05
@@ -195,8 +197,7 @@ def test_latents_do_not_depend_on_level_and_skip_silence() -> None:
 
 
 def test_the_mean_of_latents_is_subtracted_by_frame(index: Path) -> None:
-    found, _ = speakers_of(f"{index}:language=zh", Patches(of="latents", per_speaker=25), 0)
-    for speaker in found:
+    for speaker in speakers_of(f"{index}:language=zh", Patches(of="latents", per_speaker=25), 0):
         assert speaker.vectors.shape == (24, 16) and speaker.pieces == 8  # three frames of eight vectors
         left = speaker.without_channel().vectors
         assert left.shape == (24, 16) and np.abs(left.reshape(3, 128).mean(axis=0)).max() < 1e-5
@@ -204,7 +205,7 @@ def test_the_mean_of_latents_is_subtracted_by_frame(index: Path) -> None:
 
 def test_the_first_column_of_each_patch() -> None:
     wave = np.concatenate([np.zeros(RATE // 2, "f4"), speechlike(1.0, seed=0)])
-    _, _, starts = mel_patches_at(wave, Patches())
+    _, starts = mel_patches_at(wave, Patches())
     assert starts.min() >= 46 and not (starts % 4).any()  # A mel window has a look-ahead of 30 ms.
 
 
@@ -261,9 +262,35 @@ def test_resynthesis_with_latents_skips_silent_clips(tmp_path: Path) -> None:
     train, test = (f"{tmp_path / 'INDEX.tsv'}:language={language}" for language in ("en", "zh"))
     plan = CoveragePlan(vq=(8,), rvq_entries=4, rvq_lengths=(1,), patches=Patches(of="latents", per_speaker=25))
     resynthesis = ResynthesisSettings(1, seconds=1.0, steps=2, codecs=())
-    found = reconstruction.resynthesize(train, {"mandarin": test}, plan, resynthesis, [set()])
+    voices = reconstruction.find_voices(train, {"mandarin": test}, plan, resynthesis, [set()])
+    found = reconstruction.resynthesize(*voices, {}, plan, resynthesis, [set()])
     assert found["settings"]["width"] == plan.patches.n_bands  # mel columns, not latents
     assert found["of"]["vq 8"]["mel_distance"]["mandarin"]["mean"]["n"] == 1
+
+
+def test_codebooks_have_the_same_size_in_all_folds() -> None:
+    def voice(name: str, n: int) -> Voice:
+        vectors = np.random.default_rng(n).normal(size=(n, Patches().n_bands)).astype("f4")
+        return Voice(name, name, speechlike(1.0, seed=n), vectors)
+
+    trained = [voice("a", 40), voice("b", 400)]
+    plan = CoveragePlan(vq=(64,), rvq_entries=64, rvq_lengths=(1,))
+    settings = ResynthesisSettings(steps=1)
+    found = reconstruction.resynthesize(trained, {"unseen": trained}, {}, plan, settings, [{"a"}, {"b"}])
+    assert set(found["of"]) == {"again", "vq 8", "rvq 1x8", "fsq 3"}  # of 40 vectors, with 4 vectors per entry
+
+
+def test_resynthesis_is_checked_before_the_measurement(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = CoveragePlan(vq=(8,), rvq_entries=4, rvq_lengths=(1,), folds=2)
+    monkeypatch.setattr(experiment, "measure", lambda *_: pytest.fail("The measurement started."))
+    with pytest.raises(ArgumentError, match="A codec must be one of"):
+        coverage("nowhere", {"t": "nowhere"}, plan=plan, resynthesis=ResynthesisSettings(codecs=("nonesuch",)))
+    for i in range(3):
+        audio.write(tmp_path / f"{i}/speech.wav", speechlike(1.5, seed=i), RATE)
+    with pytest.raises(ArgumentError, match=r"clips of at least 2 s .* pass --rebuild 0"):
+        coverage(str(tmp_path), {"t": str(index)}, plan=plan, resynthesis=ResynthesisSettings(codecs=()))
 
 
 def test_the_page_of_a_named_result_has_its_name(result: dict[str, Any], tmp_path: Path) -> None:

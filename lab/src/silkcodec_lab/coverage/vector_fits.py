@@ -10,7 +10,7 @@ Unlike `silkcodec_lab.chains`, this module fits a quantizer once for several bit
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +28,14 @@ MAX_BITS = 8  # maximum bits per component
 
 @dataclass(frozen=True)
 class Measured:
-    """Hold the errors and codes of N quantized vectors.
+    """Hold the errors of N quantized vectors.
 
     Attributes:
         error: RMS error of each vector, [N].
-        codes: Codes, [N, K]; None for a scalar grid.
         clipped: Share of each vector's components that the scalar grid clips, [N]; None for codebooks.
     """
 
     error: NDArray[np.float64]
-    codes: NDArray[np.int64] | None = None
     clipped: NDArray[np.float64] | None = None
 
 
@@ -65,26 +63,19 @@ class NestedChain:
                 self.codebooks.append(codebook)
 
     def measure(self, vectors: Vectors) -> dict[int, Measured]:
-        """Return the errors and codes of the quantized vectors, keyed by number of codebooks."""
-        found: dict[int, Measured] = {}
-        residual, codes = torch.from_numpy(vectors), []
-        for length, codebook in enumerate(self.codebooks, 1):
-            chosen = codebook.nearest(residual)
-            residual = residual - codebook(chosen)
-            codes.append(chosen.numpy())
-            if length in self.lengths:
-                found[length] = Measured(rms(residual.numpy()), np.stack(codes, axis=1))
-        return found
+        """Return the errors of the quantized vectors, keyed by number of codebooks."""
+        return {length: Measured(rms(residual)) for length, residual in self._residuals(vectors)}
 
     def rebuild(self, vectors: Vectors) -> dict[int, Vectors]:
         """Return the quantized vectors, keyed by number of codebooks."""
-        found: dict[int, Vectors] = {}
+        return {length: vectors - residual for length, residual in self._residuals(vectors)}
+
+    def _residuals(self, vectors: Vectors) -> Iterator[tuple[int, Vectors]]:
         residual = torch.from_numpy(vectors)
         for length, codebook in enumerate(self.codebooks, 1):
             residual = residual - codebook(codebook.nearest(residual))
             if length in self.lengths:
-                found[length] = vectors - residual.detach().numpy()
-        return found
+                yield length, residual.detach().numpy()
 
 
 class NestedGrid:
@@ -204,7 +195,7 @@ def fit(
 
 
 def measure(fitted: Sequence[tuple[str, NestedChain | NestedGrid]], vectors: Vectors) -> dict[str, Measured]:
-    """Quantize vectors with each quantizer. Return the errors and codes, keyed by quantizer name."""
+    """Quantize vectors with each quantizer. Return the errors, keyed by quantizer name."""
     found: dict[str, Measured] = {}
     for kind, quantizer in fitted:
         found |= {_name(kind, quantizer, size): measured for size, measured in quantizer.measure(vectors).items()}

@@ -148,7 +148,6 @@ def agreement(
         excess = (actual - predicted)[:, None] * along
         first, second = unit + excess[::2].mean(axis=0), unit + excess[1::2].mean(axis=0)
         sums |= {"clips": 1, "dot": float(unit @ (first + second) / 2), "ab": float(first @ second)}
-        sums |= {"aa": float(first @ first), "bb": float(second @ second)}
     return sums
 
 
@@ -168,7 +167,7 @@ def descent(point: OperatingPoint, quantize: Quantize, size: float) -> Sums:
         there, codes = quantize((start - step)[None])
         moved = bool((codes != quantize(start[None])[1]).any())
         change = float(point.losses(there)[0]) - point.loss if moved else 0.0
-    return {"clips": 1, "moved": int(moved), "lowered": int(change < 0), "kept": -change / (norm * length)}
+    return {"clips": 1, "kept": -change / (norm * length)}
 
 
 @torch.no_grad()
@@ -209,10 +208,7 @@ STATISTICS: dict[str, Callable[[Sums], Any]] = {
     "size": lambda s: np.sqrt(s["ss"] / s["pp"]),  # ratio of the RMS of actual and predicted changes
     "cosine": lambda s: s["dot"] / np.sqrt(s["ab"] * s["clips"]),  # between the gradients of actual and smoothed loss
     "norm": lambda s: np.sqrt(s["ab"] / s["clips"]),  # norm of the smoothed gradient relative to the estimator's
-    "reliability": lambda s: s["ab"] / np.sqrt(s["aa"] * s["bb"]),  # cosine between the two estimates
     "kept": lambda s: s["kept"] / s["clips"],
-    "lowered": lambda s: s["lowered"] / s["clips"],
-    "unmoved": lambda s: 1 - s["moved"] / s["clips"],
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from silkcodec.evaluate.markdown import number
-from silkcodec_lab.gradient.figure import LABELS
+from silkcodec_lab.metric_tables import quantizer_label
 from silkcodec_lab.pages import Result
 
 QUESTION = "How well does the straight-through gradient predict changes in the loss?"
@@ -16,11 +16,11 @@ def answer(result: Result) -> str:
     models = result["models"]
     at = next(i for i, entry in enumerate(models["fsq"]["steps_of"]["number"]) if entry["step"] == 1)
     correlations = ", ".join(
-        f"{LABELS[name]} {number(found['steps_of']['number'][at]['correlation']['mean'], 2)}"
+        f"{quantizer_label(name)} {number(found['steps_of']['number'][at]['correlation']['mean'], 2)}"
         for name, found in sorted(models.items(), key=lambda item: item[0] != "fsq")
     )
     not_better = [
-        LABELS[name]
+        quantizer_label(name)
         for name, found in result["differences"].items()
         if not any(entry["mean"] is not None and entry["low"] > 0 for entry in found["frame"])
     ]
@@ -32,6 +32,6 @@ def answer(result: Result) -> str:
         f"quantization cell: {correlations}. When all numbers in a frame change at once, the prediction for "
         f"FSQ is {frame}. Loss after "
         f"{models['fsq']['steps']:,} training steps: "
-        + ", ".join(f"{LABELS[name]} {number(models[name]['loss']['mean'], 2)}" for name in losses)
+        + ", ".join(f"{quantizer_label(name)} {number(models[name]['loss']['mean'], 2)}" for name in losses)
         + "."
     )

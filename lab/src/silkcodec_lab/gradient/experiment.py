@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from silkcodec import audio
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip, find_clips
 from silkcodec.mel import FRAME, LOOKAHEAD, SAMPLE_RATE
@@ -25,6 +24,7 @@ from silkcodec_lab.gradient.agreement import difference
 from silkcodec_lab.gradient.latent_steps import GradientPlan, Model, Records, Wave
 from silkcodec_lab.gradient.trained_run import train_tiny
 from silkcodec_lab.pages import Result, head
+from silkcodec_lab.selection import beginning
 from silkcodec_torch.quantizers import QUANTIZERS
 
 COMPARED = {  # comparison of FSQ with another quantizer -> statistic, kind of step in FSQ and in the other quantizer
@@ -113,21 +113,22 @@ def _speech(found: Sequence[Clip], limit: int | None, plan: GradientPlan) -> tup
         The clips in which to change a latent, and the clips in which to count codes.
     """
     shortest = (plan.span + 1) * FRAME + LOOKAHEAD
+    longest = round(plan.clip_s * SAMPLE_RATE) + LOOKAHEAD
+    left = round(plan.usage_minutes * 60 * SAMPLE_RATE)  # samples in which codes are still to be counted
     waves: list[Wave] = []
     counted: list[Wave] = []
-    n_counted = 0
     for clip in found:
         wants_more = limit is None or len(waves) < limit
-        if not wants_more and n_counted >= plan.usage_minutes * 60 * SAMPLE_RATE:
+        if not wants_more and left <= 0:
             break
-        wave = audio.read(clip.path, SAMPLE_RATE)
+        wave = beginning(clip.path, max(longest if wants_more else shortest, left) / SAMPLE_RATE)
         if len(wave) < shortest:
             continue
         if wants_more:
-            waves.append(wave[: round(plan.clip_s * SAMPLE_RATE) + LOOKAHEAD])
-        if n_counted < plan.usage_minutes * 60 * SAMPLE_RATE:
-            counted.append(wave)
-            n_counted += len(wave)
+            waves.append(wave[:longest])
+        if left > 0:
+            counted.append(wave[: max(shortest, left)])
+            left -= len(counted[-1])
     if not waves:
         raise ArgumentError(f"At least one clip must be {shortest / SAMPLE_RATE:g} s or longer; all clips are shorter.")
     return waves, counted

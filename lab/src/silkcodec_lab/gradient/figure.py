@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from silkcodec_lab.figures import new_figure, to_png
+from silkcodec_lab.figures import draw_band, new_figure, to_png
+from silkcodec_lab.metric_tables import quantizer_label
 from silkcodec_lab.pages import Result
 
-LABELS = {"vq": "VQ", "rvq": "RVQ", "multiscale": "multi-scale RVQ", "fsq": "FSQ"}
 COLORS = {"vq": "#0b6fa4", "rvq": "#7cb518", "multiscale": "#f0a202", "fsq": "#d1495b"}
 LOWEST_KEPT = -1.0  # lower limit of the axis; the table contains all values
 
@@ -22,7 +22,7 @@ def figure(result: Result) -> bytes:
     (frame, alone, kept), (still, loss, used) = drawing.subplots(2, 3)
     for name, found in result["models"].items():
         steps_of, color = found["steps_of"], COLORS[name]
-        _line(frame, steps_of["frame"], "correlation", color, "-", label=LABELS[name])
+        _line(frame, steps_of["frame"], "correlation", color, "-", label=quantizer_label(name))
         _line(frame, steps_of["frame, control"], "correlation", color, ":")
         _line(alone, steps_of["number"], "correlation", color, "-")
         _line(alone, steps_of.get("vector", []), "correlation", color, "--")
@@ -70,9 +70,8 @@ def _line(axes: Any, entries: list[dict[str, Any]], of: str, color: str, style: 
         steps, [entry[of]["mean"] for entry in defined], style, color=color, marker=marker, markersize=4,
         linewidth=1.5 if style == "-" else 1.1, label=label or None,
     )  # fmt: skip
-    if style == "-" and defined[0][of]["n"] > 1:  # Bands for all lines would overlap.
-        low, high = ([entry[of][side] for entry in defined] for side in ("low", "high"))
-        axes.fill_between(steps, low, high, color=color, alpha=0.13, linewidth=0)
+    if style == "-":  # Bands for all lines would overlap.
+        draw_band(axes, steps, [entry[of] for entry in defined], color)
 
 
 def _use(axes: Any, result: Result) -> None:
@@ -86,7 +85,7 @@ def _use(axes: Any, result: Result) -> None:
             even = book["bits_if_even"] / bits
             axes.plot([place - 0.4, place + 0.4], [even, even], color="black", linewidth=1.5)
             place += 1
-        names.append(((begin + place - 1) / 2, LABELS[name].replace("multi-scale RVQ", "multi-scale")))
+        names.append(((begin + place - 1) / 2, quantizer_label(name).replace("multi-scale RVQ", "multi-scale")))
         place += 0.8
     axes.set(title="use of each codebook", ylabel="entropy of a code / bits of a code", ylim=(0, 1.05))
     axes.set_xticks([at for at, _ in names], [label for _, label in names])

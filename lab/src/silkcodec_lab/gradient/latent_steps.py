@@ -28,6 +28,7 @@ from silkcodec_lab.gradient.agreement import (
     quantizer_agreement,
 )
 from silkcodec_lab.run_codec import RunCodec
+from silkcodec_lab.selection import check_positive
 from silkcodec_torch.nn.model import SilkNetwork, fresh_states
 from silkcodec_torch.train.losses import NAMES, SpectralLoss
 
@@ -35,15 +36,14 @@ BATCH = 32  # number of latents to decode at a time
 CHECK_STEP = 0.003  # cells; small enough that the decoder is linear, and large enough for float32
 STOPPED = "loudness"  # loss term whose gradient treats one of its factors as constant, see train/losses.py
 FRAME_STATISTICS = ("no_effect", "correlation", "slope", "size")
-SMOOTHED_STATISTICS = ("cosine", "norm", "reliability")
+SMOOTHED_STATISTICS = ("cosine", "norm")
 ONE_STATISTICS = ("no_effect", "same_sign", "correlation", "slope", "size")
-DESCENT_STATISTICS = ("kept", "lowered", "unmoved")
 QUANTIZER_STATISTICS = ("no_effect", "correlation", "slope", "size")
 KINDS = {
     "frame": FRAME_STATISTICS,
     "vector": ONE_STATISTICS,
     "number": ONE_STATISTICS,
-    "descent": DESCENT_STATISTICS,
+    "descent": ("kept",),
     "quantizer": QUANTIZER_STATISTICS,
     "check": ("correlation", "slope"),
 }
@@ -84,10 +84,10 @@ class GradientPlan:
 
     def check(self) -> None:
         """Raise ArgumentError if a setting is invalid."""
-        if not self.steps or not all(step > 0 for step in self.steps):
-            raise ArgumentError(
-                f"steps must contain at least one step size, and all must be above 0; got {self.steps}."
-            )
+        if not self.steps:
+            raise ArgumentError("steps must contain at least one step size.")
+        for step in self.steps:
+            check_positive("A step size", step)
         if not (set(self.smoothed) <= set(self.steps) and 2 <= self.directions <= self.smoothed_directions):
             raise ArgumentError(
                 "smoothed must be a subset of steps, and directions must be between 2 and smoothed_directions; got "
@@ -96,12 +96,13 @@ class GradientPlan:
             )
         if not 1 <= self.singles <= LATENT_WIDTH:
             raise ArgumentError(f"singles must be between 1 and {LATENT_WIDTH}; got {self.singles}.")
+        check_positive("--seconds", self.clip_s)
+        check_positive("--usage-minutes", self.usage_minutes)
         least_s = (self.span + 1) * FRAME / SAMPLE_RATE
-        if self.span < 1 or self.clip_s < least_s or self.usage_minutes <= 0 or self.train_steps < 1:
+        if self.span < 1 or self.clip_s < least_s or self.train_steps < 1:
             raise ArgumentError(
-                f"span, train_steps and usage_minutes must be above 0, and clip_s must be at least {least_s:g}; got "
-                f"span={self.span}, train_steps={self.train_steps}, usage_minutes={self.usage_minutes:g} and "
-                f"clip_s={self.clip_s:g}."
+                f"span and train_steps must be above 0, and --seconds must be at least {least_s:g}; got "
+                f"span={self.span}, train_steps={self.train_steps} and --seconds {self.clip_s:g}."
             )
 
 
@@ -157,7 +158,6 @@ class Model:
             "bits_used": sum(book["codes_per_frame"] * book["bits"] for book in used),
             "cell": cell,
             "spacing": trained_run.spacing(quantizer, codes.numpy()),
-            "spread": float(torch.cat(seen).std()),
             "loss": bootstrap(losses, plan.seed),
             "usage": used,
             "curves": self.curves,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from silkcodec.evaluate.markdown import interval, number, table
-from silkcodec_lab.gradient.figure import LABELS, figure
-from silkcodec_lab.metric_tables import TRIAL, joined
+from silkcodec.evaluate.markdown import number, table
+from silkcodec_lab.gradient.figure import figure
+from silkcodec_lab.metric_tables import estimate, joined, quantizer_label, trial_note
 from silkcodec_lab.pages import Description, Result, reproduction
 
 __all__ = ["describe", "figure", "findings", "method", "reproduce", "summary"]
 
-FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 COMPARED = {
     "frame": "whole frame",
     "number": "one number",
@@ -74,13 +73,12 @@ def summary(result: Result) -> str:
         f"levels), the correlation is {_ranked(ones)}."
     )
     if frames:
-        texts.append(
-            "If all numbers in a frame change, the correlation is lower. At the best step size, it is "
-            f"{_ranked(frames)}."
-        )
+        lower = all((entry["mean"] or 0) < (ones[name]["mean"] or 0) for name, entry in frames.items())
+        at_best = "is lower. At the best step size, it is" if lower else "at the best step size is"
+        texts.append(f"If all numbers in a frame change, the correlation {at_best} {_ranked(frames)}.")
     compared = {other: found["loss"] for other, found in differences.items() if found["loss"]["mean"] is not None}
     if compared:
-        losses = [_compared(entry, LABELS[other]) for other, entry in compared.items()]
+        losses = [_compared(entry, quantizer_label(other)) for other, entry in compared.items()]
         texts.append(
             f"After {models['fsq']['steps']:,} training steps, the loss of the FSQ model at the changed frames is "
             f"{joined(losses)}."
@@ -107,7 +105,7 @@ def method(result: Result) -> list[str]:
         f"**Speech.** One frame in each of {speech['n_clips']} clips is changed. It is drawn at random from the louder "
         f"half of the frames (seed {settings['seed']}). All models use the same frames and random numbers. Square "
         "brackets contain 95 % bootstrap intervals over clips. Differences are paired by clip."
-        + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
+        + trial_note(speech["n_clips"]),
         "**Steps.** A random step changes a whole frame, one number, or one vector, i.e. the numbers that a codebook "
         "quantizes together. The step size is the RMS change per changed number, in *cells*. A cell is the RMS "
         "quantization error times the square root of 12. For FSQ, it is about the distance between two adjacent "
@@ -126,8 +124,7 @@ def method(result: Result) -> list[str]:
 
 def findings(result: Result) -> list[str]:
     """Return the headings, paragraphs and tables of the page's results section."""
-    several = result["speech"]["n_clips"] > 1
-    parts = ["### Correlation by step size", _correlations(result, several)]
+    parts = ["### Correlation by step size", _correlations(result)]
     if result["differences"]:
         n = sum(len(found[kind]) for found in result["differences"].values() for kind in COMPARED)
         parts += [
@@ -143,20 +140,20 @@ def findings(result: Result) -> list[str]:
         "PESQ-WB (perceived quality, 1 to 4.64) and STOI (intelligibility, at most 1) come from the last validation of "
         "each run. The training loss is the mean since the previous validation. *Used bits* is the sum of the "
         "entropies of the codes.",
-        _models(result, several),
+        _models(result),
     ]
 
 
-def _correlations(result: Result, several: bool) -> str:
+def _correlations(result: Result) -> str:
     models = result["models"]
     kinds = {name: COMPARED[name] for name in ("frame", "number")}
     kinds["frame, control"] = COMPARED["without quantization"]
     rows = []
     for kind, what in kinds.items():
         for i, entry in enumerate(next(iter(models.values()))["steps_of"][kind]):
-            cells = [_cell(found["steps_of"][kind][i]["correlation"], several) for found in models.values()]
+            cells = [estimate(found["steps_of"][kind][i]["correlation"], 2) for found in models.values()]
             rows.append([what, f"{entry['step']:g}", *cells])
-    head = ["changed", "step size, cells", *(LABELS[name] for name in models)]
+    head = ["changed", "step size, cells", *map(quantizer_label, models)]
     return table(head, rows)
 
 
@@ -171,11 +168,11 @@ def _significant(result: Result) -> str:
                 "lower": [f"{entry['step']:g}" for entry in entries if entry["high"] < 0],
             }
             cells.append("; ".join(f"{word} at {', '.join(at)}" for word, at in sides.items() if at) or "-")
-        rows.append([f"FSQ - {LABELS[other]}", *cells])
+        rows.append([f"FSQ - {quantizer_label(other)}", *cells])
     return table(["difference", *COMPARED.values()], rows, numeric=False)
 
 
-def _models(result: Result, several: bool) -> str:
+def _models(result: Result) -> str:
     rows = []
     for name, found in result["models"].items():
         last = found["curves"][-1]
@@ -183,9 +180,9 @@ def _models(result: Result, several: bool) -> str:
         entries = sum(book["entries"] * book["books"] for book in found["usage"])
         rows.append(
             [
-                LABELS[name],
+                quantizer_label(name),
                 number(last["loss"], 3),
-                _cell(found["loss"], several, 3),
+                estimate(found["loss"], 3),
                 *(number(last[metric], digits) for metric, digits in (("pesq_wb", 2), ("stoi", 3))),
                 f"{found['bits_used']:.0f} of {found['bits_per_frame']:.0f}",
                 f"{dead:,.0f} of {entries:,}",
@@ -198,21 +195,16 @@ def _models(result: Result, several: bool) -> str:
 def _ranked(entries: dict[str, dict[str, Any]]) -> str:
     """List the correlation for each quantizer, highest first, as part of a sentence."""
     ranked = sorted(entries.items(), key=lambda item: -(item[1]["mean"] or 0))
-    return joined([f"{_cell(entry, entry['n'] > 1)} for {LABELS[name]}" for name, entry in ranked])
-
-
-def _cell(entry: dict[str, Any], several: bool, n_digits: int = 2) -> str:
-    return interval(entry, n_digits) if several else number(entry["mean"], n_digits)
+    return joined([f"{estimate(entry, 2)} for {quantizer_label(name)}" for name, entry in ranked])
 
 
 def _compared(entry: dict[str, Any], other: str) -> str:
     """Format the difference between the losses of FSQ and another quantizer as part of a sentence."""
     if entry["low"] <= 0 <= entry["high"]:
-        return f"not significantly different from that of the {other} model ({interval(entry, 3)})"
+        return f"not significantly different from that of the {other} model ({estimate(entry, 3)})"
     if entry["mean"] > 0:
-        return f"{interval(entry, 3)} higher than that of the {other} model"
-    below = {**entry, "mean": -entry["mean"], "low": -entry["high"], "high": -entry["low"]}
-    return f"{interval(below, 3)} lower than that of the {other} model"
+        return f"{estimate(entry, 3)} higher than that of the {other} model"
+    return f"{estimate(entry, 3, scale=-1)} lower than that of the {other} model"
 
 
 def reproduce(result: Result) -> str:

@@ -35,7 +35,6 @@ def arithmetic(layout: Layout) -> dict[str, Any]:
         "tokens_per_second": layout.tokens_per_second,
         "raw_bits_per_second": layout.raw_bits_per_second,
         "codebook_sizes": list(layout.codebook_sizes),
-        "heads_per_frame": int((layout.head_sizes > 1).sum()),
         "minute_steps": {"flat": n_frames * n_tokens, "frame": n_frames, "delay": n_frames + n_tokens - 1},
         "speech_s_per_step": {"flat": 1 / (layout.frame_rate * n_tokens), "frame": 1 / layout.frame_rate},
         "outputs": {"whole": outputs, "factorized": factorized},

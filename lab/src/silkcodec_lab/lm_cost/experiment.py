@@ -108,13 +108,11 @@ def lm_cost(
         del codec  # Free its memory before training.
         for view in those:
 
-            def advance(_: int, name: str = view.name) -> None:
+            def advance(name: str = view.name) -> None:
                 if progress is not None:
                     progress(next(done), total, name)
 
             measured[view.name] = _measure(view, encoded, held_out, n_steps, plan, advance)
-    figures = {view.name: measured[view.name] for view in views}
-    equal_time_s = _compare_at_equal_time(figures)
     return {
         **head("lm-cost"),
         "settings": {
@@ -122,12 +120,11 @@ def lm_cost(
             "train_minutes": train_minutes,
             "held_out_minutes": held_out_minutes,
             "n_steps": n_steps,
-            "equal_time_s": equal_time_s,
             **asdict(plan),
         },
         "speech": speech.facts(),
         "machine": conditions.facts(),
-        "codecs": figures,
+        "codecs": {view.name: measured[view.name] for view in views},
     }
 
 
@@ -195,7 +192,6 @@ def _measure(
             "bits_per_second": reached,
             "share_of_raw_bits": reached["mean"] / layout.raw_bits_per_second,
             "order0_bits_per_second": lm_training.order0_bits_per_second(sizes, rate, frames, held_out_frames),
-            "train_wall_s": run["wall_s"],
             "curve": run["curve"],
         }
     else:
@@ -217,22 +213,3 @@ def _times(
 def join(layout: Layout, many: list[Tokens]) -> Frames:
     """Join the tokens of several recordings into one sequence of frames, int64 [F, P, H]."""
     return np.concatenate([layout.frames(tokens) for tokens in many])
-
-
-def _compare_at_equal_time(figures: dict[str, dict[str, Any]]) -> float | None:
-    """Compare language models after the same training time, and add the results to `figures`.
-
-    The models are compared by bits per second, relative to the bit rate of the codec.
-
-    Returns:
-        The training time in seconds, which is the shortest training time of any model, or None if no model was trained.
-    """
-    trained = [found for found in figures.values() if not found["cost_only"]]
-    if not trained:
-        return None
-    equal_s = min(found["train_wall_s"] for found in trained)
-    for found in trained:
-        walls = [point["wall_s"] for point in found["curve"]]
-        shares = [point["bits_per_second"] / found["raw_bits_per_second"] for point in found["curve"]]
-        found["share_of_raw_bits_at_equal_time"] = float(np.interp(equal_s, walls, shares))
-    return equal_s

@@ -177,7 +177,10 @@ class FrameLanguageModel(nn.Module):
         return torch.stack(codes)
 
     def n_parameters(self) -> dict[str, int]:
-        """Return the number of parameters of each part of the model."""
+        """Return the number of parameters of the body, of the depth transformer and, as "vocabulary", of the rest.
+
+        The rest consists of the token vectors, the heads and `join`, whose sizes depend on the tokens.
+        """
         counts = {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
         total = sum(p.numel() for p in self.parameters())
         fixed = counts["body"] + counts["depth"] + counts["to_depth"]

@@ -21,13 +21,14 @@ from torch import Tensor
 from silkcodec.errors import ArgumentError
 from silkcodec.lm.layout import Frames
 from silkcodec_lab.lm_cost.language_model import FrameLanguageModel, ModelSize
+from silkcodec_lab.selection import check_positive
 
 CHECKPOINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # Held-out speech is scored after these shares of the steps.
 SMOOTHING = 0.5  # added to each count of an order-0 model (Krichevsky and Trofimov, 1981)
 TIMED_STEPS, TIMED_S = 3, 3.0  # Optimizer steps are timed over at least this many steps and seconds.
 SAMPLE_S = 5.0  # seconds of speech that are sampled to measure the sampling speed
 
-Advance = Callable[[int], None]  # called with the number of new optimizer steps
+Advance = Callable[[], None]  # called after each optimizer step
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         for name in ("passes", "window_s", "batch", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ArgumentError(f"{name} must be above 0; got {getattr(self, name)}.")
+            check_positive(name, getattr(self, name))
         if self.threads is not None and self.threads < 1:
             raise ArgumentError(f"threads must be at least 1; got {self.threads}.")
 
@@ -81,7 +81,7 @@ def train(
     held_out: Frames,
     n_steps: int,
     plan: TrainingPlan,
-    advance: Advance = lambda n: None,
+    advance: Advance = lambda: None,
 ) -> tuple[FrameLanguageModel, dict[str, Any]]:
     """Train a model on `frames` and evaluate it on `held_out`, both [frames, positions, heads].
 
@@ -104,7 +104,7 @@ def train(
             began = time.perf_counter()
             _step(model, optimizer, torch.stack([speech[s : s + n_window] for s in starts]), plan, step)
             wall_s += time.perf_counter() - began
-            advance(1)
+            advance()
             if step in at:
                 windows = score(model, scored, n_window, frame_rate)
                 speech_s = step * plan.batch * n_window / frame_rate

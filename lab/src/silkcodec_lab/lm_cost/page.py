@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from silkcodec.evaluate.markdown import interval, number, table
+from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.figures import new_figure, to_png
 from silkcodec_lab.lm_cost.answer import remark
-from silkcodec_lab.metric_tables import joined
+from silkcodec_lab.metric_tables import estimate, joined
 from silkcodec_lab.pages import Description, Result, reproduction, weights
 from silkcodec_lab.selection import describe_speech
 
@@ -81,7 +81,7 @@ def method(result: Result) -> list[str]:
         f"**Model.** A transformer over frames ({parts['body']}) is followed by a smaller transformer over the tokens "
         f"of a frame ({parts['depth']}), as in the [RQ-Transformer](https://arxiv.org/abs/2203.01941) and "
         f"[Moshi](https://arxiv.org/abs/2410.00037). The widths are {size['width']} and {size['depth_width']}. The "
-        "sizes of the token embeddings and heads depend on the vocabulary.",
+        "other parameters (token embeddings, their projection to a frame, and heads) depend on the tokens.",
         f"**Training.** The training speech consists of {describe_speech(result['speech']['train'])}. Each model is "
         f"trained on the same excerpts for {settings['n_steps']} steps (seed {settings['seed']}). Each step uses "
         f"{settings['batch']} windows of {settings['window_s']:.3g} s, so training covers {trained_h:.2g} h of "
@@ -143,7 +143,7 @@ def _predicted(trained: dict[str, Any]) -> str:
             name,
             number(found["raw_bits_per_second"], 0),
             number(found["order0_bits_per_second"], 0),
-            _bits(found["bits_per_second"]),
+            estimate(found["bits_per_second"], 0),
             _percent(found["share_of_raw_bits"]),
         ]
         for name, found in trained.items()
@@ -172,7 +172,7 @@ def _timed(codecs: dict[str, Any]) -> str:
     for name, found in codecs.items():
         times = (found[key] for key in ("train_steps_per_second", "train_s_per_hour", "sampling_times_real_time"))
         rows.append([name, *(f"{time:.3g}" for time in times), _millions(found["parameters"]["vocabulary"])])
-    return table([*header, "embedding and head parameters"], rows)
+    return table([*header, "other parameters"], rows)
 
 
 def reproduce(result: Result) -> str:
@@ -185,7 +185,9 @@ def reproduce(result: Result) -> str:
     command += [f"--cost-only {cost_only}"] if cost_only else []
     command += [f"--splits {','.join(settings['splits'])}"] if settings["splits"] else []
     command += [f"--minutes {settings['train_minutes']:g} --held-out-minutes {settings['held_out_minutes']:g}"]
-    command += [f"--passes {settings['passes']:g} --seed {settings['seed']} -o FOLDER"]
+    command += [f"--passes {settings['passes']:g} --seed {settings['seed']}"]
+    command += [f"--threads {settings['threads']}"] if settings["threads"] else []
+    command += ["-o FOLDER"]
     threads = settings["threads"] or result["machine"]["threads"]
     note = f"Training used {threads} threads. Sampling used one thread and generated one sequence at a time. "
     ids = (found["codec_id"] for name, found in codecs.items() if not found["cost_only"])
@@ -226,11 +228,6 @@ def figure(result: Result) -> bytes:
 
 def _share(point: dict[str, Any], found: dict[str, Any]) -> float:
     return float(point["bits_per_second"] / found["raw_bits_per_second"])
-
-
-def _bits(entry: dict[str, Any]) -> str:
-    """Format the mean bits per second, with a confidence interval if there is more than one window."""
-    return interval(entry, 0) if entry["n"] > 1 else number(entry["mean"], 0)
 
 
 def _parameters(result: Result) -> dict[str, str]:

@@ -242,6 +242,7 @@ def test_the_page_matches_the_json(result: dict[str, Any], tmp_path: Path) -> No
     assert "| silk | 2.5 | 47.5 | 2,850 | 150 |" in text and "](lm-cost.png)" in text
     predicted = text[text.index("### Bits per second") : text.index("### Training and sampling")]
     assert "silk/4" in predicted and "silk/1" not in predicted
+    assert "--threads 1 -o FOLDER" in text
 
 
 def test_rising_bits_are_reported_as_overfitting(result: dict[str, Any]) -> None:
@@ -276,8 +277,8 @@ def test_weights_folders_are_named_after_the_folder(tmp_path: Path) -> None:
         (["silk", "silk/7"], {}, "different names"),
         (["silk/0"], {}, "dims_per_token"),
         (["silk"], {"cost_only": ["silk"]}, "different names"),
-        (["silk"], {"train_minutes": 0}, "must both be above 0 min; got 0"),
-        (["silk"], {"held_out_minutes": math.nan}, "nan min"),
+        (["silk"], {"train_minutes": 0}, "--minutes must be a finite number above 0; got 0"),
+        (["silk"], {"held_out_minutes": math.nan}, "--held-out-minutes must be a finite number above 0; got nan"),
         (["nonesuch"], {}, "must be"),
     ],
 )
@@ -297,7 +298,7 @@ def test_a_single_clip_is_an_error(clips: Path) -> None:
         (["lm-cost", "nowhere", "-o", "out"], "not found"),
         (["lm-cost", "speech", "-o", "out", "--splits", "train"], "--splits must name"),
         (["lm-cost", "speech", "-o", "out", "--splits", "train,valid"], "INDEX.tsv"),
-        (["lm-cost", "speech", "-o", "out", "--passes", "0"], "passes must be above 0"),
+        (["lm-cost", "speech", "-o", "out", "--passes", "inf"], "passes must be a finite number above 0; got inf"),
         (["lm-cost", "speech", "-o", "full"], "already exists"),
         (["page", "full/lm-cost.md", "-o", "out"], "Pass a JSON file"),
         (["page", "full/other.json", "-o", "out"], "is not a 'silk lab' result"),

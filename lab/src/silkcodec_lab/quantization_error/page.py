@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from silkcodec.evaluate.markdown import interval, number, table
-from silkcodec_lab.figures import new_figure, to_png
-from silkcodec_lab.metric_tables import joined
+from silkcodec.evaluate.markdown import table
+from silkcodec_lab.figures import draw_band, new_figure, to_png
+from silkcodec_lab.metric_tables import estimate, joined
 from silkcodec_lab.pages import Description, Result, reproduction, weights
 from silkcodec_lab.selection import describe_speech
 
@@ -111,12 +111,12 @@ def findings(result: Result) -> list[str]:
 
 def _table(found: dict[str, Any]) -> str:
     """Return a table of errors on held-out speech, with a row for every second bit budget."""
-    several = _several(found)
     rows = []
     for i in range(len(_bits(found)))[::-2][::-1]:
         points = [found["quantizers"][name][i] for name in QUANTIZERS]
         bits = _bits(found)[i]
-        rows.append([f"{2**bits:,}", str(bits), *(_error(point, several) for point in points)])
+        cells = [estimate(point and point["held_out"], 3) for point in points]
+        rows.append([f"{2**bits:,}", str(bits), *cells])
     return table(["entries or points", "bits", *QUANTIZERS.values()], rows)
 
 
@@ -148,9 +148,7 @@ def figure(result: Result) -> bytes:
             style = {"color": COLORS[of], "marker": MARKS[of], "markersize": 4, "linewidth": 1.5}
             held_out = [point["held_out"] for point in points]
             errors.plot(entries, [entry["mean"] for entry in held_out], label=QUANTIZERS[of], **style)
-            if _several(found):
-                low, high = ([entry[side] for entry in held_out] for side in ("low", "high"))
-                errors.fill_between(entries, low, high, color=COLORS[of], alpha=0.12, linewidth=0)
+            draw_band(errors, entries, held_out, COLORS[of])
             gaps.plot(entries, [_gap(point) for point in points], **style)
         if own := found.get("own_rounding"):
             place = (2 ** own["bits"], own["held_out"]["mean"])
@@ -180,19 +178,8 @@ def _at(found: dict[str, Any], name: str, bits: int) -> dict[str, Any] | None:
     return next((point for point in found["quantizers"][name] if point and point["bits"] == bits), None)
 
 
-def _several(found: dict[str, Any]) -> bool:
-    """Return whether there is more than one held-out clip, so that intervals can be shown."""
-    return bool(found["quantizers"]["fsq"][0]["held_out"]["n"] > 1)
-
-
 def _gap(point: dict[str, Any]) -> float:
     return float(point["held_out"]["mean"] / max(point["train"], 1e-12))
-
-
-def _error(point: dict[str, Any] | None, several: bool) -> str:
-    if point is None:
-        return "-"
-    return interval(point["held_out"], 3) if several else number(point["held_out"]["mean"], 3)
 
 
 def _percent(point: dict[str, Any]) -> str:

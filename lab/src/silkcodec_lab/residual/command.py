@@ -34,9 +34,10 @@ def residual(
     run_experiment(
         "residual",
         lambda progress: experiment.residual(
-            file, at, speech=speech or (), n_codebooks=codebooks, entries=entries, minutes=minutes, seed=seed
+            file, at, speech=speech or (), n_codebooks=codebooks, entries=entries, minutes=minutes, seed=seed,
+            progress=progress,
         ),
         output,
         results,
         force,
-    )
+    )  # fmt: skip

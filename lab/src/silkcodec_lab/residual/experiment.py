@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from silkcodec.evaluate.clips import find_clips
 from silkcodec_lab.chains import LLOYD_STEPS, ResidualChain, nearest
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
+from silkcodec_lab.selection import beginning, check_positive
 
 COLUMN_S = mel.HOP / mel.SAMPLE_RATE  # 10 ms
 NEAR_S = 0.5  # seconds before and after the moment that are excluded from training on the same recording
@@ -43,6 +44,7 @@ def residual(
     entries: int = 64,
     minutes: float = 10.0,
     seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Result:
     """Quantize one log-mel column of a recording with residual codebooks, and measure the error after each codebook.
 
@@ -54,6 +56,7 @@ def residual(
         entries: Number of entries of each codebook.
         minutes: Maximum duration of the training speech in minutes, if `speech` is given.
         seed: Random seed.
+        progress: Progress callback, which is called with the number of fitted codebooks, their total and a label.
 
     Returns:
         The contents of residual.json.
@@ -80,7 +83,14 @@ def residual(
             f"training speech; got {len(training) * COLUMN_S:.2f} s. Add speech with --speech, or lower --entries."
         )
     fitted = torch.from_numpy(training[np.random.default_rng(seed).permutation(len(training))[:MAX_COLUMNS]])
-    chain = ResidualChain.fit(fitted, [entries] * n_codebooks, seed)
+
+    def sizes() -> Iterator[int]:
+        for done in range(1, n_codebooks + 1):
+            yield entries
+            if progress is not None:  # The next size is requested after a codebook is fitted.
+                progress(done, n_codebooks, "codebooks")
+
+    chain = ResidualChain.fit(fitted, sizes(), seed)
     vector, mean = recording[place], fitted.mean(dim=0).numpy()
     stages, sums = follow(chain, vector, mean)
     return {
@@ -97,7 +107,6 @@ def residual(
             "near_s": NEAR_S,
         },
         "speech": {"n_clips": n_clips, "duration_s": len(training) * COLUMN_S, "n_columns": len(fitted)},
-        "recording_s": len(recording) * COLUMN_S,
         "machine": conditions.facts(),
         "band_hz": band_centers_hz().tolist(),
         "vector": vector.tolist(),
@@ -134,7 +143,6 @@ def follow(
         stages.append(
             {
                 "entry": chosen,
-                "entry_db": _db(entry),
                 "before_db": _db(before),
                 "error_db": _db(left),
                 "next_best_db": math.sqrt(next_best / len(start)) * DB,
@@ -179,8 +187,7 @@ def _speech(
     if not inputs:
         near = round(NEAR_S / COLUMN_S)
         return np.concatenate([recording[: max(0, place - near)], recording[place + near + 1 :]]), 1
-    if not minutes > 0:
-        raise ArgumentError(f"--minutes must be above 0; got {minutes:g}.")
+    check_positive("--minutes", minutes)
     clips = [clip for clip in find_clips(inputs) if not os.path.samefile(clip.path, path)]
     if not clips:
         raise ArgumentError(f"--speech must contain recordings other than '{path}'; it contains none.")
@@ -189,8 +196,7 @@ def _speech(
     for i in order:
         if left_s <= 0:
             break
-        with audio.Reader(clips[i].path, mel.SAMPLE_RATE) as reader:
-            wave = reader.read(round(left_s * mel.SAMPLE_RATE))
+        wave = beginning(clips[i].path, left_s)
         left_s -= len(wave) / mel.SAMPLE_RATE
         found.append(columns(wave))
         n_clips += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from shlex import quote
 
 from silkcodec.evaluate.markdown import number, table
 from silkcodec_lab.figures import new_figure, to_png
@@ -28,7 +29,7 @@ CAPTION = (
 
 LIMITATIONS = (
     "The left plot and most columns of the table describe a single moment in one recording.",
-    "The codebooks overfit to the training speech. With more training speech, they might remove more of the error.",
+    "With more training speech, the codebooks might remove more of the error.",
     "In a codec, the codebooks are trained together with an encoder and a decoder. Here, they are fitted to spectra.",
     "The nearest entry of each codebook is selected in turn. A beam search can find a better sum.",
 )
@@ -112,7 +113,7 @@ def findings(result: Result) -> list[str]:
 def reproduce(result: Result) -> str:
     """Return the text of the page's reproduction section."""
     settings = result["settings"]
-    command = [f"silk lab residual {settings['file']} --at {settings['at_s']:.2f}"]
+    command = [f"silk lab residual {quote(settings['file'])} --at {settings['at_s']:.2f}"]
     command += [f"--speech SPEECH --minutes {settings['minutes']:g}"] if settings["fitted_to"] == "speech" else []
     command += [f"--codebooks {settings['n_codebooks']} --entries {settings['entries']} --seed {settings['seed']}"]
     return reproduction(result, [*command, "-o FOLDER"])

@@ -124,7 +124,9 @@ def test_the_result_of_an_experiment(result: dict[str, Any], clips: Path) -> Non
 
 
 def test_without_other_speech_the_moment_is_excluded_from_training(clips: Path) -> None:
-    found = residual(clips / "0.wav", 1.0, n_codebooks=1, entries=16)
+    steps: list[tuple[int, int, str]] = []
+    found = residual(clips / "0.wav", 1.0, n_codebooks=2, entries=16, progress=lambda *step: steps.append(step))
+    assert [step[:2] for step in steps] == [(1, 2), (2, 2)]
     assert found["settings"]["fitted_to"] == "recording"
     assert found["speech"]["duration_s"] == pytest.approx(2.98 - 1.01)
 
@@ -134,10 +136,11 @@ def test_the_page_contains_the_measurements(result: dict[str, Any], tmp_path: Pa
     text = written.read_text(encoding="utf-8")
     assert text == pages.render(result) and figure.read_bytes().startswith(b"\x89PNG")
     assert f"{result['stages'][-1]['error_db']:.2f} dB" in text and "| 8 | 32 |" in text
-    assert "overfits" not in text and "The check failed" not in text
+    assert "overfit" not in text and "The check failed" not in text
     assert "overfits" in pages.render({**result, "train_error_db": [2.0, 1.0] + 6 * [0.0]})
     result["stages"][3]["sum_off_by"] = 0.5
-    assert "The check failed" in pages.render(result)
+    result["settings"]["file"] = "my recording.wav"
+    assert "The check failed" in pages.render(result) and "residual 'my recording.wav' --at" in pages.render(result)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,7 @@ def test_the_page_contains_the_measurements(result: dict[str, Any], tmp_path: Pa
         (1.0, {"entries": 1}, "at least 2"),
         (1.0, {"entries": 256}, "lower --entries"),
         (1.0, {"speech": ["0.wav"]}, "recordings other than"),
-        (1.0, {"speech": ["1.wav"], "minutes": 0}, "--minutes must be above 0"),
+        (1.0, {"speech": ["1.wav"], "minutes": math.inf}, "--minutes must be a finite number above 0; got inf"),
     ],
 )
 def test_invalid_arguments_are_errors(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from silkcodec.evaluate.markdown import number
-from silkcodec_lab.gradient.figure import LABELS
+from silkcodec_lab.metric_tables import quantizer_label
 from silkcodec_lab.pages import Result
 
 QUESTION = "How do bit errors and lost frames affect quality?"
@@ -17,7 +17,6 @@ def answer(result: Result) -> str:
         clean = next(one for one in result["clean"] if one["codec"] == codec)
         worst = next(one for one in result["flips"] if one["codec"] == codec and one["rate"] == rate)
         loss = clean["metrics"]["stoi"]["mean"] - worst["metrics"]["stoi"]["mean"]
-        quantizer = codec.removeprefix("run:")
-        losses.append((loss, codec if quantizer == codec else f"{LABELS.get(quantizer, quantizer)} (small model)"))
+        losses.append((loss, f"{quantizer_label(codec)} (small model)" if codec.startswith("run:") else codec))
     order = ", ".join(f"{name} {number(loss, 2)}" for loss, name in sorted(losses))
     return f"Decrease in STOI at a bit error rate of {100 * rate:g} %: {order}."

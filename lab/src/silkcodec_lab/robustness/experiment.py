@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec import audio, mel
-from silkcodec.codec import Codec, load
+from silkcodec import mel
+from silkcodec.codec import Codec
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.metrics import SAMPLE_RATE, Pair, find_metrics, measure_all
-from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.silk import Silk
-from silkcodec.spec import FRAME_SAMPLES
 from silkcodec.tokens import Tokens
 from silkcodec_lab.conditions import Conditions
 from silkcodec_lab.pages import Result, head
@@ -38,16 +36,14 @@ from silkcodec_lab.robustness.damage import (
     lose_frames,
     transitions,
 )
-from silkcodec_lab.run_codec import RunCodec
+from silkcodec_lab.run_codec import load_codecs
+from silkcodec_lab.scores import ByClip, Key, Scores, Wave, match_length
+from silkcodec_lab.selection import beginning, check_positive
 
 METRICS = ("pesq_wb", "stoi", "mel_distance")
 RECOVERY_FRAMES = 8  # number of frames to measure after a damaged frame
-MEL_COLUMNS = FRAME_SAMPLES // mel.HOP  # number of mel columns per frame
 
-Wave = NDArray[np.float32]
 Progress = Callable[[int, int, str], None]  # steps done, total steps, current codec
-Key = tuple[Any, ...]
-ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 
 
 @dataclass(frozen=True)
@@ -74,8 +70,9 @@ class RobustnessPlan:
         """Raise ArgumentError if a setting is invalid."""
         if not all(0 <= rate <= 1 for rate in self.flip_rates):
             raise ArgumentError(f"flip_rates must be between 0 and 1; got {self.flip_rates}.")
-        if self.n_seeds < 1 or not self.clip_s > 0:
-            raise ArgumentError(f"--seeds and --seconds must be above 0; got {self.n_seeds} and {self.clip_s:g}.")
+        if self.n_seeds < 1:
+            raise ArgumentError(f"--seeds must be above 0; got {self.n_seeds}.")
+        check_positive("--seconds", self.clip_s)
         for rate, burst in itertools.product(self.loss_rates, self.bursts):
             transitions(rate, burst)
 
@@ -117,18 +114,15 @@ def robustness(
     metrics = find_metrics(METRICS)
     for metric in metrics:
         metric.require()
-    loaded: dict[str, Any] = {}
-    for codec in [*map(load, codecs), *map(RunCodec, runs)]:
+    loaded = load_codecs(codecs, runs)
+    for codec in loaded.values():
         code_bits(codec.codebook_sizes)
-        if codec.name in loaded:
-            raise ArgumentError(f"Codecs must have different names; got '{codec.name}' twice.")
-        loaded[codec.name] = codec
     if not loaded:
         raise ArgumentError("Pass at least one codec with --codecs, or one training run with --run.")
     clips = find_clips(inputs, split=split, limit=limit, seed=plan.seed)
     conditions = Conditions()
-    measured, total_s = _Scores(metrics), 0.0
-    silk = loaded.get("silk")
+    measured, total_s = _Scores(metrics, plan.seed), 0.0
+    silk: Any = loaded.get("silk")
     n_steps = len(clips) * (len(loaded) + (silk is not None))
     steps = itertools.count(1)
 
@@ -137,7 +131,7 @@ def robustness(
             progress(next(steps), n_steps, name)
 
     for index, clip in enumerate(clips):
-        wave = audio.read(clip.path, SAMPLE_RATE)[: round(plan.clip_s * SAMPLE_RATE)]
+        wave = beginning(clip.path, plan.clip_s)
         total_s += len(wave) / SAMPLE_RATE
         measured.begin(clip.name, wave)
         for name, codec in loaded.items():
@@ -163,19 +157,17 @@ def robustness(
         "machine": conditions.facts(),
         "metrics": {metric.name: {"label": metric.label, "better": metric.better} for metric in metrics},
         "codecs": measured.facts,
-        **measured.summary(plan.seed, [name for name in loaded if name.startswith("run:")]),
+        **measured.summary([name for name in loaded if name.startswith("run:")]),
     }
 
 
-class _Scores:
-    """Collect metrics for each clip and test condition."""
+class _Scores(Scores):
+    """Compute and collect metrics for each clip and test condition."""
 
-    def __init__(self, metrics: Sequence[Any]) -> None:
+    def __init__(self, metrics: Sequence[Any], seed: int) -> None:
+        super().__init__(seed)
         self.metrics = metrics
         self.facts: dict[str, dict[str, Any]] = {}
-        self._values: dict[Key, dict[str, dict[str, list[float]]]] = defaultdict(
-            lambda: defaultdict(lambda: defaultdict(list))
-        )  # condition -> metric -> clip -> one value per draw
         self._counts: dict[Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def begin(self, clip: str, wave: Wave) -> None:
@@ -184,57 +176,36 @@ class _Scores:
 
     def score(self, output: Wave, sample_rate: int) -> dict[str, float | None]:
         """Compare decoded audio with the current clip, and return the metrics, keyed by name."""
-        resampled = audio.as_wave(output, sample_rate, SAMPLE_RATE)
-        fitted = np.zeros_like(self._wave)
-        n = min(len(fitted), len(resampled))
-        fitted[:n] = resampled[:n]
+        fitted = match_length(output, sample_rate, len(self._wave))
         return measure_all(Pair(self._wave, fitted, {}, self._shared), self.metrics)[0]
 
     def add(self, key: Key, values: dict[str, float | None], **counts: int) -> None:
         """Add metrics and counts for the current clip and a test condition."""
-        for name, value in values.items():
-            if value is not None:
-                self._values[key][name][self._clip].append(value)
+        self.add_metrics(key, self._clip, values)
         for name, count in counts.items():
             self._counts[key][name] += count
 
-    def summary(self, seed: int, runs: Sequence[str]) -> dict[str, Any]:
+    def summary(self, runs: Sequence[str]) -> dict[str, Any]:
         """Return the mean of each metric over clips, with its interval, for each test condition."""
         entries: dict[str, list[dict[str, Any]]] = {"clean": [], "flips": [], "losses": [], "recovery": []}
-        for key in self._values:
+        for key in self.values:
             kind, names = key[0], KEYS[key[0]]
-            clips = self._clips(key)
-            entry = {**dict(zip(names, key[1:], strict=True)), **self._counts[key]}
-            entry["metrics"] = {name: bootstrap(list(by_clip.values()), seed) for name, by_clip in clips.items()}
+            entry = {**dict(zip(names, key[1:], strict=True)), **self._counts[key], "metrics": self.means(key)}
             if kind == "losses" and entry["method"] == METHODS[-1]:
-                entry["gain"] = {
-                    other: self._difference(clips, self._clips((*key[:-1], other)), seed) for other in METHODS[:-1]
-                }
+                others = {other: self.by_clip((*key[:-1], other)) for other in METHODS[:-1]}
+                entry["gain"] = {name: self.difference(self.by_clip(key), other) for name, other in others.items()}
             if kind == "flips" and entry["codec"] in runs[1:]:
                 change, of_first = self._change(key), self._change((kind, runs[0], entry["rate"]))
-                entry["against"] = {runs[0]: self._difference(change, of_first, seed)}
+                entry["against"] = {runs[0]: self.difference(change, of_first)}
             entries[kind].append(entry)
         return entries
 
     def _change(self, key: Key) -> ByClip:
         """Return the change that bit errors cause in each metric for each clip."""
-        clean = self._clips(("clean", key[1]))
+        clean = self.by_clip(("clean", key[1]))
         return {
             name: {clip: value - clean[name][clip] for clip, value in by_clip.items()}
-            for name, by_clip in self._clips(key).items()
-        }
-
-    @staticmethod
-    def _difference(values: ByClip, other: ByClip, seed: int) -> dict[str, Any]:
-        return {
-            name: bootstrap([value - other[name][clip] for clip, value in by_clip.items()], seed)
-            for name, by_clip in values.items()
-        }
-
-    def _clips(self, key: Key) -> ByClip:
-        return {
-            name: {clip: float(np.mean(values)) for clip, values in by_clip.items()}
-            for name, by_clip in self._values[key].items()
+            for name, by_clip in self.by_clip(key).items()
         }
 
 
@@ -261,7 +232,6 @@ def _lose(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, 
     for burst in plan.bursts:
         for rate, rng in _draws(plan, clip, plan.loss_rates):
             lost = lose_frames(tokens.n_frames, rate, burst, rng)
-            runs = int(lost[0]) + int((lost[1:] & ~lost[:-1]).sum())
             for method in METHODS:
                 if lost.any():
                     wave = decode_with_losses(codec, tokens, lost, method)
@@ -269,7 +239,7 @@ def _lose(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, 
                 else:
                     clean = values = clean or measured.score(codec.decode(tokens), codec.sample_rate)
                 key = ("losses", rate, burst, method)
-                measured.add(key, values, n_frames=len(lost), n_lost=int(lost.sum()), n_runs=runs)
+                measured.add(key, values, n_frames=len(lost), n_lost=int(lost.sum()))
 
 
 def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPlan, clip: int) -> None:
@@ -292,11 +262,19 @@ def _recover(measured: _Scores, codec: Silk, tokens: Tokens, plan: RobustnessPla
         for method in METHODS:
             waves[f"frame lost, {method}"] = decode_with_losses(codec, tokens, lost, method)
         for disturbance, wave in waves.items():
-            distance = np.abs(mel.log_mel(wave) - whole).mean(axis=1)
-            for frame in range(min(RECOVERY_FRAMES, tokens.n_frames - at - 1) + 1):
-                columns = distance[(at + frame) * MEL_COLUMNS : (at + frame + 1) * MEL_COLUMNS]
-                if len(columns):
-                    measured.add(("recovery", disturbance, frame), {"mel_distance": float(columns.mean())})
+            distances = frame_distances(wave, whole)[at : at + RECOVERY_FRAMES + 1]
+            for frame, distance in enumerate(distances):
+                measured.add(("recovery", disturbance, frame), {"mel_distance": distance})
+
+
+def frame_distances(wave: Wave, whole: NDArray[np.float32]) -> list[float]:
+    """Return the mel distance of each frame of a waveform from a log-mel spectrogram of the same duration.
+
+    The columns that only pad the last frame are excluded.
+    """
+    n_columns = -(-len(wave) // mel.HOP)
+    distance = np.abs(mel.log_mel(wave) - whole)[:n_columns].mean(axis=1)
+    return [float(part.mean()) for part in np.split(distance, range(mel.COLUMNS, n_columns, mel.COLUMNS))]
 
 
 def _draws(plan: RobustnessPlan, clip: int, rates: Sequence[float]) -> Iterator[tuple[float, np.random.Generator]]:

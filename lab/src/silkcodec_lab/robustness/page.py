@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from silkcodec.evaluate.markdown import interval, number, table
-from silkcodec_lab.figures import new_figure, to_png
-from silkcodec_lab.metric_tables import ABOUT_METRICS, TRIAL, joined, matching, significance_table
+from silkcodec.evaluate.markdown import number, table
+from silkcodec_lab.figures import draw_band, new_figure, to_png
+from silkcodec_lab.metric_tables import ABOUT_METRICS, estimate, joined, matching, significance_table, trial_note
 from silkcodec_lab.pages import Description, Result, reproduction, weights
 
-FEW_CLIPS = 10  # With fewer clips, the page warns that this is a trial run.
 SHOWN_BIT_ERROR_RATE, SHOWN_LOSS_RATE = 0.01, 0.1  # The answer shows the measured rates nearest to these.
 RECOVERED = 0.01  # mel distance below which the output counts as recovered
 NAMES = {"silence": "silence", "repeated": "repetition of the last frame", "interpolated": "interpolation"}
@@ -56,15 +55,15 @@ def summary(result: Result) -> str:
         texts.append(f"At a bit error rate of {rate:g}, STOI (estimated intelligibility) decreases by {joined(lost)}.")
     for entry in flips:
         for other, change in entry.get("against", {}).items():
-            more = {"mean": -change["stoi"]["mean"], "low": -change["stoi"]["high"], "high": -change["stoi"]["low"]}
+            more = estimate(change["stoi"], 3, scale=-1)
             texts.append(
-                f"STOI decreases by {interval(more, 3)} more for `{entry['codec']}` than for `{other}`. These models "
-                "differ only in the quantizer."
+                f"STOI decreases by {more} more for `{entry['codec']}` than for `{other}`. These models differ only in "
+                "the quantizer."
             )
     losses = [e for e in result["losses"] if e["rate"] and "stoi" in next(iter(e.get("gain", {}).values()), {})]
     if losses:
         entry = min(losses, key=lambda entry: (abs(entry["rate"] - SHOWN_LOSS_RATE), entry["burst"]))
-        gains = [f"{interval(gain['stoi'], 3)} compared with {NAMES[name]}" for name, gain in entry["gain"].items()]
+        gains = [f"{estimate(gain['stoi'], 3)} compared with {NAMES[name]}" for name, gain in entry["gain"].items()]
         how = f"in {_burst(entry['burst'])}" if entry["burst"] else "independently"
         texts.append(
             f"If {100 * entry['rate']:g} % of Silk's frames are lost {how}, concealment increases STOI by "
@@ -96,7 +95,7 @@ def method(result: Result) -> list[str]:
         f"**Speech.** The speech consists of {speech['n_clips']} clips of at most {settings['clip_s']:g} s, "
         f"{speech['duration_s']:.0f} s in total. Errors are drawn at random {times} per clip (seed "
         f"{settings['seed']}). All codecs use the same draws. Square brackets contain 95 % bootstrap "
-        "intervals over clips. Differences are paired by clip." + (TRIAL if speech["n_clips"] < FEW_CLIPS else ""),
+        "intervals over clips. Differences are paired by clip." + trial_note(speech["n_clips"]),
         f"{ABOUT_METRICS} Except under *Recovery*, all metrics compare the output with the original.",
         f"**Bit errors.** The effect of bit errors is measured for {bits}. The `run:*` models are small and differ "
         "only in the quantizer. Each bit of the tokens is flipped with the same probability (bit error rate). "
@@ -146,7 +145,7 @@ def _flips(result: Result) -> str:
     rows = []
     for rate in sorted({0.0, *(entry["rate"] for entry in result["flips"])}):
         entries = matching(result["flips"], rate=rate) if rate else result["clean"]
-        found = {entry["codec"]: _stoi(entry["metrics"]) for entry in entries}
+        found = {entry["codec"]: estimate(entry["metrics"].get("stoi"), 3) for entry in entries}
         rows.append([f"{rate:g}", *(found.get(codec, "-") for codec in result["codecs"])])
     return table(["bit error rate", *result["codecs"]], rows)
 
@@ -156,15 +155,8 @@ def _losses(result: Result) -> str:
     rows: dict[tuple[float, float], list[str]] = {}
     for entry in result["losses"]:
         row = rows.setdefault((entry["burst"], entry["rate"]), [_burst(entry["burst"]), f"{entry['rate']:g}"])
-        row.append(_stoi(entry["metrics"]))
+        row.append(estimate(entry["metrics"].get("stoi"), 3))
     return table(["losses", "share of lost frames", *methods], list(rows.values()))
-
-
-def _stoi(metrics: dict[str, Any]) -> str:
-    entry = metrics.get("stoi")
-    if entry is None:
-        return "-"
-    return interval(entry, 3) if entry["n"] > 1 else number(entry["mean"], 3)
 
 
 def _burst(burst: float) -> str:
@@ -235,9 +227,8 @@ def _line(axes: Any, x: list[float], entries: list[Any], color: int, label: str,
     if not x:
         return
     axes.plot(x, [entry["mean"] for entry in entries], style, color=f"C{color}", marker="o", markersize=3, label=label)
-    if entries[0]["n"] > 1 and style == "-":  # Bands for all lines would overlap.
-        low, high = [entry["low"] for entry in entries], [entry["high"] for entry in entries]
-        axes.fill_between(x, low, high, color=f"C{color}", alpha=0.12, linewidth=0)
+    if style == "-":  # Bands for all lines would overlap.
+        draw_band(axes, x, entries, f"C{color}")
 
 
 def reproduce(result: Result) -> str:

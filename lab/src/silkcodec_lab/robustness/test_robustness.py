@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from silkcodec import audio
+from silkcodec import audio, mel
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, WeightsError
 from silkcodec.evaluate.results import rounded
@@ -27,7 +28,7 @@ from silkcodec_lab.robustness.damage import (
     lose_frames,
     transitions,
 )
-from silkcodec_lab.robustness.experiment import RobustnessPlan, robustness
+from silkcodec_lab.robustness.experiment import RobustnessPlan, frame_distances, robustness
 from silkcodec_lab.run_codec import RunCodec
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import checkpoint
@@ -218,6 +219,12 @@ def test_the_output_recovers_after_a_disturbance(result: dict[str, Any]) -> None
     assert apart["one bit flipped", 0] < apart["frame lost, silence", 0]
 
 
+def test_padding_is_excluded_from_the_distance() -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 2 * 9_600 + 240).astype(np.float32)  # one column in the last frame
+    distances = frame_distances(2 * wave, mel.log_mel(wave))
+    assert distances == pytest.approx([math.log(2)] * 3, abs=0.01)
+
+
 def test_results_are_reproducible(result: dict[str, Any], clips: Path) -> None:
     again = json.loads(json.dumps(rounded(robustness([clips], ["silk"], plan=PLAN))))
     assert again["losses"] == result["losses"] and again["recovery"] == result["recovery"]
@@ -276,7 +283,7 @@ def test_lost_frames_are_measured_for_silk_only(clips: Path, run: Path) -> None:
         (["silk"], {"flip_rates": (1.5,)}, "flip_rates must be between 0 and 1"),
         (["silk"], {"loss_rates": (0.9,), "bursts": (2.0,)}, "at least 9 frames"),
         (["silk"], {"n_seeds": 0}, "above 0"),
-        (["silk"], {"clip_s": 0.0}, "above 0"),
+        (["silk"], {"clip_s": math.inf}, "--seconds must be a finite number above 0; got inf"),
     ],
 )
 def test_invalid_arguments_are_errors(clips: Path, codecs: list[str], plan: Any, says: str) -> None:
