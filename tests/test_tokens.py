@@ -238,6 +238,12 @@ def test_an_id_of_another_codebook_is_refused() -> None:
 def test_a_multi_scale_codec_has_no_single_sequence() -> None:
     with pytest.raises(TokensError, match="equal frame rates"):
         snac_like().to_ids()
+    with pytest.raises(TokensError, match="equal frame rates"):
+        snac_like().from_ids([1, 2, 3])
+
+
+def test_small_numpy_integers_can_be_group_sizes() -> None:
+    assert silk(3).regroup(np.int8(4)) == silk(3).regroup(4)
 
 
 def test_a_vocabulary_beyond_64_bits_is_refused() -> None:

@@ -212,6 +212,16 @@ def parse(name: str) -> tuple[str, str | None, str | None]:
     return base, preset or None, source or None
 
 
+def is_silk(name: str) -> bool:
+    """Return whether a codec name stands for Silk or for a folder with its weights.
+
+    Args:
+        name: codec name in the form `codec[:preset][@source]`, or a path.
+    """
+    base = parse(name)[0]
+    return base == "silk" or base not in codecs()
+
+
 def codecs() -> dict[str, str]:
     """Return a "module:factory" string for each registered codec, keyed by codec name.
 

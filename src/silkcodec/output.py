@@ -28,7 +28,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     try:
         if path.is_dir():
             raise OutputError(f"The output must be a file, but '{path}' is a folder. Add a file name.")
-    except OSError as error:  # The name is too long.
+    except (OSError, ValueError) as error:  # The name is too long or contains a null byte.
         raise _cannot_write(path, error) from error
     if _is_device(path):
         return path
@@ -65,13 +65,15 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
     try:
         if _is_device(path):
             with open(path, "wb", buffering=0) as device:
-                yield _Guarded(device, path)  # type: ignore[misc]
+                guarded = Guarded(device, path)
+                yield guarded  # type: ignore[misc]
+                guarded.flush()
             return
         path = Path(os.path.realpath(path))  # Write to the target of a symbolic link instead of replacing the link.
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _cannot_write(path, error) from error
-    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.part")
     with ExitStack() as undo:
         undo.callback(part.unlink, missing_ok=True)  # Registered before `open`, because Ctrl-C can come at any time.
         try:
@@ -80,13 +82,15 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False, durable:
             undo.callback(raw.close)
         except OSError as error:
             raise _cannot_write(path, error) from error
-        guarded = _Guarded(raw, path)
+        guarded = Guarded(raw, path)
         yield guarded  # type: ignore[misc]
         guarded.flush()
         try:
             if durable:
                 os.fsync(raw.fileno())
             raw.close()
+            if check_output(path, overwrite=overwrite).exists():  # Another process may have written it meanwhile.
+                os.chmod(part, stat.S_IMODE(path.stat().st_mode))
             os.replace(part, path)
             if durable:
                 _sync_folder(path.parent)
@@ -114,10 +118,10 @@ def standard_output() -> BinaryIO:
         raise OutputError("Cannot write binary data to a terminal. Redirect the output with '> FILE' or '| COMMAND'.")
     stdout = sys.stdout.buffer
     # Python's buffered writer would retry a failed write to a closed pipe at exit.
-    return _Guarded(getattr(stdout, "raw", stdout), "standard output")  # type: ignore[return-value]
+    return Guarded(getattr(stdout, "raw", stdout), "standard output")  # type: ignore[return-value]
 
 
-class _Guarded(io.RawIOBase):
+class Guarded(io.RawIOBase):
     """Wrap a file, so that failed writes raise OutputError and are not retried when the file is closed."""
 
     BUFFER = 1 << 16  # bytes
@@ -144,7 +148,8 @@ class _Guarded(io.RawIOBase):
         pending, self._pending = memoryview(bytes(self._pending)), bytearray()
         try:
             while pending:
-                pending = pending[self._file.write(pending) :]
+                taken = self._file.write(pending)
+                pending = pending[len(pending) if taken is None else taken :]
         except OSError as error:
             raise _cannot_write(self._name, error) from error
 
@@ -189,6 +194,6 @@ def _is_device(path: Path) -> bool:
     return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
-def _cannot_write(name: object, error: OSError) -> OutputError:
+def _cannot_write(name: object, error: OSError | ValueError) -> OutputError:
     name = f"'{name}'" if isinstance(name, Path) else name
-    return OutputError(f"Cannot write to {name}: {error.strerror or error}.")
+    return OutputError(f"Cannot write to {name}: {getattr(error, 'strerror', None) or error}.")

@@ -13,6 +13,7 @@ FRAME_SAMPLES = 9_600  # samples in one Silk frame: 400 ms
 SILK_FRAME_RATE = SILK_SAMPLE_RATE / FRAME_SAMPLES  # Hz: 2.5
 LATENT_WIDTH = 128  # FSQ dimensions of a Silk frame
 N_LEVELS = 8  # possible levels of each dimension
+MAX_S = 1e12  # upper limit for times in seconds, so that numbers of samples fit into 64 bits
 DIMS_PER_TOKEN = 7  # FSQ dimensions per token in Silk's default grouping
 
 N_FFT = 1024  # samples in a spectrogram window

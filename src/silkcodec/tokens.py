@@ -236,8 +236,7 @@ class Tokens:
             TokensError: the codebooks have different frame rates, as in multi-scale codecs.
         """
         offsets = np.zeros(1, np.int64) if shared else _offsets(self.codebook_sizes)
-        if len({len(codes) for codes in self.codes}) != 1:
-            raise TokensError(f"to_ids requires codebooks with equal frame rates; got {self.frame_rates} Hz.")
+        self._check_one_rate("to_ids")
         return (np.stack(self.codes, axis=1) + offsets).ravel()
 
     def from_ids(self, ids: ArrayLike, *, n_samples: int | None = None, shared: bool = False) -> Tokens:
@@ -252,8 +251,10 @@ class Tokens:
             The tokens.
 
         Raises:
-            TokensError: the last frame is incomplete, or an id is outside its codebook's range.
+            TokensError: the codebooks have different frame rates, the last frame is incomplete, or an id is outside its
+                codebook's range.
         """
+        self._check_one_rate("from_ids")
         sequence, k = _as_integers(ids, "ids").astype(np.int64), len(self.codes)
         if sequence.ndim != 1 or not len(sequence) or len(sequence) % k:
             raise TokensError(
@@ -267,6 +268,10 @@ class Tokens:
             n_samples = round(len(frames) * self.sample_rate / self.frame_rates[0])
         layout = self.codebook_sizes, self.frame_rates, self.sample_rate
         return Tokens(tuple(frames.T), *layout, n_samples, self.codec)
+
+    def _check_one_rate(self, what: str) -> None:
+        if len(set(self.frame_rates)) > 1:
+            raise TokensError(f"{what} requires codebooks with equal frame rates; got {self.frame_rates} Hz.")
 
     def _silk_dims(self, what: str) -> int:
         dims = self.dims_per_token
@@ -320,7 +325,7 @@ def levels_to_codes(levels: ArrayLike, dims_per_token: int = DIMS_PER_TOKEN) -> 
         TokensError: the levels are out of range, are not integers or have the wrong shape.
         ArgumentError: dims_per_token is not between 1 and 20.
     """
-    sizes = codebook_sizes(dims_per_token)
+    sizes, dims_per_token = codebook_sizes(dims_per_token), int(dims_per_token)
     array = _as_integers(levels, "levels")
     if array.ndim != 2 or array.shape[1] != LATENT_WIDTH:
         raise TokensError(f"levels must have shape [frames, {LATENT_WIDTH}]; got {array.shape}.")

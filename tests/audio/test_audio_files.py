@@ -17,7 +17,7 @@ import soundfile
 from repository import DOCS
 from silkcodec import audio
 from silkcodec.audio import ffmpeg
-from silkcodec.errors import ArgumentError, AudioError
+from silkcodec.errors import ArgumentError, AudioError, OutputError
 from silkcodec.evaluate.clips import find_clips
 from silkcodec.evaluate.run import problem
 from silkcodec.evaluate.score import matched
@@ -307,8 +307,8 @@ def test_the_error_without_ffmpeg_says_how_to_install_it(tmp_path: Path, monkeyp
     (tmp_path / "b.m4a").write_bytes(b"no recording at all")
     with pytest.raises(AudioError, match=r"Cannot read .* as audio"):
         audio.duration_s(tmp_path / "b.m4a")
-    assert audio.is_sound("a/B.M4A") and not audio.is_readable("a.m4a")
-    assert audio.is_readable("a.wav") and not audio.is_sound("a.txt")
+    assert audio.is_sound("a/B.M4A")
+    assert audio.is_sound("a.wav") and not audio.is_sound("a.txt")
 
 
 def test_every_command_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +338,44 @@ def test_training_reports_recordings_that_need_ffmpeg(tmp_path: Path, monkeypatc
     names = [row["path"] for row in data.split_rows(config)["train"]]
     assert [clip.path for clip in data.pack(config, "train", tmp_path / "cache", said.append).clips] != names
     assert len(said) == 1 and "c.m4a' without ffmpeg" in said[0]
+
+
+class Failing(io.BytesIO):
+    """Raise an error in the read that reaches a position."""
+
+    def __init__(self, content: bytes, position: int, error: BaseException) -> None:
+        super().__init__(content)
+        self.position, self.error = position, error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() + (size or 0) > self.position:
+            self.position = 1 << 60  # only once
+            raise self.error
+        return super().read(size)
+
+
+@pytest.mark.parametrize("file_format", ["WAV", "MP3", "OGG"])
+def test_an_error_while_reading_is_raised(file_format: str) -> None:
+    content = written(file_format, n_samples=10 * N)
+    with pytest.raises(AudioError, match="Input/output error"):
+        audio.read(Failing(content, len(content) // 2, OSError(5, "Input/output error")))
+    with pytest.raises(KeyboardInterrupt):
+        audio.read(Failing(content, len(content) // 2, KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize("source", [None, 5, b"a.wav", io.StringIO("text")])
+def test_sources_must_be_paths_or_binary_files(source: object) -> None:
+    with pytest.raises(AudioError, match="must be a path or a binary file; got"):
+        audio.read(source)  # type: ignore[arg-type]
+
+
+def test_a_part_that_starts_at_the_end_is_rejected(tmp_path: Path) -> None:
+    audio.write(tmp_path / "a.wav", noise())
+    with (
+        pytest.raises(AudioError, match="start_s must be before the end"),
+        audio.Reader(tmp_path / "a.wav", start_s=1.0) as reader,
+    ):
+        reader.read(1)
 
 
 def test_playlists_are_not_passed_to_ffmpeg() -> None:
@@ -380,6 +418,34 @@ def test_arrays_to_write_are_checked_like_arrays_to_encode(tmp_path: Path) -> No
         with pytest.raises(AudioError):
             audio.write(tmp_path / "b.wav", wrong)
     assert not (tmp_path / "b.wav").exists()
+
+
+class Interrupted(io.BytesIO):
+    def write(self, _: object, /) -> int:
+        raise KeyboardInterrupt
+
+
+class Closed(io.BytesIO):
+    def write(self, _: object, /) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+class Slow(io.BytesIO):
+    """Write at most 1,000 bytes per call, like an unbuffered file."""
+
+    def write(self, data: object, /) -> int:
+        return super().write(memoryview(data)[:1000])  # type: ignore[call-overload]
+
+
+def test_errors_while_writing_are_raised() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        audio.write(Interrupted(), noise(10 * N))
+    with pytest.raises(OutputError, match="Broken pipe"):
+        audio.write(Closed(), noise())
+    whole, slow = io.BytesIO(), Slow()
+    audio.write(whole, noise())
+    audio.write(slow, noise())
+    assert slow.getvalue() == whole.getvalue()
 
 
 def test_finding_audio_files(tmp_path: Path) -> None:

@@ -37,16 +37,23 @@ def test_every_kind_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     assert manifest.is_manifest(name) and not manifest.is_manifest("speech.wav")
 
 
+def test_a_separator_requires_a_table(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text('{"path": "a"}\n')
+    with pytest.raises(ArgumentError, match=r"--separator requires a \.csv or \.tsv manifest"):
+        list(manifest.records(tmp_path / "m.jsonl", manifest.Dialect(separator=";")))
+
+
 def test_values_are_text_and_empty_values_are_omitted(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text('{"path": "a", "duration": 1.5, "tags": ["x"], "note": null, "more": ""}\n\n')
     assert manifest.read(tmp_path / "m.jsonl") == [{"path": "a", "duration": "1.5", "tags": '["x"]'}]
-    (tmp_path / "m.tsv").write_text("path\tnote\tspeaker\na\t\tann\tsurplus\nb\n")
+    (tmp_path / "m.tsv").write_text("path\tnote\tspeaker\na\t\tann\t\nb\n")
     assert manifest.read(tmp_path / "m.tsv") == [{"path": "a", "speaker": "ann"}, {"path": "b"}]
 
 
 HOSTILE = {
     "empty.tsv": (b"", "must have at least one row"),
     "header.csv": (b"path,text\n", "must have at least one row"),
+    "comma.csv": (b"path,text\na.wav,hello, world\n", "must have at most 2 values; got 3"),
     "column.tsv": (b"file\ttext\na\tb\n", "must have a column named path or audio_filepath"),
     "hole.csv": (b"path,text\na.wav,x\n,y\n", "Line 3"),
     "bad.jsonl": (b'{"path": "a.wav"}\n{"path": \n', "Line 2"),

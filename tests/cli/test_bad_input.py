@@ -96,8 +96,9 @@ DECODE = {
     "good.silk -o taken.wav": "'taken.wav' already exists",
     "good.silk -o text.wav/x.wav": "'text.wav' is a file, not a folder",
     "good.silk -o out.xyz": "must be one of",
-    "good.silk -o silence/out.wav --start -1": "start must be finite and at least 0",
-    "good.silk -o silence/out.wav --duration inf": "duration must be finite",
+    "good.silk -o silence/out.wav --start -1": "The start must be between 0 and 1e+12 s",
+    "good.silk -o silence/out.wav --duration inf": "The duration must be between one sample and",
+    "good.silk -o silence/out.wav --start 1e305": "The start must be between",
 }
 CASES = [("encode", *case) for case in ENCODE.items()] + [("roundtrip", *case) for case in ENCODE.items()]
 CASES += [("decode", *case) for case in DECODE.items()]

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 
 from silkcodec import audio, container
 from silkcodec.cli import app, paths
+from silkcodec.errors import OutputError
 from silkcodec.progress import SoundProgress, counting, sound_progress
 from silkcodec.silk import Silk
 
@@ -315,7 +317,9 @@ def silk_process(*words: str, **options: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "silkcodec.cli", *words], stderr=subprocess.PIPE, **options)
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+)
 def test_a_killed_process_leaves_no_incomplete_file(
     folder: Path, weights_folder: Path, speech: np.ndarray, how: signal.Signals, code: int
 ) -> None:
@@ -576,6 +580,47 @@ def test_a_full_disk_at_standard_output_is_one_sentence(sound: str, weights_fold
     assert (done.returncode, done.stderr) == (2, b"silk: No space left on device.\n")
 
 
+def test_standard_output_can_be_appended_to(silk: Run, sound: str, weights_folder: Path) -> None:
+    silk("encode", sound)
+    silk("decode", "a.silk", "-o", "a.decoded.wav")
+    Path("all").write_bytes(b"before")
+    command = [sys.executable, "-m", "silkcodec.cli", "decode", "a.silk", "-o", "-", "--weights", str(weights_folder)]
+    with open("all", "ab") as file:
+        subprocess.run(command, stdout=file, stderr=subprocess.PIPE, check=True)
+    content, header = Path("all").read_bytes(), len(b"before") + 44
+    assert content.startswith(b"beforeRIFF") and content[header:] == Path("a.decoded.wav").read_bytes()[44:]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_named_pipes_can_be_normalized_and_compared(silk: Run, sound: str) -> None:
+    os.mkfifo("pipe.wav")
+    for words in (("encode", "--normalize"), ("roundtrip",)):
+        writer = threading.Thread(target=Path("pipe.wav").write_bytes, args=(Path(sound).read_bytes(),))
+        writer.start()
+        silk(words[0], "pipe.wav", "-o", f"{words[0]}.silk" if words[0] == "encode" else "trip.wav", *words[1:])
+        writer.join()
+    assert container.read("trip.silk") and Path("trip.png").exists()
+
+
+def test_names_are_printed_in_any_encoding(sound: str, weights_folder: Path) -> None:
+    shutil.copy(sound, "中.wav")
+    command = [sys.executable, "-m", "silkcodec.cli", "encode", "中.wav", sound, "-o", "out"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    subprocess.run([*command, "--weights", str(weights_folder)], env=environment, check=True, capture_output=True)
+    assert files_below(Path("out")) == ["a.silk", "中.silk"]
+
+
+def test_a_roundtrip_that_fails_can_be_repeated(silk: Run, sound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OutputError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("silkcodec.files.roundtrip.Comparison.feed", fail)
+        silk("roundtrip", sound, code=2)
+    assert files_below(Path()) == [sound]
+    silk("roundtrip", sound)
+
+
 def test_the_format_must_match_the_output(silk: Run, sound: str) -> None:
     silk("encode", sound)
     result = silk("decode", "a.silk", "-o", "b.wav", "--format", "flac", code=2)
@@ -590,7 +635,7 @@ def test_a_part_counts_only_its_own_frames(silk: Run, folder: Path, speech: np.n
     result = silk("decode", "long.silk", "-o", "part.wav", "--start", "10", "--duration", "1", "--json")
     assert json.loads(result.stdout)["n_frames"] == 3
     refused = silk("decode", "long.silk", "-o", "none.wav", "--duration", "1e-6", code=2)
-    assert "The duration must be finite and at least one sample; got 1e-06 s." in refused.stderr
+    assert "The duration must be between one sample and 1e+12 s; got 1e-06 s." in refused.stderr
 
 
 def test_brackets_in_names_are_shown(silk: Run, sound: str) -> None:

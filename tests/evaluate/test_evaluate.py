@@ -621,4 +621,7 @@ def test_weights_folders_are_named_without_their_path(tmp_path: Path) -> None:
     one, other = f"{tmp_path}/one", f"{tmp_path}/two/one"
     assert list(_labels([one, f"same:a@{one}", "same@hub/name"]).values()) == ["one", "same:a@one", "same@hub/name"]
     assert list(_labels([one, other]).values()) == [one, other]  # unless the names would be equal
+    (tmp_path / "reference").mkdir()
+    reserved = str(tmp_path / "reference")
+    assert list(_labels([reserved]).values()) == [reserved]  # the name of the originals in the report
     assert run.LISTEN == 3

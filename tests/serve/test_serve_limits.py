@@ -420,6 +420,24 @@ def test_error_responses_have_the_headers_of_the_protocol(
             assert ("Retry-After" in answer.headers) is retries
 
 
+def test_clients_cannot_choose_the_labels_of_metrics(tmp_path: Path) -> None:
+    with front(tmp_path) as (url, _, service):
+        for method in ("INVENTED", "GET"):
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(urllib.request.Request(f"{url}/v1/encode", method=method))
+            caught.value.close()
+        with connect(url.replace("http", "ws") + "/v1/stream") as stream:
+            stream.send(START)
+            stream.recv(PATIENCE_S)
+            stream.close(4321)
+        assert until(lambda: not service.sessions)
+        shown = Client(url)._request("/metrics").decode()
+        assert 'silk_requests_total{method="any",route="/v1/encode",status="405"} 2.0' in shown
+        assert "INVENTED" not in shown and "4321" not in shown
+        assert 'silk_streams_closed_total{code="1006",task="decode"} 1.0' in shown
+        assert 'silk_streams{task="decode"} 0.0' in shown
+
+
 def test_nothing_new_starts_while_draining(tmp_path: Path) -> None:
     with front(tmp_path) as (url, _, service):
         assert Client(url)._request("/health/ready")

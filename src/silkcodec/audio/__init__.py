@@ -26,7 +26,6 @@ from silkcodec.audio.kinds import (
     NATIVE_SUFFIXES,
     SUFFIXES,
     find_files,
-    is_readable,
     is_sound,
     needs_ffmpeg,
 )
@@ -64,7 +63,6 @@ __all__ = [
     "duration_s",
     "encode_headerless",
     "find_files",
-    "is_readable",
     "is_sound",
     "needs_ffmpeg",
     "output_format",

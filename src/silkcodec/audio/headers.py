@@ -145,8 +145,8 @@ def _is_unknown(declared: int, form: str) -> bool:
 
 def _riff(file: BinaryIO, size: int) -> _Data | None:
     """Find the samples in a WAV, RIFX (big-endian WAV) or RF64 file."""
-    magic, riff_bytes = struct.unpack("<4sI", _read(file, 0, 8))
-    order = ">" if magic == b"RIFX" else "<"
+    order = ">" if (magic := _read(file, 0, 4)) == b"RIFX" else "<"
+    (riff_bytes,) = struct.unpack(f"{order}I", _read(file, 4, 4))
     long_field = 0
     for chunk, at, n in _chunks(file, size, 12, f"{order}4sI", padded=2):
         if chunk == b"ds64":

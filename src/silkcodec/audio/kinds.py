@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from silkcodec.audio import ffmpeg
 from silkcodec.errors import ArgumentError, AudioError
 
 NATIVE_SUFFIXES = (
@@ -53,9 +52,10 @@ def find_files(folder: str | os.PathLike[str], suffixes: Iterable[str] = SUFFIXE
 
     wanted, found = frozenset(suffixes), []
     for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = subfolders(folders, names)
+        present = frozenset(names)
+        folders[:] = subfolders(folders, present)
         for name in names:
-            if _suffix(name) in wanted and not name.startswith(".") and not is_roundtrip(name, names):
+            if _suffix(name) in wanted and not name.startswith(".") and not is_roundtrip(name, present):
                 path = Path(place, name)
                 if path.is_file() or path.is_symlink():  # not a pipe or a socket
                     found.append(path)
@@ -71,15 +71,6 @@ def subfolders(folders: Iterable[str], names: Collection[str]) -> list[str]:
 def is_roundtrip(name: str, names: Collection[str]) -> bool:
     """Return whether `silk roundtrip` wrote a file: NAME.silk.wav, if NAME.silk is one of the files in its folder."""
     return name.endswith(".silk.wav") and name.removesuffix(".wav") in names
-
-
-def is_readable(name: str | os.PathLike[str]) -> bool:
-    """Return whether files with the suffix of `name` can be read. Some suffixes require ffmpeg.
-
-    Args:
-        name: file name or path.
-    """
-    return _suffix(name) not in FFMPEG_SUFFIXES or ffmpeg.command() is not None
 
 
 def needs_ffmpeg(name: str) -> AudioError:

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
-
-Wave = NDArray[np.float32]
-"""Mono samples, float32 [n]."""
+from silkcodec.audio.resampling import Wave
 
 TARGET_DBFS = -26.0
 """Level after normalization in dBFS, the usual speech level in codec tests (ITU-T P.56)."""

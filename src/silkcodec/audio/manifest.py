@@ -150,6 +150,8 @@ def records(
         with _opened(file, dialect) as handle:
             lines = _Lines(handle, file)
             suffix = _suffix(file)
+            if dialect.separator and suffix not in (".csv", ".tsv"):
+                raise ArgumentError(f"--separator requires a .csv or .tsv manifest; got '{file}'.")
             if suffix in (".jsonl", ".json"):
                 found = _objects(lines, file)
             else:
@@ -244,6 +246,9 @@ def _table(lines: _Lines, file: Path, dialect: Dialect) -> Iterator[tuple[int, d
         if isinstance(values, Exception):
             where = f"line {first}" if first >= lines.number else f"lines {first} to {lines.number}"
             yield first, ArgumentError(f"Cannot read {where} of '{file}' as a row: {str(values).rstrip('.')}.")
+        elif any(values[len(header) :]):
+            got = f"must have at most {len(header)} values; got {len(values)}"
+            yield lines.number, ArgumentError(f"Line {lines.number} of '{file}' {got}.")
         elif values:
             yield lines.number, {key: value for key, value in zip(header, values, strict=False) if key}
         first = lines.number + 1

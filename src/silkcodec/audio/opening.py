@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -29,7 +30,11 @@ class Native(soundfile.SoundFile):
     def __init__(self, source: Any, file: Any) -> None:
         self.file = file
         self._taken = 0  # current position in samples per channel
-        super().__init__(source)
+        self._check = source.check if isinstance(source, Span) else lambda: None
+        try:
+            super().__init__(source)
+        finally:
+            self._check()
 
     def seekable(self) -> bool:
         """Return False, so that soundfile does not seek after each read."""
@@ -55,7 +60,10 @@ class Native(soundfile.SoundFile):
             # The decoder would report tags after the last frame as damage.
             buffer = buffer[: max(0, self.n_frames - self._taken)]
         # SoundFile.read would stop at the length in the header, which is only an estimate for MP3.
-        n = int(self.buffer_read_into(buffer, "float32")) if len(buffer) else 0
+        try:
+            n = int(self.buffer_read_into(buffer, "float32")) if len(buffer) else 0
+        finally:
+            self._check()
         self._taken += n
         return n
 
@@ -134,11 +142,11 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
     Raises:
         AudioError: the source is missing, empty, truncated or not audio, or requires ffmpeg, which is not installed.
     """
-    path, file = _file(source, name, files)
-    spans = headers.spans(file, name)
-    head = file.read(ffmpeg.HEAD_BYTES)
-    file.seek(0)
+    path, file = open_file(source, name, files)
     try:
+        spans = headers.spans(file, name)
+        head = file.read(ffmpeg.HEAD_BYTES)
+        file.seek(0)
         if len(spans) > 1:
             return Chain(spans, name, files)
         # soundfile cannot encode names that are not valid UTF-8.
@@ -158,6 +166,8 @@ def open_sound(source: Any, name: str, files: ExitStack) -> Any:
         raise AudioError(
             f"Cannot read {name} as audio: {reason}. Convert it to WAV, FLAC, OGG, Opus, MP3 or AIFF."
         ) from error
+    except OSError as error:
+        raise AudioError(f"Cannot read {name}: {error.strerror or error}.") from error
     except TypeError as error:  # soundfile expects headerless audio if the suffix is ".raw".
         raise AudioError(f"Cannot read {name}: headerless audio is not supported. Convert it to WAV.") from error
 
@@ -174,19 +184,21 @@ def source_name(source: object) -> str:
     return f"'{name}'" if isinstance(name, str) else "the file"
 
 
-def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
-    """Return the path of a source, if it has one, and a seekable file with its contents."""
+def open_file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryIO]:
+    """Return the path of a source, or None for pipes and files, and a seekable file with its contents."""
     if not isinstance(source, (str, os.PathLike)):
-        return None, source if hasattr(source, "seekable") and source.seekable() else spooled(source, files, name)
+        if isinstance(source, io.TextIOBase) or not hasattr(source, "read"):
+            raise AudioError(f"An audio source must be a path or a binary file; got {type(source).__name__}.")
+        return None, source if hasattr(source, "seekable") and source.seekable() else _spooled(source, files, name)
     if os.fspath(source) == "-":
-        return None, spooled(sys.stdin.buffer, files, name)
+        return None, _spooled(sys.stdin.buffer, files, name)
     path = Path(source)
     try:
         if path.is_dir():
             raise AudioError(f"The input must be an audio file, but {name} is a folder.")
         file = files.enter_context(path.open("rb"))
         if not file.seekable():
-            return None, spooled(file, files, name)
+            return None, _spooled(file, files, name)
         empty = path.stat().st_size == 0
     except (OSError, ValueError) as error:  # ValueError: the path contains a null byte.
         reason = getattr(error, "strerror", None) or error
@@ -196,20 +208,8 @@ def _file(source: Any, name: str, files: ExitStack) -> tuple[str | None, BinaryI
     return os.fspath(path), file
 
 
-def spooled(pipe: Any, files: ExitStack, name: str) -> BinaryIO:
-    """Copy a pipe to a temporary file.
-
-    Args:
-        pipe: binary file to copy.
-        name: name of the pipe for error messages.
-        files: exit stack that closes the temporary file.
-
-    Returns:
-        The temporary file, positioned at its start.
-
-    Raises:
-        AudioError: the pipe is empty or cannot be copied.
-    """
+def _spooled(pipe: Any, files: ExitStack, name: str) -> BinaryIO:
+    """Copy a pipe to a temporary file, which is positioned at its start and closed by `files`."""
     copy: Any = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `files` closes it
     try:
         shutil.copyfileobj(pipe, copy)

@@ -17,6 +17,7 @@ from silkcodec.audio.channels import Downmix
 from silkcodec.audio.opening import open_sound, source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Resampler, Wave, check_rate
 from silkcodec.errors import AudioError, capitalized
+from silkcodec.spec import MAX_S
 
 PART_SLACK_S = 0.1  # maximum time by which a requested part can extend beyond the end of its file
 READ_VALUES = 1 << 18  # samples x channels per read: 1 MB
@@ -138,6 +139,8 @@ class Reader:
                     f" {(self._first + self._taken) / self.file_rate:.3f} s:"
                     f" {error.error_string.rstrip('.').removeprefix('Error : ')}."
                 ) from error
+            except OSError as error:
+                raise AudioError(f"Cannot read {self.name}: {error.strerror or error}.") from error
             block = self._downmix.mix(buffer[:n]) if self._channel is None else buffer[:n, self._channel].copy()
             check_samples(block, self._first + self._taken, self.file_rate, self.name)
             self._taken += n
@@ -154,10 +157,10 @@ class Reader:
 
     def _go_to(self, start_s: float, duration_s: float | None) -> int | None:
         """Seek to the start of the requested part. Return its length in samples, or None if `duration_s` is None."""
-        if not 0 <= start_s < float("inf"):
-            raise AudioError(f"start_s must be finite and at least 0; got {start_s}.")
-        if not (duration_s is None or 0 < duration_s < float("inf")):
-            raise AudioError(f"duration_s must be finite and more than 0; got {duration_s}.")
+        if not 0 <= start_s <= MAX_S:
+            raise AudioError(f"start_s must be between 0 and {MAX_S:g}; got {start_s}.")
+        if not (duration_s is None or 0 < duration_s <= MAX_S):
+            raise AudioError(f"duration_s must be above 0 and at most {MAX_S:g}; got {duration_s}.")
         first, wanted = round(start_s * self.file_rate), None
         if duration_s is not None:
             wanted = max(1, round(duration_s * self.file_rate))
@@ -171,6 +174,8 @@ class Reader:
 
     def _check_complete(self) -> None:
         if self._taken == 0:
+            if self._first:
+                raise AudioError(f"start_s must be before the end of {self.name}.")
             raise AudioError(f"An audio file must have at least 1 sample, but {self.name} has none.")
         if self._wanted is not None or self._first:
             missing_s = ((self._wanted or 0) - self._taken) / self.file_rate

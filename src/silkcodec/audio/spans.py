@@ -24,6 +24,7 @@ class Span(io.RawIOBase):
     def __init__(self, file: BinaryIO, start: int, end: int, patches: Mapping[int, bytes] | None = None) -> None:
         self._file, self._start, self._size, self._at = file, start, end - start, 0
         self._patches = {at - start: content for at, content in (patches or {}).items()}
+        self._error: BaseException | None = None
 
     @property
     def is_whole_file(self) -> bool:
@@ -36,14 +37,24 @@ class Span(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    def check(self) -> None:
+        """Raise the error of an earlier read, because exceptions cannot pass through libsndfile's C callbacks."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
     def readinto(self, buffer: Any) -> int:
-        """Read bytes into `buffer`, and return the number of bytes read."""
+        """Read bytes into `buffer`, and return the number of bytes read, or 0 after an error; see `check`."""
         view = memoryview(buffer).cast("B")
         n = min(len(view), self._size - self._at)
         if n <= 0:  # If a header is damaged, libsndfile may seek far beyond the end.
             return 0
-        self._file.seek(self._start + self._at)
-        content = bytearray(self._file.read(n))
+        try:
+            self._file.seek(self._start + self._at)
+            content = bytearray(self._file.read(n))
+        except BaseException as error:  # including Ctrl-C
+            self._error = error
+            return 0
         for at, patch in self._patches.items():
             for i, byte in enumerate(patch, start=at - self._at):
                 if 0 <= i < len(content):

@@ -19,7 +19,7 @@ from silkcodec.audio.arrays import as_block
 from silkcodec.audio.opening import source_name
 from silkcodec.audio.resampling import DEFAULT_RATE, Wave, check_rate
 from silkcodec.errors import ArgumentError, AudioError, OutputError
-from silkcodec.output import replacing, standard_output
+from silkcodec.output import Guarded, replacing, standard_output
 
 # libsndfile's Vorbis encoder stores each piece on the stack, which overflows at about 2 million samples.
 PIECE_SAMPLES = 1 << 14
@@ -113,7 +113,7 @@ class Writer:
         self._files = ExitStack()
         self._held: Any = self._files.enter_context(tempfile.TemporaryFile()) if rescale else None  # noqa: SIM115
         file_format, default_subtype = "WAV", "PCM_16"
-        file: Any = standard_output() if target == "-" else target
+        file: Any = standard_output() if target == "-" else Guarded(target, self.name)
         if isinstance(target, (str, os.PathLike)) and target != "-":
             file_format, default_subtype = output_format(target, subtype)
             file = self._files.enter_context(replacing(target, overwrite=overwrite))
@@ -121,7 +121,8 @@ class Writer:
         self._clips = subtype not in ("FLOAT", "DOUBLE")
         counted = file_format in ("WAV", "AIFF")
         self._limit = _WAV_LIMIT // _SAMPLE_BYTES.get(subtype, 8) if counted else None
-        if file_format == "WAV" and not file.seekable():
+        # Standard output can be a file that already has content, whose start must not be overwritten.
+        if file_format == "WAV" and not (file.seekable() and (target != "-" or not file.seek(0, os.SEEK_END))):
             self._sink: _PipedWav | _Sound = _PipedWav(file, self.sample_rate, n_samples, subtype)
             self._limit = None
             return
@@ -235,6 +236,7 @@ class _Sound:
         self._sound.close()
         if not failed:
             self._file.check()
+            self._file.flush()
 
 
 def _integers(block: Wave, width: int) -> NDArray[np.int32]:
@@ -254,7 +256,7 @@ class _Recorder:
         if self.error is None:
             try:
                 self._file.write(data)
-            except Exception as error:  # raised again by check()
+            except BaseException as error:  # raised again by check()
                 self.error = error
         return len(data) if self.error is None else 0
 
@@ -271,12 +273,15 @@ class _Recorder:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         try:
             return self._file.seek(offset, whence)
-        except Exception as error:  # raised again by check()
+        except BaseException as error:  # raised again by check()
             self.error = self.error or error
             return 0
 
     def tell(self) -> int:
         return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 class _PipedWav:

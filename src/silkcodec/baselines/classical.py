@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio
+from silkcodec.audio.resampling import Wave
 from silkcodec.bare_codes import as_tokens
 from silkcodec.codec import parse
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError, TokensError
@@ -22,7 +23,6 @@ from silkcodec.parallel.rebuilt import recipe
 from silkcodec.tokens import Tokens
 
 Codes = NDArray[np.int64]
-Wave = NDArray[np.float32]
 
 
 class PacketCodec:

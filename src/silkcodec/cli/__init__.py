@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -56,14 +56,13 @@ def silk(
     """Silk: a neural speech codec at 47.5 tokens per second."""
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)  # The exception ends all `with` blocks, which removes unfinished files.
-
-
 def main() -> None:
     """Run the `silk` command-line program. This function is its entry point."""
     stdio.prepare()
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP.
+            # The exception ends all `with` blocks, which removes unfinished files.
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         app()
     except KeyboardInterrupt:  # Ctrl-C before a command started

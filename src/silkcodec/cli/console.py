@@ -42,7 +42,7 @@ def results_file(jobs: Sequence[Job]) -> TextIO:
     """Return standard error if an output is written to standard output, and standard output otherwise."""
     from silkcodec.cli.paths import STANDARD
 
-    return sys.stderr if any(job.target == STANDARD for job in jobs) else sys.stdout
+    return sys.stderr if jobs[0].target == STANDARD else sys.stdout  # Only a single job can have this target.
 
 
 def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress], None]) -> int:
@@ -74,8 +74,10 @@ def run_jobs(jobs: Sequence[Job], what: str, work: Callable[[Job, SoundProgress]
 
 
 def table_width(rows: Sequence[dict[str, str]]) -> int:
-    """Return the width in characters of the table that `show_table` prints."""
-    return sum(max(len(key), *(len(row[key]) for row in rows)) + 3 for key in rows[0]) + 2
+    """Return the width of the table that `show_table` prints, in terminal cells."""
+    from rich.cells import cell_len
+
+    return sum(max(len(key), *(cell_len(row[key]) for row in rows)) + 3 for key in rows[0]) + 2
 
 
 def show_table(rows: Sequence[dict[str, str]], file: TextIO | None = None, text: Sequence[str] = ()) -> None:

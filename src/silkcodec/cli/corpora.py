@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from silkcodec.cli.options import Force, Provider, Rescale, Subtype
 from silkcodec.errors import SilkError
 from silkcodec.progress import counting
 
@@ -51,7 +52,7 @@ def tokenize(
         typer.Option("--separator", help="Manifest separator, e.g. ';' or tab. Default: chosen by suffix."),
     ] = None,
     encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of manifests, e.g. latin-1.")] = "utf-8",
-    provider: Annotated[str, typer.Option("--provider", help="Execution provider: cpu or cuda.")] = "cpu",
+    provider: Provider = "cpu",
     address: Annotated[
         str | None, typer.Option("--address", help="Address of a Ray cluster, or auto. Default: this machine.")
     ] = None,
@@ -152,10 +153,10 @@ def detokenize(
         list[int] | None, typer.Option("--row", help="Number of a row to decode, counted from 0. Repeatable.")
     ] = None,
     codec: Annotated[str | None, typer.Option("--codec", help="Codec. Default: the codec of the corpus.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    force: Force = False,
     partial: Annotated[bool, typer.Option("--partial", help="Accept an unfinished corpus.")] = False,
-    rescale: Annotated[bool, typer.Option("--rescale", help="Scale recordings down if they would clip.")] = False,
-    subtype: Annotated[str, typer.Option("--subtype", help="Sample type of the output: 16, 24 or float.")] = "",
+    rescale: Rescale = False,
+    subtype: Subtype = "",
 ) -> None:
     """Decode rows of a tokenized corpus to audio files."""
     from silkcodec.audio.writing import sample_type_of

@@ -26,7 +26,7 @@ Channel = Annotated[
     int | None,
     typer.Option("--channel", min=0, help="Channel to encode, counted from 0. Default: average all channels."),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: up to 4.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads. Default: up to 4.")]
 Provider = Annotated[str, typer.Option("--provider", help="Execution provider: cpu or cuda.")]
 Rescale = Annotated[bool, typer.Option("--rescale", help="Scale recordings down if they would clip.")]
 Normalize = Annotated[
@@ -47,7 +47,7 @@ Models = Annotated[
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Use only manifest rows with this split.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use at most N randomly selected clips.")]
-Seed = Annotated[int, typer.Option("--seed", help="Random seed for --limit.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for --limit.")]
 Root = Annotated[
     Path | None, typer.Option("--root", help="Base folder for manifest paths. Default: the manifest's folder.")
 ]

@@ -84,6 +84,7 @@ def plan(
     found = _find(inputs, kind)
     if output == "":
         raise ArgumentError("The output must not be empty. Pass -o . for the current folder.")
+    output = STANDARD if output == "/dev/stdout" else output
     jobs = _distinct(found, output, target_suffix)
     if output == STANDARD and len(jobs) > 1:
         raise ArgumentError(

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from silkcodec.errors import import_extra
+from silkcodec.cli.options import Weights
+from silkcodec.errors import ArgumentError, import_extra
 from silkcodec.parallel.cores import available_cores
 
 
@@ -41,7 +42,7 @@ def serve(
     drain_s: Annotated[
         float, typer.Option("--drain", min=1, help="Seconds to finish work in progress after SIGTERM.")
     ] = 20.0,
-    weights: Annotated[Path | None, typer.Option("--weights", help="Weights folder written by silk export.")] = None,
+    weights: Weights = None,
 ) -> None:
     """Serve Silk over HTTP and WebSocket (requires the [serve] extra).
 
@@ -56,6 +57,8 @@ def serve(
         per_minute=rate,
         drain_s=drain_s,
     )
+    if no_token and token_file:
+        raise ArgumentError("--no-token cannot be combined with --token-file.")
     token = None if no_token else settings.read_token(token_file)
     n_workers = workers or available_cores()
     chosen = settings.Settings(host, port, token, n_workers, file_workers, batch, weights, limits)

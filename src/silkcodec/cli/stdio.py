@@ -40,7 +40,7 @@ def prepare() -> None:
     if sys.stdout is None:
         sys.stdout = _null("w", OutputError("Standard output is closed. Pass a file with -o, or redirect it: > FILE."))
     if isinstance(sys.stdout, io.TextIOWrapper):  # File names that are not valid UTF-8 are printed unchanged.
-        sys.stdout.reconfigure(errors="surrogateescape")
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     if sys.stderr is None:
         sys.stderr = _null("w", OutputError("Standard error is closed."))
 

@@ -25,7 +25,7 @@ from silkcodec.container.reader import Reader
 from silkcodec.container.structure import VERSION, Chunk, Header
 from silkcodec.container.writer import Writer
 from silkcodec.errors import ArgumentError, ContainerError, TokensError
-from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.spec import FRAME_SAMPLES, MAX_S, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 from silkcodec.tokens import Codes, Tokens
 
 __all__ = [
@@ -261,12 +261,12 @@ def info(file: File, *, recover: bool = False) -> Contents:
 
 def _part(start_s: float, duration_s: float | None) -> tuple[int, int | None]:
     """Convert a time range to the index of its first frame and the index after its last frame."""
-    if not (math.isfinite(start_s) and start_s >= 0):
-        raise ArgumentError(f"start_s must be finite and at least 0 seconds; got {start_s}.")
+    if not 0 <= start_s <= MAX_S:
+        raise ArgumentError(f"start_s must be between 0 and {MAX_S:g} seconds; got {start_s}.")
     start = round(start_s * SILK_SAMPLE_RATE)
     if duration_s is None:
         return start // FRAME_SAMPLES, None
-    if not (math.isfinite(duration_s) and duration_s > 0):
-        raise ArgumentError(f"duration_s must be finite and more than 0 seconds; got {duration_s}.")
+    if not 0 < duration_s <= MAX_S:
+        raise ArgumentError(f"duration_s must be above 0 and at most {MAX_S:g} seconds; got {duration_s}.")
     end = max(start + 1, round((start_s + duration_s) * SILK_SAMPLE_RATE))
     return start // FRAME_SAMPLES, -(-end // FRAME_SAMPLES)

@@ -9,12 +9,12 @@ module passes integers whose sum is exactly 2**24 - 8, so nothing is rounded.
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from silkcodec.errors import MissingExtraError
+from silkcodec.errors import import_extra
 from silkcodec.spec import LATENT_WIDTH, N_LEVELS
 
 RAW_FRAME_BYTES = LATENT_WIDTH * 3 // 8  # 48
@@ -121,10 +121,5 @@ def require() -> None:
     _constriction()
 
 
-def _constriction() -> ModuleType:
-    try:
-        import constriction
-    except ImportError as error:
-        raise MissingExtraError("The entropy-coded .silk format", "constriction", "entropy") from error
-    module: ModuleType = constriction
-    return module
+def _constriction() -> Any:
+    return import_extra("constriction", "The entropy-coded .silk format", "entropy")

@@ -95,8 +95,7 @@ class Header:
         Raises:
             ArgumentError: a field is out of range.
         """
-        codec = self.codec.encode()
-        if not 1 <= len(codec) <= MAX_CODEC_BYTES or not self.codec.isprintable():
+        if not self.codec.isprintable() or not 1 <= len(codec := self.codec.encode()) <= MAX_CODEC_BYTES:
             raise ArgumentError(f"codec must be a printable name of 1 to {MAX_CODEC_BYTES} bytes; got {self.codec!r}.")
         codebook_sizes(self.dims_per_token)  # raises ArgumentError if dims_per_token is out of range
         n_samples = UNKNOWN if self.n_samples is None else check_n_samples(self.n_samples)

@@ -160,7 +160,7 @@ class Writer:
             raise ArgumentError("n_samples must be passed to Writer or to finish(); got None for both.")
         if known not in (None, total):
             raise ArgumentError(f"n_samples must be {known}, as passed to Writer; got {n_samples}.")
-        check_n_samples(total)
+        total = check_n_samples(total)
         self._write(self._levels[:0])  # raises if the file is already finished
         if n_frames(total) != self.n_frames:
             raise TokensError(f"{total} samples require {n_frames(total)} Silk frames; got {self.n_frames}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec.corpus import ledger
-from silkcodec.corpus.plan import count_shards, read_header
+from silkcodec.corpus.plan import read_header
 from silkcodec.corpus.tokenized import shard_rows
 from silkcodec.errors import ArgumentError
 
@@ -24,14 +24,14 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ArgumentError: the folder has no plan.
-        OutputError: the plan or the ledger cannot be read.
+        OutputError: the ledger cannot be read.
     """
     folder = Path(folder)
     header = read_header(folder)
     if header is None:
         raise ArgumentError(f"--check requires a folder written by silk tokenize; there is no plan.json in '{folder}'.")
     records = ledger.read(folder, str(header["hash"]))
-    n_shards, n_rows = count_shards(folder), 0
+    n_shards, n_rows = int(header["n_shards"]), 0
     problems = []
     for index in range(n_shards):
         record = records.get(index)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
 from silkcodec.corpus.plan import Plan, Shard
 from silkcodec.corpus.shard import Record, ShardJob, check_worker, load_codec, tokenize_shard
@@ -48,9 +48,9 @@ def tokenize(job: ShardJob, plan: Plan, todo: Sequence[int], n_workers: int, sta
         return worker.shard is not None
 
     try:
-        for _ in range(min(n_workers, len(waiting))):
-            workers.append(_ShardWorker(job))
-            assign(workers[-1])
+        workers += [_ShardWorker(job) for _ in range(min(n_workers, len(waiting)))]
+        for worker in workers:  # after all have started, because sending a large shard waits for its worker
+            assign(worker)
         while workers:
             ready = wait([worker.answers for worker in workers])
             for worker in [worker for worker in workers if worker.answers in ready]:
@@ -126,7 +126,8 @@ class _ShardWorker:
 
 def _serve(tasks: Connection, job: ShardJob) -> None:
     """Encode shards in a worker process until the main process closes the connection or exits."""
-    signal.signal(signal.SIGTERM, _terminate)
+    # The exception ends all `with` blocks, which removes the unfinished shard.
+    signal.signal(signal.SIGTERM, lambda received, _: sys.exit(128 + received))
     one_thread()
     codec = load_codec(job.codec, job.settings.provider)
     check_worker(codec, job)
@@ -134,10 +135,6 @@ def _serve(tasks: Connection, job: ShardJob) -> None:
     while True:
         shard, crashed = tasks.recv()
         tasks.send(tokenize_shard(codec, shard, job, crashed, tasks.send))
-
-
-def _terminate(*_: Any) -> None:
-    raise SystemExit(128 + signal.SIGTERM)  # leaves every `with` block, which removes the unfinished shard
 
 
 def one_thread() -> None:

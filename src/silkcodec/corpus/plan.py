@@ -150,7 +150,7 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
     ids = UniqueIds()
     first: Refused | None = None
     body = folder / (BODY if begun is None else f".{BODY}.again.part")
-    with replacing(body, overwrite=True, durable=begun is None) as file:
+    with replacing(body, overwrite=True, durable=True) as file:
         waiting: list[dict[str, Any]] = []
 
         def put(line: Mapping[str, Any]) -> None:
@@ -176,7 +176,9 @@ def make(folder: Path, found: Iterator[Item | Refused], settings: CorpusSettings
         if waiting:
             put_shard()
     changed = None
-    if begun is not None:
+    if begun is not None and begun["hash"] == digest.hexdigest():
+        os.replace(body, folder / BODY)  # repairs a damaged plan.jsonl
+    elif begun is not None:
         changed = _first_change(folder / BODY, body)
         body.unlink()
     if not counts["n_items"]:
@@ -211,15 +213,6 @@ def read_header(folder: Path) -> dict[str, Any] | None:
     )
 
 
-def count_shards(folder: Path) -> int:
-    """Count the shards in plan.jsonl. Raises OutputError if the file cannot be read."""
-    try:
-        with open(folder / BODY, "rb") as file:
-            return sum(line.startswith(b'{"items":') for line in file)
-    except OSError as error:
-        raise OutputError(f"Cannot read '{folder / BODY}': {error.strerror or error}.") from error
-
-
 def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSettings) -> None:
     """Raise OutputError if the settings differ from those of the existing plan."""
     now = json.loads(_line(asdict(settings)))
@@ -235,15 +228,15 @@ def _check_settings(folder: Path, begun: Mapping[str, Any], settings: CorpusSett
 
 def _first_change(old: Path, new: Path) -> str | None:
     """Describe the first recording that differs between two plans, or return None if it cannot be determined."""
-    with open(old, "rb") as then, open(new, "rb") as now:
-        for before, after in zip(then, now, strict=False):
-            if before == after:
-                continue
-            with suppress(ValueError, LookupError, TypeError, StopIteration, RecursionError):
-                pairs = zip(json.loads(before)["items"], json.loads(after)["items"], strict=False)
-                path = next(str(item["path"]) for known, item in pairs if known != item)
-                return f" (the first changed recording is '{path}')"
-            return None
+    with (
+        suppress(OSError, ValueError, LookupError, TypeError, StopIteration, RecursionError),
+        open(old, "rb") as then,
+        open(new, "rb") as now,
+    ):
+        before, after = next(pair for pair in zip(then, now, strict=False) if pair[0] != pair[1])
+        pairs = zip(json.loads(before)["items"], json.loads(after)["items"], strict=False)
+        path = next(str(item["path"]) for known, item in pairs if known != item)
+        return f" (the first changed recording is '{path}')"
     return None
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from silkcodec import audio
-from silkcodec.codec import Codec, codecs, load, parse
+from silkcodec.codec import Codec, codecs, is_silk, load
 from silkcodec.corpus import arrow
 from silkcodec.corpus.items import Item, Refusal, Refused, locate, refused
 from silkcodec.corpus.plan import CorpusSettings, Facts, Shard
@@ -63,10 +63,8 @@ class ShardJob:
 
 def load_codec(name: str, provider: str) -> Codec:
     """Load a codec, and limit Silk to one thread. Raises the same errors as `load`."""
-    base = parse(name)[0]
-    if base == "silk" or base not in codecs():  # A weights folder always contains a Silk model.
-        silk = load(name, threads=1, provider=provider)
-        return silk
+    if is_silk(name):
+        return load(name, threads=1, provider=provider)
     if provider != "cpu":
         raise ArgumentError(f"--provider must be cpu for '{name}'; got '{provider}'. Only silk supports cuda.")
     return load(name)

@@ -143,12 +143,12 @@ def _folder(root: Root, number: int, allow_outside: bool) -> Iterator[Item | Ref
     known = _Known(root, allow_outside)
     for folder, folders, files in os.walk(root.folder, onerror=errors.append):
         folders[:] = [n for n in kinds.subfolders(folders, files) if os.path.join(folder, n) != root.skip]
-        relative = os.path.relpath(folder, root.folder)
+        relative, present = os.path.relpath(folder, root.folder), frozenset(files)
         for name in sorted(files):  # Rows of metadata files keep this order.
             place = name if relative == os.curdir else os.path.join(relative, name).replace(os.sep, "/")
             if name in METADATA:
                 known.add(place)
-            elif name.startswith(".") or kinds.is_roundtrip(name, files):
+            elif name.startswith(".") or kinds.is_roundtrip(name, present):
                 continue
             elif audio.is_sound(name) or name.lower().endswith((".tar", ".parquet")):
                 places.append(place)

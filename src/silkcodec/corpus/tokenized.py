@@ -74,7 +74,9 @@ class Corpus:
         number %= starts[-1]
         shard = int(np.searchsorted(starts, number, side="right")) - 1
         file, within = self._files[shard], number - starts[shard]
-        for group, n_rows in enumerate(_group_rows(file)):
+        # A tar is a single group, whose rows can only be counted by reading it.
+        n_rows_of = [starts[shard + 1] - starts[shard]] if file.endswith(".tar") else _group_rows(file)
+        for group, n_rows in enumerate(n_rows_of):
             if within < n_rows:
                 held = self._held  # Another thread may replace it at any time.
                 if held is None or held[0] != (file, group):
@@ -94,9 +96,9 @@ class Corpus:
         """
         missing, found = set(ids), {}
         for file in self._files:
+            if not missing:
+                break
             for group, n_rows in enumerate(_group_rows(file)):
-                if not missing:
-                    break
                 names = self._ids(file, group)
                 if missing & set(names):
                     rows = list(self._rows(file, group))

@@ -100,7 +100,7 @@ def tokenize(
         OutputError: the folder contains unrelated files or a different corpus, another run is using it, or the disk is
             full.
         MissingExtraError: a required extra is not installed.
-        WeightsError: the codec's weights cannot be loaded.
+        WeightsError, ProviderError: the codec cannot be loaded.
     """
     started = time.perf_counter()
     options = options or Options()

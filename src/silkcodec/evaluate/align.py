@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Wave = NDArray[np.float32]
+from silkcodec.audio.resampling import Wave
 
 MAX_DELAY_S = 0.5  # largest lag searched, in both directions
 WAVEFORM_AGREES = 0.5  # minimum normalized correlation at which the lag of the waveforms is used
@@ -45,14 +45,13 @@ class Delay:
     correlation: float
 
 
-def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: float = MAX_DELAY_S) -> Delay:
+def find_delay(reference: Wave, output: Wave, sample_rate: int) -> Delay:
     """Estimate the delay of a codec's output relative to its reference.
 
     Args:
         reference: samples of the reference, float32 [T1].
         output: samples of the output, float32 [T2].
         sample_rate: sample rate of both waveforms in Hz.
-        max_delay_s: largest delay to search for in either direction, in seconds.
     """
     if not reference.any() or not output.any():
         return Delay(0, "none", 0.0)
@@ -60,10 +59,10 @@ def find_delay(reference: Wave, output: Wave, sample_rate: int, max_delay_s: flo
     scale = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
     if scale == 0.0:
         return Delay(0, "none", 0.0)
-    n_lags = int(max_delay_s / ENVELOPE_HOP_S)
+    n_lags = int(MAX_DELAY_S / ENVELOPE_HOP_S)
     envelope = _cross_correlation(a, b, n_lags) / scale
     best = int(np.argmax(envelope))
-    exact = _waveform_delay(reference, output, int(max_delay_s * sample_rate))
+    exact = _waveform_delay(reference, output, int(MAX_DELAY_S * sample_rate))
     distance_s = abs(exact.n_samples / sample_rate - (best - n_lags) * ENVELOPE_HOP_S)
     if exact.correlation >= WAVEFORM_AGREES and distance_s <= WAVEFORM_NEAR_S:
         return exact

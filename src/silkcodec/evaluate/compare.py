@@ -11,6 +11,7 @@ from silkcodec.codec import codecs as codec_names
 from silkcodec.codec import parse
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate.description import Described, describe, describe_in_new_process
+from silkcodec.evaluate.listening import REFERENCE
 from silkcodec.evaluate.run import Candidate, Progress, Result, RunOptions, carry_out, conclude, prepare, problem
 from silkcodec.parallel.cores import available_cores
 
@@ -104,5 +105,6 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
         head, at, source = name.rpartition("@")
         path = source if at else name
         short[name] = f"{head}{at}{Path(path).resolve().name}" if Path(path).is_dir() else name
-    twice = len(set(short.values())) < len(short)
+    reserved = {REFERENCE, ORIGINAL} & {short[name] for name in names if name != ORIGINAL}
+    twice = reserved or len(set(short.values())) < len(short)
     return {name: name for name in names} if twice else short

@@ -12,15 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
 from silkcodec import audio
+from silkcodec.audio.resampling import Wave
 
 REFERENCE = "reference"  # key of the original clip in `Listening.waves`
 MAX_S = 10.0
-
-Wave = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

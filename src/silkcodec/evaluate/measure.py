@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from silkcodec import audio
-from silkcodec.codec import Codec, load
-from silkcodec.codec import codecs as codec_names
+from silkcodec.codec import Codec, is_silk, load
 from silkcodec.errors import AudioError, SilkError
 from silkcodec.evaluate import align, codebooks, metrics
 from silkcodec.evaluate.clips import Clip
@@ -115,9 +114,8 @@ class Measurer:
     def _codec(self, name: str) -> Codec:
         """Return a loaded codec. Codecs are run once after loading, because the first run of a network is slow."""
         if name not in self._codecs:
-            base = name.partition(":")[0].partition("@")[0]
-            is_silk = base not in set(codec_names()) - {"silk"}  # only Silk takes `threads`
-            codec = load(name, threads=self._threads) if is_silk and self._threads is not None else load(name)
+            threads = {} if self._threads is None or not is_silk(name) else {"threads": self._threads}
+            codec = load(name, **threads)
             codec.decode(codec.encode(self._wave[: int(WARM_UP_S * RATE)], RATE))
             self._codecs[name] = codec
         return self._codecs[name]
@@ -141,9 +139,9 @@ class Measurer:
             try:
                 values, undefined, weights = metrics.measure_all(pair, [metric])
             except SilkError as error:
-                row["broken"][name] = str(error)
+                row["broken"][name] = metric.without_path(str(error))
                 if not isinstance(error, AudioError):  # The clip is not the cause, so all other clips would fail too.
-                    self._unusable[name] = str(error)
+                    self._unusable[name] = row["broken"][name]
                 continue
             except Exception as error:  # A third-party package may raise any exception. The next run tries again.
                 row["broken"][name] = f"{type(error).__name__}: {error}"

@@ -282,7 +282,7 @@ def _cost(result: Result) -> str:
         "and decodes the first minute of the first clip."
     )
     if jobs > 1:
-        note += f" **{jobs} processes ran at the same time. For reliable speeds, use `--jobs 1` on an idle machine.**"
+        note += f" **{jobs} processes ran at the same time. For reliable speeds, use `--jobs 1` with a new folder.**"
     return f"{table(['codec', 'encode', 'decode', 'peak memory'], rows)}\n\n{note}"
 
 

@@ -88,13 +88,11 @@ class Candidate:
         name: name in the result.
         source: codec name to pass to `load`, or the output files keyed by clip name.
         identity: identifier and layout of the codec; empty for files.
-        facts: additional fields of the candidate in the result.
     """
 
     name: str
     source: str | Mapping[str, Path]
     identity: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, clip: Clip, content: str, audio: Path | None) -> Task:
         """Return a task for this candidate and a clip, with an empty list of metrics.
@@ -208,8 +206,8 @@ def prepare(
     """
     if options.jobs is not None and options.jobs < 1:
         raise ArgumentError(f"jobs must be at least 1; got {options.jobs}.")
-    if options.listen < 0:
-        raise ArgumentError(f"listen must be at least 0; got {options.listen}.")
+    if min(options.listen, options.seed) < 0:
+        raise ArgumentError(f"listen and seed must be at least 0; got {options.listen} and {options.seed}.")
     measured = metrics.find_metrics(options.metric_names, options.models)
     if folder is not None:
         if Path(folder).exists() and not Path(folder).is_dir():

@@ -21,7 +21,6 @@ N_DRAWS = 2_000
 def bootstrap(
     values: Sequence[float] | Floats,
     seed: int = 0,
-    n_draws: int = N_DRAWS,
     weights: Sequence[float] | Floats | None = None,
 ) -> dict[str, Any]:
     """Compute the mean of values and its 95 % bootstrap interval.
@@ -29,7 +28,6 @@ def bootstrap(
     Args:
         values: values to average, [n].
         seed: random seed.
-        n_draws: number of resamples.
         weights: weights of the values, [n]. None weights all values equally.
 
     Returns:
@@ -41,7 +39,7 @@ def bootstrap(
     total = {} if weights is None else {"weight": float(weight.sum())}
     if array.size == 0 or weight.sum() == 0:
         return {"mean": None, "low": None, "high": None, "n": int(array.size), **total}
-    times = _draws(seed, n_draws, int(array.size))
+    times = _draws(seed, int(array.size))
     drawn = times @ weight
     means = (times @ (weight * array))[drawn > 0] / drawn[drawn > 0]  # Skip resamples with a total weight of 0.
     mean = float((weight * array).sum() / weight.sum())
@@ -54,14 +52,14 @@ def percentiles(means: Floats) -> dict[str, float]:
     return {"low": float(low), "high": float(high)}
 
 
-def resamples(n_values: int, seed: int | Sequence[int] = 0, n_draws: int = N_DRAWS) -> NDArray[np.int64]:
-    """Draw resamples with replacement, and return the indices of the drawn values, int64 [n_draws, n_values]."""
-    return np.random.default_rng(seed).integers(0, n_values, size=(n_draws, n_values))
+def resamples(n_values: int, seed: int | Sequence[int] = 0) -> NDArray[np.int64]:
+    """Draw resamples with replacement, and return the indices of the drawn values, int64 [2000, n_values]."""
+    return np.random.default_rng(seed).integers(0, n_values, size=(N_DRAWS, n_values))
 
 
 @lru_cache(maxsize=1)  # All codecs and metrics with the same number of clips share the resamples.
-def _draws(seed: int, n_draws: int, n_values: int) -> Floats:
-    """Return how often each resample contains each value, float64 [n_draws, n_values]."""
-    drawn = resamples(n_values, seed, n_draws)
-    drawn += np.arange(n_draws)[:, None] * n_values
-    return np.bincount(drawn.ravel(), minlength=n_draws * n_values).reshape(n_draws, n_values).astype(np.float64)
+def _draws(seed: int, n_values: int) -> Floats:
+    """Return how often each resample contains each value, float64 [2000, n_values]."""
+    drawn = resamples(n_values, seed)
+    drawn += np.arange(N_DRAWS)[:, None] * n_values
+    return np.bincount(drawn.ravel(), minlength=N_DRAWS * n_values).reshape(N_DRAWS, n_values).astype(np.float64)

@@ -52,7 +52,7 @@ def metric_identity(metric: Metric, clip: Clip) -> str:
     model = Path(metric.model or "default")
     files = sorted([model, *model.rglob("*")]) if metric.model else []  # A folder named default is not a model.
     times = [file.stat().st_mtime_ns for file in files if file.is_file()]
-    return f"{metric.name} {model}{times or ''} {_digest(sorted(clip.columns.items()))}"
+    return f"{metric.name} {_digest([str(model), *times, *sorted(clip.columns.items())])}"
 
 
 def still_good(row: Row | None, metric: Metric, clip: Clip) -> bool:

@@ -17,27 +17,24 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from silkcodec import audio
 from silkcodec.audio.level import Level, Meter
-from silkcodec.audio.opening import spooled
+from silkcodec.audio.opening import open_file
+from silkcodec.audio.resampling import Wave
 from silkcodec.container import Reader as SilkReader
 from silkcodec.container import Writer as SilkWriter
 from silkcodec.errors import ArgumentError, ContainerError
 from silkcodec.output import replacing, standard_output
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder, StreamEncoder
-from silkcodec.spec import FRAME_SAMPLES, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.spec import FRAME_SAMPLES, MAX_S, SILK_FRAME_RATE, SILK_SAMPLE_RATE
 
 BLOCK_S = 10.0
 """Length of the blocks in which audio files are read, in seconds."""
 
 PREROLL_FRAMES = 8
 """Number of frames decoded before a part and discarded. The decoder output depends on past frames."""
-
-Wave = NDArray[np.float32]
-"""Mono samples, float32 [n]."""
 
 Advance = Callable[[float], None]
 """Progress callback that receives the seconds of audio processed since the last call."""
@@ -144,10 +141,11 @@ def encode_file(
     with ExitStack() as stack:
         original, level, gain = source, None, 1.0
         if normalize:
-            original = rereadable(source, stack)
+            path, copy = open_file(source, audio.source_name(source), stack)
+            original = source if path else copy
             level = measure_file(original, channel=channel)
             gain = 1 / level.scale
-            if original is not source or not isinstance(original, (str, os.PathLike)):
+            if not isinstance(original, (str, os.PathLike)):
                 original.seek(0)
         reader = stack.enter_context(audio.Reader(original, channel=channel))
         opened(reader.duration_s)
@@ -196,27 +194,6 @@ def measure_file(source: str | os.PathLike[str] | BinaryIO, *, channel: int | No
     return meter.level()
 
 
-def rereadable(source: Any, stack: ExitStack) -> Any:
-    """Copy a pipe to a temporary file, which can be read twice. Return other sources unchanged.
-
-    Args:
-        source: a path, "-" for standard input, or a binary file.
-        stack: exit stack that closes the temporary file.
-
-    Returns:
-        A source that can be read twice.
-
-    Raises:
-        AudioError: the pipe is empty or cannot be copied.
-    """
-    name = audio.source_name(source)
-    if source == "-":
-        source = sys.stdin.buffer
-    elif isinstance(source, (str, os.PathLike)) or source.seekable():
-        return source
-    return spooled(source, stack, name)
-
-
 def decode_file(
     codec: Silk,
     source: str | os.PathLike[str] | BinaryIO,
@@ -252,6 +229,7 @@ def decode_file(
         OutputError: the target cannot be written.
         ArgumentError: the part starts after the end of the recording, or the output format is not supported.
         TokensError: the source was encoded with weights whose tokens this codec cannot decode.
+        MissingExtraError: the source is range-coded, but the extra that this requires is not installed.
     """
     started = time.perf_counter()
     with Playback(codec, source, recover=recover, start_s=start_s, duration_s=duration_s) as playback:
@@ -276,7 +254,7 @@ class Playback:
 
     Raises:
         ContainerError: the source cannot be read or is damaged.
-        ArgumentError: `start_s` is negative or not finite, or `duration_s` is shorter than a sample or not finite.
+        ArgumentError: `start_s` is negative, `duration_s` is shorter than a sample, or one of them is too large.
         TokensError: the source was encoded with weights whose tokens this codec cannot decode.
     """
 
@@ -289,10 +267,10 @@ class Playback:
         start_s: float = 0.0,
         duration_s: float | None = None,
     ) -> None:
-        if not (start_s >= 0 and math.isfinite(start_s)):
-            raise ArgumentError(f"The start must be finite and at least 0 s; got {start_s:g} s.")
-        if not (duration_s is None or 0.5 / SILK_SAMPLE_RATE < duration_s < math.inf):
-            raise ArgumentError(f"The duration must be finite and at least one sample; got {duration_s:g} s.")
+        if not 0 <= start_s <= MAX_S:
+            raise ArgumentError(f"The start must be between 0 and {MAX_S:g} s; got {start_s:g} s.")
+        if not (duration_s is None or 0.5 / SILK_SAMPLE_RATE < duration_s <= MAX_S):
+            raise ArgumentError(f"The duration must be between one sample and {MAX_S:g} s; got {duration_s:g} s.")
         self._start = round(start_s * SILK_SAMPLE_RATE)  # samples
         self._end = math.inf if duration_s is None else self._start + round(duration_s * SILK_SAMPLE_RATE)
         self._first_frame = max(0, self._start // FRAME_SAMPLES - PREROLL_FRAMES)

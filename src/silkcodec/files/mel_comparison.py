@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from silkcodec.audio.resampling import Wave
 from silkcodec.mel import HISTORY, HOP, LOOKAHEAD, N_MELS, log_mel
 
-Wave = NDArray[np.float32]
 Mel = NDArray[np.float32]
 
 _PAST = -(-HISTORY // HOP)  # number of columns kept as history for the next column

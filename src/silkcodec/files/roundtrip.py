@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from silkcodec import audio, picture
-from silkcodec.errors import ArgumentError
-from silkcodec.files import Advance, Coding, Playback, encode_file, nothing, rereadable
+from silkcodec.audio.opening import open_file
+from silkcodec.errors import ArgumentError, AudioError
+from silkcodec.files import Advance, Coding, Playback, encode_file, nothing
 from silkcodec.files.mel_comparison import Comparison
 from silkcodec.output import check_output, replacing
 from silkcodec.silk import Silk
@@ -106,7 +107,8 @@ def roundtrip_file(
         advance(seconds / 2)
 
     with ExitStack() as stack:
-        original = rereadable(source, stack)
+        path, copy = open_file(source, audio.source_name(source), stack)
+        original = source if path else copy
         encoding = encode_file(
             codec,
             original,
@@ -118,8 +120,10 @@ def roundtrip_file(
             opened=opened,
             advance=half,
         )
-        if source == "-":
-            original.seek(0)
+        undo = stack.enter_context(ExitStack())
+        undo.callback(os.unlink, silk_path)  # unless decoding succeeds, so that the command can be repeated
+        if path is None:
+            copy.seek(0)
         comparison = Comparison(encoding.n_samples, picture.PANEL_WIDTH)
         codec.prepare(decode=True)
         playback = stack.enter_context(Playback(codec, silk_path))
@@ -129,9 +133,13 @@ def roundtrip_file(
             for wave in playback.blocks():
                 decoded.write(wave)
                 wall_s += time.perf_counter() - started  # time for decoding, without the comparison
-                comparison.feed(reader.read(len(wave)), wave)
+                same = reader.read(len(wave))
+                if len(same) < len(wave):
+                    raise AudioError(f"'{source}' changed while it was read.")
+                comparison.feed(same, wave)
                 half(len(wave) / SILK_SAMPLE_RATE)
                 started = time.perf_counter()
+        undo.pop_all()
         comparison.finish()
         decoding = playback.coding(silk_path, wave_path, wall_s, decoded)
 

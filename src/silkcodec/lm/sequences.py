@@ -19,6 +19,7 @@ The drawings are transposed: in the arrays, rows are steps. `decode` ignores eve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -114,7 +115,7 @@ class Flat:
         """
         row = _integers(ids, 1)
         first = _read(row, row == self.bos, (row == self.eos) | (row == self.pad))
-        codes = _whole(row[first], self.layout.n_tokens, cut).reshape(-1, self.layout.n_tokens) - self._first
+        codes = whole_frames(row[first], self.layout.n_tokens, cut).reshape(-1, self.layout.n_tokens) - self._first
         return self.layout.tokens(codes, n_samples)
 
 
@@ -169,7 +170,7 @@ class Factorized:
         """
         rows = _integers(steps, 2)
         ends = ((rows == self.eos) | (rows == self.pad)).any(axis=1)
-        whole = _whole(rows[_read(rows, (rows == self.bos).any(axis=1), ends)], self.layout.n_tokens, cut)
+        whole = whole_frames(rows[_read(rows, (rows == self.bos).any(axis=1), ends)], self.layout.n_tokens, cut)
         frames = whole.reshape(-1, self.layout.n_tokens, rows.shape[1])
         return self.layout.tokens(self.layout.join(frames), n_samples)
 
@@ -324,7 +325,7 @@ def _read(rows: Ids, starts: NDArray[np.bool_], ends: NDArray[np.bool_]) -> slic
     return slice(first, stop)
 
 
-def _whole(rows: Ids, n_tokens: int, cut: bool) -> Ids:
+def whole_frames(rows: Any, n_tokens: int, cut: bool) -> Any:
     """Drop an incomplete last frame. Raises TokensError if there is one and `cut` is False, or if no frame remains."""
     n_rest = len(rows) % n_tokens
     if (n_rest and not cut) or n_rest == len(rows):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from silkcodec.errors import TokensError
 from silkcodec.lm.layout import Layout
+from silkcodec.lm.sequences import whole_frames
 from silkcodec.spec import DIMS_PER_TOKEN
 from silkcodec.tokens import Tokens
 
@@ -93,15 +94,8 @@ def segments(text: str, layout: Layout, *, cut: bool = False) -> list[str | Toke
 
     def close(n_samples: int | None) -> None:
         n_tokens = layout.n_tokens
-        n_rest = len(codes) % n_tokens
-        if n_rest == len(codes) or (n_rest and not cut):
-            advice = " Pass cut=True to drop an incomplete last frame." if n_rest < len(codes) else ""
-            raise TokensError(
-                f"Consecutive tokens of '{name}' in the text must form one or more whole frames of {n_tokens} tokens;"
-                f" got {len(codes)} tokens.{advice}"
-            )
-        whole = [codes[i : i + n_tokens] for i in range(0, len(codes) - n_rest, n_tokens)]
-        parts.append(layout.tokens(whole, n_samples))
+        whole = whole_frames(codes, n_tokens, cut)
+        parts.append(layout.tokens([whole[i : i + n_tokens] for i in range(0, len(whole), n_tokens)], n_samples))
         codes.clear()
 
     for match in TOKEN.finditer(text):

@@ -96,7 +96,7 @@ def reason_of(exit_code: int | None) -> str:
 def peak_memory_mb() -> float | None:
     """Return the peak memory of this process in MB, or None if the system does not report it."""
     try:
-        with open("/proc/self/status", encoding="ascii") as status:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
         return kib * 1.024e-3
     except (OSError, StopIteration):

@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from silkcodec.audio.resampling import Wave
 from silkcodec.silk import FrameCutter, Silk, States
 from silkcodec.spec import FRAME_SAMPLES, LATENT_WIDTH, N_LEVELS, SILK_SAMPLE_RATE
 from silkcodec.tokens import levels_to_codes
 
-Wave = NDArray[np.float32]
 OUTPUTS = {"encode": "levels", "decode": "wave"}  # task -> output of the model
 FRAME_S = FRAME_SAMPLES / SILK_SAMPLE_RATE
 

@@ -14,6 +14,7 @@ Live streams require the [serve] extra.
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -29,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from silkcodec import audio, container
+from silkcodec.audio.resampling import Wave
 from silkcodec.bare_codes import check_frames
 from silkcodec.errors import ArgumentError, MissingExtraError, SilkError
 from silkcodec.spec import SILK_SAMPLE_RATE
@@ -36,9 +38,6 @@ from silkcodec.tokens import Tokens, codebook_sizes, codes_to_levels
 
 Codes = NDArray[np.int64]
 """Integer codes, int64 [F, K]."""
-
-Wave = NDArray[np.float32]
-"""Samples, float32 [n] at 24 kHz."""
 
 MAX_MESSAGE = 1 << 22
 """Maximum size of a message from the server in bytes."""
@@ -134,7 +133,8 @@ class Client:
             ServerError: the server refused the stream or cannot be reached.
             MissingExtraError: the websockets package is not installed.
         """
-        return EncoderStream(*self._target(), sample_rate, n_codebooks or len(codebook_sizes()), self._timeout_s)
+        n_codebooks = len(codebook_sizes()) if n_codebooks is None else n_codebooks
+        return EncoderStream(*self._target(), sample_rate, n_codebooks, self._timeout_s)
 
     def decoder(self) -> DecoderStream:
         """Open a live stream that decodes codes.
@@ -161,8 +161,9 @@ class Client:
         except urllib.error.HTTPError as error:
             with error:
                 raise _refused(error.code, error.read()) from error
-        except OSError as error:
-            raise ServerError(f"Cannot reach '{self._url}': {getattr(error, 'reason', error)}.") from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+            raise ServerError(f"Cannot reach '{self._url}': {reason}.") from error
 
 
 class _LiveStream:
@@ -170,7 +171,7 @@ class _LiveStream:
 
     def __init__(self, url: str, headers: dict[str, str], start: dict[str, Any], timeout_s: float) -> None:
         try:
-            from websockets.exceptions import InvalidStatus
+            from websockets.exceptions import InvalidHandshake, InvalidStatus
             from websockets.sync.client import connect
             from websockets.typing import Subprotocol
         except ModuleNotFoundError as error:
@@ -185,12 +186,13 @@ class _LiveStream:
                 subprotocols=protocols,
                 compression=None,
                 max_size=MAX_MESSAGE,
+                open_timeout=timeout_s,
                 max_queue=None,  # With a limit, a long `feed` and the server could wait for each other.
             )
             self._socket = self._open.enter_context(connection)
         except InvalidStatus as error:
             raise _refused(error.response.status_code, bytes(error.response.body or b"")) from error
-        except (OSError, TimeoutError) as error:
+        except (OSError, InvalidHandshake) as error:
             raise ServerError(f"Cannot reach '{url}': {error}.") from error
         self.ended: dict[str, Any] | None = None
         try:

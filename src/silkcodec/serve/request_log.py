@@ -68,10 +68,12 @@ class RequestLog:
             await JSONResponse(body, 429, {"Retry-After": "1"})(scope, receive, send)
 
     def _write(self, scope: Scope, status: int, n_bytes: int, seconds: float) -> None:
-        # The label is the route, because clients can invent any number of paths.
+        # The label is the route, because clients can invent any number of paths and methods.
         route = getattr(scope.get("route"), "path", "other")
         metrics = self._service.metrics
-        metrics.requests.labels(route, scope["method"] if route != "other" else "any", str(status)).inc()
+        metrics.requests.labels(
+            route, scope["method"] if route != "other" and status != 405 else "any", str(status)
+        ).inc()
         metrics.request_s.labels(route).observe(seconds)
         if route.startswith("/health") and status == 200:
             return  # Health checks arrive about once per second and would fill the log.

@@ -91,7 +91,6 @@ async def _serve(settings: Settings, folder: Any, listening: socket.socket) -> N
         ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,  # Samples do not compress, and the buffers are larger than a stream's state.
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(limits.drain_s),
         backlog=BACKLOG,
         access_log=False,
         log_config=None,
@@ -130,7 +129,8 @@ class DrainingServer(uvicorn.Server):
             self._drain_task = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
-        service = self._service
+        service, loop = self._service, asyncio.get_running_loop()
+        end = loop.time() + service.limits.drain_s
         log.info("draining", extra={"streams": len(service.sessions)})
         service.draining.set()
         for server in getattr(self, "servers", []):
@@ -139,6 +139,7 @@ class DrainingServer(uvicorn.Server):
             _, late = await asyncio.wait(set(service.sessions), timeout=service.limits.drain_s)
             for task in late:
                 task.cancel()
+        self.config.timeout_graceful_shutdown = max(1, math.ceil(end - loop.time()))
         self.should_exit = True  # uvicorn waits for running requests
 
 

@@ -24,7 +24,7 @@ from silkcodec.serve.pool import BusyError
 from silkcodec.serve.processes import Ended, Frame, Lost, RefusedError, Stream
 from silkcodec.serve.protocol import ProtocolError, Session
 from silkcodec.serve.service import Service
-from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_FRAME_RATE, SILK_SAMPLE_RATE
+from silkcodec.spec import FRAME_SAMPLES, LOOKAHEAD, SILK_SAMPLE_RATE
 
 log = logging.getLogger("silkcodec.serve")
 
@@ -65,8 +65,9 @@ async def _deny(
     service.metrics.refused.labels(code).inc()
     log.info("stream refused", extra={"status": status, "code": code})
     body = {"error": code, "message": text, "request_id": logs.request_id.get()}
+    headers = {"Retry-After": str(max(1, round(retry_s))), "X-Request-ID": body["request_id"]}
     with suppress(RuntimeError, WebSocketDisconnect):
-        await websocket.send_denial_response(JSONResponse(body, status, {"Retry-After": str(max(1, round(retry_s)))}))
+        await websocket.send_denial_response(JSONResponse(body, status, headers))
 
 
 class _Live:
@@ -117,8 +118,8 @@ class _Live:
         assert start is not None
         pool = self._service.pool
         self._stream = await pool.open_stream(start.for_worker())
-        self._service.metrics.sessions.labels(start.task).inc()
         await self._send(self._session.started(pool.codec, logs.request_id.get()))
+        self._service.metrics.sessions.labels(start.task).inc()
         reader, writer = asyncio.create_task(self._read()), asyncio.create_task(self._write())
         drainer = asyncio.create_task(self._drain(reader))
         tasks = {reader, writer, drainer}
@@ -213,7 +214,9 @@ class _Live:
             text = f"No message was received for {self._service.limits.idle_s:g} s."
             raise ProtocolError(f"{text} Send messages more often or end the stream.", "idle") from None
         if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code") or VANISHED)
+            code = message.get("code") or VANISHED
+            # Clients can choose codes from 3000 on, and uvicorn reports 1005 for a lost connection.
+            raise WebSocketDisconnect(code if code < 3000 and code != 1005 else VANISHED)
         text_or_bytes: str | bytes | None = message.get("text")
         return message["bytes"] if text_or_bytes is None else text_or_bytes
 
@@ -248,11 +251,7 @@ class _Live:
                 "code": self._code,
                 "reason": self._reason,
                 "frames": self._n_answered,
-                "seconds_in": round(self._n_seconds, 3),
+                "seconds_in": round(self._session.seconds_in, 3),
                 "open_s": round(time.monotonic() - self._started, 3),
             },
         )
-
-    @property
-    def _n_seconds(self) -> float:
-        return self._session.seconds_in if self._session.start else self._n_answered / SILK_FRAME_RATE

@@ -88,8 +88,8 @@ def request_folder(root: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> int:
-    """Save the body of a request to a file, and return its size in bytes.
+async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> None:
+    """Save the body of a request to a file.
 
     Raises:
         BodyError: the body is empty, its size is above `max_bytes`, receiving it takes longer than `max_s` seconds, or
@@ -114,7 +114,6 @@ async def save(request: Request, path: Path, max_bytes: int, max_s: float) -> in
         raise BodyError(503, "not_stored", "The server cannot store the upload. Try again later.") from error
     if n_bytes == 0:
         raise BodyError(400, "empty", "The body is empty. Send the file as the body.")
-    return n_bytes
 
 
 def _too_large(max_bytes: int) -> BodyError:

@@ -123,7 +123,7 @@ class FrameModel:
         states = self.config.decoder.fresh_states()
         if "state_position" in self.config.decoder.state_names:
             position = states[self.config.decoder.state_names.index("state_position")]
-            position[:] = first_frame * COLUMNS % NOISE_LENGTH
+            position[:] = int(first_frame) * COLUMNS % NOISE_LENGTH
         return states
 
     def decode_frames(self, levels: NDArray[np.uint8], states: States) -> tuple[Wave, States]:

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from silkcodec import audio, picture
+from silkcodec.audio.resampling import Wave
 from silkcodec.evaluate.listening import REFERENCE, Listening
 from silkcodec.evaluate.metrics import is_silent, rms_dbfs
 from silkcodec.mel import HOP, SAMPLE_RATE, log_mel
-
-Wave = NDArray[np.float32]
 
 
 def players(listening: Sequence[Listening]) -> list[dict[str, Any]]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from silkcodec import audio, mel
+from silkcodec.audio.resampling import Wave
 from silkcodec.errors import ArgumentError, AudioError, MissingExtraError, SilkError
-
-Wave = NDArray[np.float32]
 
 SAMPLE_RATE = mel.SAMPLE_RATE  # Hz, of both waveforms of a Pair
 SILENCE_DBFS = -70.0  # RMS level relative to full scale below which audio counts as silence
@@ -158,7 +157,11 @@ class Metric:
     def missing(self) -> str | None:
         """Return why the metric is unavailable and how to enable it, or None if it is available."""
         error = self._gap()
-        return None if error is None else str(error)
+        return None if error is None else self.without_path(str(error))
+
+    def without_path(self, text: str) -> str:
+        """Shorten the path of the model in a message, because results must not contain local paths."""
+        return text.replace(self.model or "\0", Path(self.model or "").name)
 
     def require(self) -> None:
         """Raise an error if a requirement of this metric is missing.
