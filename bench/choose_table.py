@@ -17,7 +17,6 @@ USES = {  # codec -> use case
     "snac:24k": "natural voices at a low token rate, without streaming",
     "encodec:6k": "intelligible speech, and music, at 600 tokens/s",
     "dac:44k": "music and full-band audio at 775 tokens/s",
-    "opus:6k": "telephony and archives, without a neural network",
 }
 QUALITY = (  # key, title, digits
     ("distillmos", "DistillMOS ↑", 2),

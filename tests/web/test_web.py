@@ -1595,8 +1595,8 @@ def test_only_the_straight_through_gradient_trains(live: Any) -> None:
 
 def test_fewer_groups_and_flipped_bits_are_decoded(live: Any) -> None:
     def distance() -> float:
-        wait(live, lambda: "dB" in number(live, "bandwidth", "mel distance"), "a distance", 30)
-        return float(number(live, "bandwidth", "mel distance").split()[0])
+        wait(live, lambda: "dB" in number(live, "bandwidth", "spectrogram distance"), "a distance", 30)
+        return float(number(live, "bandwidth", "spectrogram distance").split()[0])
 
     whole, before = distance(), picture(live, "bandwidth", 1)
     slide(live, "bandwidth", "Groups kept", 6)
