@@ -14,11 +14,11 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from model import SpeechModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 import silkcodec
@@ -28,20 +28,20 @@ from silkcodec.evaluate.results import to_json
 from silkcodec.mel import log_mel
 
 
-def load(run: Path) -> tuple[SpeechModel, dict[str, Any]]:
-    """Return the model and the config.json of a run.
+def load(run: Path) -> tuple[SpeechModel, str]:
+    """Return the model of a run and the id of the codec whose tokens it needs.
 
     Raises:
-        ArgumentError: the folder is not a run of train.py.
+        ArgumentError: the folder is not a run of train.py, or a file is damaged.
     """
     try:
         config = json.loads((run / "config.json").read_text())
-        tensors = load_file(run / "model.safetensors")
-    except OSError as error:
-        raise ArgumentError(f"Cannot read '{run}': {error.strerror}. Pass a folder written by train.py.") from None
-    model = SpeechModel(torch.tensor(config["head_sizes"]), **config["model"])
-    model.load_state_dict(tensors)
-    return model.eval(), config
+        model = SpeechModel(torch.tensor(config["head_sizes"]), **config["model"])
+        model.load_state_dict(load_file(run / "model.safetensors"))
+        return model.eval(), config["codec"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip().rstrip(".")
+        raise ArgumentError(f"Cannot read the model in '{run}': {reason}. Pass a folder written by train.py.") from None
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
@@ -60,20 +60,22 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     args = parser.parse_args(argv)
     if args.temperature <= 0:
         parser.error(f"--temperature must be above 0; got {args.temperature:g}")
+    if args.prompt_seconds <= 0:
+        parser.error(f"--prompt-seconds must be above 0; got {args.prompt_seconds:g}")
     torch.set_num_threads(args.threads)
     try:
         if args.output != "-":
             audio.output_format(args.output)  # reports an unknown suffix before sampling
-        model, config = load(args.run)
+        model, codec_id = load(args.run)
         codec = silkcodec.load()
-        if codec.codec_id != config["codec"]:
-            raise ArgumentError(f"The model needs tokens from '{config['codec']}'; got the codec '{codec.codec_id}'.")
+        if codec.codec_id != codec_id:
+            raise ArgumentError(f"The model needs tokens from '{codec_id}'; got the codec '{codec.codec_id}'.")
         layout, prompt = lm.Layout.of_codec(codec), None
         if args.prompt:
-            recording = audio.read(args.prompt)[-round(args.prompt_seconds * codec.sample_rate) :]
+            recording = audio.read(args.prompt)[-math.ceil(args.prompt_seconds * codec.sample_rate) :]
             prompt = torch.from_numpy(layout.frames(codec.encode(recording)))
     except SilkError as error:
-        raise SystemExit(f"sample.py: {error}") from None
+        parser.exit(2, f"sample.py: {error}\n")
     codec.prepare(decode=True)
     decoder = StreamDecoder(codec)
     if prompt is not None:  # Set the decoder's state, which depends on earlier frames.

@@ -31,6 +31,7 @@ from silkcodec.evaluate.clips import find_clips
 from silkcodec_torch.train.precision import has_bfloat16
 
 BFLOAT16 = has_bfloat16(torch.device("cpu"))  # Emulated bfloat16 is many times slower than float32.
+FRAME_S = 0.4
 HELD_OUT_EVERY = 10  # Hold out one clip in ten.
 AT_ONCE = 64  # clips per call of encode_batch
 POINTS = 20  # points on the loss curve
@@ -131,7 +132,7 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
     frames, held_out = torch.from_numpy(speech.train), torch.from_numpy(speech.held_out)[: int(MAX_SCORED_S * 2.5)]
     rng = np.random.default_rng(args.seed)
-    best: dict[str, torch.Tensor] = {}
+    best = {name: value.clone() for name, value in model.state_dict().items()}
     curve: list[dict[str, Any]] = [
         {"step": 0, "speech_s": 0.0, "wall_s": 0.0, "train": None, "held_out": held_out_bits(model, held_out)}
     ]
@@ -162,8 +163,7 @@ def train(speech: Speech, args: argparse.Namespace) -> tuple[SpeechModel, list[d
             curve.append(point)
             print(f"step {step}: {point['train']:.1f} bits per frame in training, {point['held_out']:.1f} held out,"
                   f" {wall_s:.0f} s")  # fmt: skip
-    if best:
-        model.load_state_dict(best, strict=False)
+    model.load_state_dict(best)
     return model.eval(), curve, wall_s
 
 
@@ -198,17 +198,23 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     add("--threads", type=int, help="PyTorch threads")
     add("--results", type=Path, help="JSON file for the results")
     args = parser.parse_args(argv)
+    splits = tuple(args.splits.split(",")) if args.splits else None
+    if splits is not None and len(splits) != 2:
+        parser.error(f"--splits must be two names, such as train,valid; got '{args.splits}'")
+    if args.window < FRAME_S:
+        parser.error(f"--window must be at least {FRAME_S:g} s, the length of a frame; got {args.window:g}")
+    if args.hours <= 0:
+        parser.error(f"--hours must be above 0; got {args.hours:g}")
     torch.set_num_threads(args.threads or torch.get_num_threads())
     found, before = machine.conditions(), machine.clocks()
     try:
-        splits = tuple(args.splits.split(",")) if args.splits else None
         speech = read_speech(args.data, splits, args.hours, args.seed)
         if speech.layout.head_sizes.max() > LEVELS:
             raise ArgumentError(
                 f"Tokens must consist of levels from 0 to {LEVELS - 1}, like Silk's; got '{speech.layout.codec}'."
             )
     except SilkError as error:
-        raise SystemExit(f"train.py: {error}") from None
+        parser.exit(2, f"train.py: {error}\n")
     model, curve, train_s = train(speech, args)
     save(args.run, model, speech, args)
     least = min(curve, key=lambda point: point["held_out"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,7 +148,56 @@ def test_it_trains_on_a_corpus_of_tokens(
     assert result["speech"]["train"]["n_clips"] == 2 and result["codec"] == codec.codec_id
 
 
+def test_the_untrained_weights_are_kept_if_training_makes_them_worse(example: Any, codec: Silk, clips: Path) -> None:
+    _, program, _ = example
+    layout = program.lm.Layout.of_codec(codec)
+    frames = np.concatenate([layout.frames(codec.encode(audio.read(path))) for path in sorted(clips.iterdir())])
+    settings = {"seed": 0, "window": 0.8, "width": 16, "layers": 1, "heads": 2, "steps": 2, "batch": 2}
+    args = argparse.Namespace(**settings, learning_rate=10.0)
+    speech = program.Speech(layout, frames[:10], frames[10:], (2, 1), 0.0)
+    model, curve, _ = program.train(speech, args)
+    assert curve[0]["held_out"] == min(point["held_out"] for point in curve)
+    assert not model.out.any()  # as before training
+
+
+def test_a_damaged_model_is_reported(
+    example: Any, trained: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for content in (None, b"damaged"):
+        run = tmp_path / str(content)
+        shutil.copytree(trained[0] / "run", run)
+        (run / "model.safetensors").unlink()
+        if content is not None:
+            (run / "model.safetensors").write_bytes(content)
+        assert error_of(example[2], [str(run), "-o", "out.wav"], capsys).startswith("sample.py: Cannot read the model")
+
+
 @pytest.mark.parametrize("part", [1, 2])
-def test_missing_inputs_are_one_line_errors(example: Any, part: int, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="nowhere"):
-        example[part].main(["nowhere", "-o", str(tmp_path / "out.wav")])
+def test_missing_inputs_are_one_line_errors(
+    example: Any, part: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (line,) = error_of(example[part], ["nowhere", "-o", str(tmp_path / "out.wav")], capsys).splitlines()
+    assert "nowhere" in line
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "says"),
+    [
+        (1, "--splits=train", "--splits must be two names, such as train,valid; got 'train'"),
+        (1, "--window=0.1", "--window must be at least 0.4 s, the length of a frame; got 0.1"),
+        (1, "--hours=0", "--hours must be above 0; got 0"),
+        (2, "--prompt-seconds=0", "--prompt-seconds must be above 0; got 0"),
+    ],
+)
+def test_invalid_options_are_reported_first(
+    example: Any, part: int, option: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in error_of(example[part], ["nowhere", "-o", "out.wav", option], capsys)
+
+
+def error_of(program: Any, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a program that fails with exit code 2, and return its error messages."""
+    with pytest.raises(SystemExit) as left:
+        program.main(words)
+    assert left.value.code == 2
+    return capsys.readouterr().err

@@ -82,7 +82,7 @@ def test_the_folder_can_be_pushed(folder: Path, codec: Silk) -> None:
     assert card.startswith("---\nlibrary_name: transformers") and codec.config.weights_hash in card
     described = card.split("---\n")[1]  # Not apache-2.0 alone, because some of the training speech is copyleft.
     assert "\nlicense: other\nlicense_name: apache-2.0-see-model-card\nlicense_link: LICENSE\n" in described
-    assert "\n## License\n" in card
+    assert "\n## License\n" in card and "ONNX" not in card
     assert all(str(Path.home()) not in path.read_text() for path in folder.glob("*.json"))
     assert (folder / "model.safetensors").stat().st_size < 40e6
 
@@ -259,6 +259,7 @@ def test_wrong_tensors_are_refused(model: Any) -> None:
         (one, torch.zeros(1, 100)),
         (one, torch.arange(100)[None] > 50),
         (one, torch.ones(1, 99)),
+        (one, torch.ones(2, 50)),
     ):
         with pytest.raises(ArgumentError, match="must have"):
             model.encode(values, mask)
@@ -267,6 +268,13 @@ def test_wrong_tensors_are_refused(model: Any) -> None:
             model.decode(codes)
     with pytest.raises(ArgumentError, match="between 1 and 9600"):
         model.decode(torch.zeros(1, 19, 1, dtype=torch.int64), n_samples=9_601)
+    two = torch.zeros(2, 19, 1, dtype=torch.int64)
+    with pytest.raises(ArgumentError, match=r"one number per row, \[2\]; got the shape \[3\]"):
+        model.decode(two, n_samples=torch.tensor([1, 2, 3]))
+    with pytest.raises(ArgumentError, match="padding_mask must have the shape"):
+        model.decode(two, padding_mask=torch.ones(4, 100))
+    with pytest.raises(ArgumentError, match="at least one Tokens object"):
+        model.from_tokens([])
     with pytest.raises(ArgumentError, match="float32"):
         SilkModel(SilkConfig(conv_width=16, width=20, heads=2)).half().encode(one)
 

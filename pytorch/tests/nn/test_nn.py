@@ -73,6 +73,16 @@ def test_log_mel_equals_the_reference(n_samples: int) -> None:
     assert np.abs(ours - reference).max() < 1e-3
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_training_uses_the_same_spectrogram_by_fft(compiled: bool) -> None:
+    log_mel = LogMel()
+    by_fft = torch.compile(log_mel.by_fft, backend="aot_eager", fullgraph=True) if compiled else log_mel.by_fft
+    seen = torch.stack([stream_of(torch.from_numpy(speechlike(0.8, seed))[None])[0] for seed in (1, 2)])
+    spectrum = by_fft(seen)
+    assert spectrum.shape == (2, 2 * COLUMNS, N_MELS)
+    assert float((spectrum - log_mel(seen)).abs().max()) < 1e-3
+
+
 @pytest.mark.parametrize("hz", [200.0, 1000.0, 3000.0, 9000.0])
 def test_a_sine_peaks_in_its_band(hz: float) -> None:
     seconds = np.arange(2 * FRAME) / SAMPLE_RATE
@@ -292,6 +302,15 @@ def test_noise_depends_only_on_the_position(noisy_model: SilkNetwork) -> None:
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
     assert torch.equal(whole[0], whole[1])
     assert float(last[-1][0]) == 200 and torch.equal(last[-1], states[-1])
+
+
+def test_versions_with_different_noise_equal_separate_passes(noisy_model: SilkNetwork, wave: torch.Tensor) -> None:
+    positions = torch.tensor([[3.0], [5000.0]])
+    crop = wave[:, : 2 * FRAME + LOOKAHEAD]
+    with torch.no_grad():
+        both = noisy_model(crop, positions).wave
+        alone = [noisy_model(crop, position[None]).wave for position in positions]
+    assert torch.equal(both, torch.cat(alone)) and not torch.equal(*both)
 
 
 def test_noise_has_the_predicted_spectrum(noisy_model: SilkNetwork) -> None:

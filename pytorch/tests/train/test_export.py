@@ -27,7 +27,14 @@ from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.nn.sizes import ModelConfig
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train import export as module
-from silkcodec_torch.train.card import data_lines, license_lines, start_lines, starting_data_lines
+from silkcodec_torch.train.card import (
+    data_lines,
+    license_lines,
+    optimistic_metric_lines,
+    start_lines,
+    starting_data_lines,
+    training_lines,
+)
 from silkcodec_torch.train.config import dump_config, load_config
 from silkcodec_torch.train.export import (
     SMALL,
@@ -283,6 +290,16 @@ def test_weights_are_float16_and_tables_are_not_stored(folder: Path, model: Silk
     assert n_bytes < weights + graphs < weights + 4 * 513 * 128  # the smallest table, the mel filters, is larger
 
 
+def test_tables_that_float16_would_round_stay_float32() -> None:
+    rounded = np.random.default_rng(1).standard_normal(2 * SMALL).astype(np.float16).astype(np.float32)
+    tables = {"weight": rounded, "cosines": np.cos(np.arange(2 * SMALL, dtype=np.float32))}
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in tables.items()]
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "graph", [], [], constants))
+    module.store_half(model)
+    stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    assert stored == {"weight.half": TensorProto.FLOAT16, "cosines": TensorProto.FLOAT}
+
+
 def test_the_graphs_contain_no_local_paths(folder: Path) -> None:
     for name in ("encoder", "decoder"):
         content = (folder / f"{name}.onnx").read_bytes()
@@ -320,6 +337,42 @@ def test_the_card_describes_the_training(folder: Path) -> None:
     assert "Total: 3.0 hours, 1 languages" in card  # without the held-out hours
     assert "Not measured yet" in card
     assert "\n## License\n" in card and "copyleft" not in card
+
+
+def test_the_card_describes_what_a_run_reached(tmp_path: Path) -> None:
+    stages = [
+        '{name="first", steps=8, losses={mel=1.0, loudness=1.0}}',
+        '{name="second", minutes=2, losses={mel=1.0, envelope=1.0}}',
+        '{name="third", steps=4, losses={mel=2.0, speaker=1.0}}',
+    ]
+    overrides = [f"stage=[{', '.join(stages)}]", "speaker.weights=x.pt", "data.crop_frames=4"]
+    config = load_config("tiny", [*overrides, "finish.equalize_clips=4"])
+    progress = {"stage": 1, "steps_in_stage": 3, "step": 11, "seconds": 90.0, "seconds_in_stage": 45.0}
+    card = "\n".join(training_lines(config, progress))
+    assert "stages: first (8 steps), second (0.8 of 2 minutes); losses of the last stage: mel 1, envelope 1." in card
+    assert "PESQ is optimistic" in card and "ESTOI are optimistic" in card and "speaker loss" not in card
+    assert "raised by up to 6 dB" not in card
+    progress |= {"stage": 3, "steps_in_stage": 0, "finished": True}
+    card = "\n".join(training_lines(config, progress))
+    assert "second (2 minutes), third (4 steps); losses of the last stage: mel 2, speaker 1." in card
+    assert "speaker loss uses x.pt" in card and "raised by up to 6 dB toward that of up to 4 training clips" in card
+
+
+def test_the_card_lists_optimistic_metrics_of_earlier_training(tmp_path: Path) -> None:
+    overrides = [f"init={EMBEDDED}", "speaker.weights=x.pt", "stage.0.losses.speaker=1.0", "data.crop_frames=4"]
+    (tmp_path / "config.toml").write_text(dump_config(load_config("tiny", overrides)))
+    groups = {"model": {"x": torch.zeros(1)}}
+    checkpoint.save(tmp_path / "checkpoint.safetensors", groups, {"stage": 1, "steps_in_stage": 0, "step": 8})
+    loudness, speaker, envelope, recognizer = optimistic_metric_lines(load_config("tiny", [f"init={tmp_path}"]))
+    assert "PESQ is optimistic" in loudness and "speaker loss uses x.pt" in speaker  # of the earlier run
+    assert "ESTOI are optimistic" in envelope  # in the card of the embedded weights, like the next one
+    assert "whisper-tiny.en, layers: 1, 2, 3, 4. Word error rates from recognizers of the same family" in recognizer
+
+
+def test_a_duration_that_is_no_number_gives_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "INDEX.tsv").write_text("path\tsplit\tsource\tlicence\tduration_s\na.wav\ttrain\tA\tCC0\tlong\n")
+    with pytest.raises(ArgumentError, match=r"'duration_s' column must .* got 'long' for 'a\.wav'"):
+        data_lines(load_config("tiny", [f"data.folder={tmp_path}", "data.index=INDEX.tsv"]))
 
 
 def test_the_card_lists_synthetic_speech(tmp_path: Path) -> None:
@@ -432,6 +485,19 @@ def test_tokens_of_weights_with_the_same_encoder_stay_decodable(run: Path, folde
         old.decode(new.encode(golden_wave(0)))
     with pytest.raises(ArgumentError, match="must be identical to that of the run"):
         export(changed("encoder.fold.weight"), tmp_path / "refused", same_encoder=folder)
+
+
+def test_settings_without_parameters_are_compared(
+    folder: Path, run: Path, speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "run"))
+    text = (other / "config.toml").read_text()
+    (other / "config.toml").write_text(text.replace("mel_mean = -1.6", "mel_mean = -2.0"))
+    with pytest.raises(ArgumentError, match=r"identical to that of the run: mel_mean is -1\.6 instead of -2\.0\."):
+        export(other, tmp_path / "out", same_encoder=folder)
+    overrides = [f"data.folder={speech}", f"init={folder}", "model.past_frames=1", "model.noise=true"]
+    Trainer(load_config("tiny", overrides), tmp_path / "new")
+    assert "differ from [model]: past_frames is 2 instead of 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed", "no config"])

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,6 +166,67 @@ def test_a_finished_run_does_not_change(runs: tuple[Path, Path], speech: Path) -
     before = {p: p.read_bytes() for p in (run / "checkpoint.safetensors", run / "history.jsonl")}
     train(run / "config.toml", run)
     assert all(path.read_bytes() == content for path, content in before.items())
+
+
+# --- adjusting the average
+
+
+@pytest.fixture(scope="module")
+def blended(speech: Path, uninterrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Return a run whose average was blended with that of another run, and the overrides of its config."""
+    run = tmp_path_factory.mktemp("blended") / "run"
+    overrides = short(speech, 4, f"finish.blend={uninterrupted}", "finish.blend_share=0.5", "seed=8")
+    train("tiny", run, overrides)
+    return run, overrides
+
+
+def test_additional_stages_continue_with_the_average_before_its_adjustment(
+    speech: Path, blended: tuple[Path, list[str]], uninterrupted: Path, tmp_path: Path
+) -> None:
+    run, overrides = blended
+    groups, _ = checkpoint.load(run / "checkpoint.safetensors")
+    other = {name.removeprefix("ema/"): tensor for name, tensor in weights(uninterrupted, "ema").items()}
+    for name, tensor in groups["ema"].items():
+        torch.testing.assert_close(tensor, (groups["unadjusted"][name] + other[name]) / 2)
+    shutil.copytree(run, tmp_path / "run")
+    stages = 'stage=[{name="all", steps=4, losses={mel=1.0}}, {name="more", steps=1, losses={mel=1.0}}]'
+    trainer = Trainer(load_config("tiny", [*overrides, stages]), tmp_path / "run")
+    assert_same(trainer.ema.state_dict(), groups["unadjusted"])
+    start = Trainer(load_config("tiny", short(speech, 1, f"init={run}")), tmp_path / "other")
+    assert_same(start.model.state_dict(), groups["ema"])  # A new run starts from the adjusted weights.
+
+
+def test_a_crash_in_the_last_validation_does_not_skip_it(
+    blended: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, overrides = blended
+    measure, calls = loop.validate, []
+
+    def crashing(*arguments: Any) -> dict[str, float]:
+        calls.append(arguments)
+        if len(calls) == 2:  # the first validation is that of the last step
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    monkeypatch.setattr(loop, "validate", crashing)
+    with pytest.raises(KeyboardInterrupt):
+        train("tiny", tmp_path / "run", overrides)
+    train("tiny", tmp_path / "run", overrides)
+    assert [line["step"] for line in history(tmp_path / "run")] == [4, 4]
+    assert_same(weights(tmp_path / "run", "ema"), weights(blended[0], "ema"))
+
+
+def test_wrong_weights_for_the_blend_are_reported_before_training(
+    speech: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    for source, more, message in (
+        (tmp_path / "nowhere", "seed=1", "finish.blend must be a folder"),
+        (uninterrupted, "model.width=48", "finish.blend must have the sizes set in"),
+    ):
+        overrides = short(speech, 1, f"finish.blend={source}", "finish.blend_share=0.5", more)
+        with pytest.raises(WeightsError, match=message):
+            Trainer(load_config("tiny", overrides), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 # --- resuming
@@ -391,6 +453,25 @@ def test_a_stage_of_discriminators_changes_only_them(speech: Path, tmp_path: Pat
     assert [name for name, value in trainer.discriminators.state_dict().items() if not torch.equal(value, theirs[name])]
 
 
+def test_a_stage_of_discriminators_trains_them_in_every_step_on_one_version(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = "losses={adversarial=0.5}, train_encoder=false, train_decoder=false"
+    overrides = [*short(speech, 1)[:-1], f'stage=[{{name="discriminators", steps=3, {losses}}}]', "model.noise=true"]
+    trainer = Trainer(load_config("tiny", [*overrides, "adversary.every_steps=2"]), tmp_path / "run")
+    sizes = []
+    trainer.model.register_forward_hook(lambda _, __, found: sizes.append(len(found.wave)))
+    trainer.run()
+    state = trainer.optimizers["discriminators"].state
+    assert sizes == [2, 2, 2] and {int(entry["step"]) for entry in state.values()} == {3}
+
+
+def test_a_ramp_of_the_only_loss_starts_above_zero(speech: Path, tmp_path: Path) -> None:
+    stage = 'stage=[{name="adversarial", steps=2, losses={adversarial=0.5}}]'
+    train("tiny", tmp_path / "run", [*short(speech, 1)[:-1], stage, "adversary.ramp_steps=4"])
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 2
+
+
 def test_an_encoder_stage_keeps_the_decoder(speech: Path, tmp_path: Path) -> None:
     overrides = [*short(speech, 1)[:-1], 'stage=[{name="encoder", steps=3, losses={mel=1.0}, train_decoder=false}]']
     trainer = Trainer(load_config("tiny", overrides), tmp_path / "run")
@@ -399,6 +480,17 @@ def test_an_encoder_stage_keeps_the_decoder(speech: Path, tmp_path: Path) -> Non
     after = trainer.ema.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(after[name], before[name])}
     assert changed == {"encoder"}
+
+
+@pytest.mark.parametrize("frozen", ["encoder", "decoder", None])
+def test_stuck_dimensions_are_reset_only_if_no_part_is_frozen(
+    speech: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, frozen: str | None
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(loop.stuck, "reset", lambda *given: calls.append(given) or [])
+    overrides = short(speech, 1, f"init={uninterrupted}", *([f"stage.0.train_{frozen}=false"] if frozen else []))
+    Trainer(load_config("tiny", overrides), tmp_path / "run")
+    assert bool(calls) is (frozen is None)
 
 
 def test_an_invalid_init_gives_one_sentence(speech: Path, tmp_path: Path, uninterrupted: Path) -> None:
@@ -463,7 +555,7 @@ def test_a_nan_wave_does_not_reach_the_discriminators(speech: Path, tmp_path: Pa
     for wave in (torch.full((2, 9600), math.nan), torch.zeros(2, 9600)):
         assert_same(before, trainer.discriminators.state_dict())
         loss, _ = trainer._compare(torch.randn(2, 9600), wave)
-        gradients = trainer._discriminator_gradients(loss, keep=False)
+        gradients = trainer._discriminator_gradients(loss, trains_codec=False)
         trainer._update_discriminators(trainer.config.stage[0], 0.0, gradients)
     assert not torch.equal(*(next(iter(s.values())) for s in (before, trainer.discriminators.state_dict())))
 
@@ -628,6 +720,14 @@ loop.train("tiny", sys.argv[1], sys.argv[2:])
     assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text()
     assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 5
     assert [line["step"] for line in history(tmp_path / "run")] == [4, 5]
+
+
+def test_processes_wait_for_the_first_one_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **options: given.update(options))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Trainer._device(SimpleNamespace(world=2)) == torch.device("cpu")
+    assert given["timeout"] >= timedelta(hours=12)
 
 
 def test_the_batch_must_divide_among_processes(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,18 @@ BAD = {
         "[adversary]\ncrop_s = 9\n",
         "or between 0.1 and 4 s, the length of a crop; got 9",
     ),
+    "infinity": ("[optim]\nlearning_rate = inf\n", "optim.learning_rate must be a finite number; got inf"),
+    "not a number": ("[data]\ngain_db = nan\n", "data.gain_db must be a finite number; got nan"),
+    "negative learning rate": ("[adversary]\nlearning_rate = -1\n", "adversary.learning_rate must be at least 0"),
+    "negative weight decay": ("[optim]\nweight_decay = -0.1\n", "optim.weight_decay must be at least 0; got -0.1"),
+    "no floor": ("[model]\nmel_floor = 0\n", "model.mel_floor must be above 0; got 0.0"),
+    "no channels": ("[adversary]\nwidth = 0\n", "adversary.width must be at least 1; got 0"),
+    "a period of no samples": (
+        "[adversary]\nperiods = [2, 0]\n",
+        r"adversary.periods must be at least 1; got \[2, 0\]",
+    ),
+    "negative ramp": ("[adversary]\nramp_steps = -1\n", "adversary.ramp_steps must be at least 0; got -1"),
+    "clips shorter than a frame": ("[log]\nvalidate_clip_s = 0.1\n", "log.validate_clip_s must be at least 0.4 s"),
     "no past": ("[model]\npast_frames = 0\n", "model.past_frames must be at least 1; got 0"),
     "not TOML": ("seed = = 1\n", "bad.toml' as TOML"),
     "not text": ("\x00", "as TOML"),
@@ -128,6 +140,14 @@ BAD_STAGES = {
     "nothing to learn": (
         "[[stage]]\nname = 'a'\nsteps = 1\nlosses = { mel = 0 }\n",
         "at least one weight other than 0",
+    ),
+    "negative learning rate": (
+        "[[stage]]\nname = 'a'\nsteps = 1\nlosses = { mel = 1 }\nlearning_rate_scale = -1\n",
+        "stage.0.learning_rate_scale must be at least 0; got -1.0",
+    ),
+    "no discriminators": (
+        "[adversary]\nperiods = []\nfft_sizes = []\n[[stage]]\nname = 'a'\nsteps = 1\nlosses = { features = 1 }\n",
+        "must not both be empty",
     ),
     "one table": ("[stage]\nname = 'a'\n", "stage must be an array"),
     "not a table": ("stage = [1]\n", "stage.0 must be a table; got 1"),

@@ -248,6 +248,15 @@ def test_the_cache_is_reused(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     assert [p.suffix for p in sorted((tmp_path / "cache").iterdir())] == [".i16", ".json"]
 
 
+def test_a_file_name_that_is_not_utf_8(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = os.fsdecode(b"a/\xff.wav")
+    (folder / "a" / "01.wav").rename(folder / name)
+    config = DataConfig(folder=str(folder), valid_percent=0.01)
+    assert name in [clip.path for clip in pack(config, "train", tmp_path / "cache").clips]
+    decoded = counted(monkeypatch)
+    assert name in [clip.path for clip in pack(config, "train", tmp_path / "cache").clips] and not decoded
+
+
 def test_the_cache_is_rebuilt_when_a_file_changes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

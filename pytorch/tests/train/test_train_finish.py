@@ -64,6 +64,18 @@ def test_equalizing_raises_a_quiet_output_to_the_level_of_the_recordings() -> No
     assert gains[-1].max() < 0.5  # nothing is left to raise
 
 
+def test_recordings_shorter_than_a_window_are_ignored() -> None:
+    speech, short = speechlike(2.0), speechlike(1.0)[:719]
+    gains = [equalize(network(1), recordings) for recordings in ([speech], [short, speech], [short])]
+    assert torch.equal(gains[0], gains[1]) and gains[0].any()
+    assert torch.equal(gains[2], torch.zeros(361))
+
+
 def test_a_share_needs_weights() -> None:
     with pytest.raises(ArgumentError, match="blend"):
         load_config("tiny", ["finish.blend_share=0.5"])
+
+
+def test_learned_codebooks_cannot_be_blended() -> None:
+    with pytest.raises(ArgumentError, match=r"must be fsq if finish\.blend_share is above 0.*got 'rvq'"):
+        load_config("rvq", ["finish.blend=a", "finish.blend_share=0.5"])

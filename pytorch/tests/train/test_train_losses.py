@@ -109,6 +109,16 @@ def test_gradients_are_finite_at_silence_and_at_the_target(
     assert decoded.grad is not None and torch.isfinite(decoded.grad).all()
 
 
+def test_the_compiled_losses_are_the_same(spectral: SpectralLoss, speech: torch.Tensor) -> None:
+    decoded = [noisy(speech.repeat(2, 1), 0.02).requires_grad_(True) for _ in range(2)]
+    target = speech.clone().requires_grad_(True)
+    compiled = torch.compile(spectral, backend="aot_eager", dynamic=False)
+    for wave, losses in zip(decoded, (spectral, compiled), strict=True):
+        sum(losses(wave, target).values()).backward()
+    assert decoded[0].grad is not None and torch.allclose(decoded[0].grad, decoded[1].grad, atol=1e-6)
+    assert target.grad is None  # Originals get no gradient.
+
+
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
 def test_the_envelope_loss_is_one_minus_stoi(spectral: SpectralLoss, snr_db: float) -> None:
     """Compare both on speech without long pauses, which STOI removes."""

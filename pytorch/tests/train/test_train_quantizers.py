@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.codebooks import perplexity
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.quantizers import QUANTIZERS as CLASSES
+from silkcodec_torch.quantizers import RVQ
 from silkcodec_torch.train import checkpoint
 from silkcodec_torch.train.config import QUANTIZERS, load_config
 from silkcodec_torch.train.export import export
@@ -94,6 +97,26 @@ def test_a_run_with_learned_codebooks(quantizer: str, speech: Path, tmp_path: Pa
 
     with pytest.raises(ArgumentError, match=rf"'fsq' quantizer .* uses '{quantizer}'"):
         export(tmp_path / "run", tmp_path / "weights")
+
+
+def test_a_resumed_run_draws_the_same_random_numbers(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Use quantizer dropout in every step, and stop one of two runs after its second step."""
+    monkeypatch.setitem(CLASSES, "rvq", lambda: RVQ(entries=8, dropout=1.0))
+    whole = trained(speech, tmp_path / "whole", "rvq", RUN.replace("3", "6")).model.state_dict()
+    average = Trainer._average
+
+    def interrupted(self: Trainer) -> None:
+        average(self)
+        if self.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "_average", interrupted)
+        trained(speech, tmp_path / "parts", "rvq", RUN.replace("3", "6"))
+    parts = trained(speech, tmp_path / "parts", "rvq", RUN.replace("3", "6")).model.state_dict()
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 
 def test_codebooks_are_frozen_if_only_the_decoder_is_trained(speech: Path, tmp_path: Path) -> None:

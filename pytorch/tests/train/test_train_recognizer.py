@@ -292,6 +292,15 @@ def test_layers_are_selected(folder: Path, speech: torch.Tensor) -> None:
             load_recognizer(RecognizerConfig(str(folder), wrong), torch.float32)
 
 
+def test_layers_after_the_last_compared_one_are_not_computed(folder: Path, speech: torch.Tensor) -> None:
+    loss = load_recognizer(RecognizerConfig(str(folder), (2, 1)), torch.float32)
+    computed: list[int] = []
+    for i, layer in enumerate(loss.encoder.layers):
+        layer.register_forward_hook(lambda *_, number=i + 1: computed.append(number))
+    assert float(loss(noisy(speech, 0.02), speech)) > 0
+    assert computed == [1, 2, 1, 2]  # for the original and for the decoded audio
+
+
 def test_bf16_weights_give_the_same_distance(folder: Path, recognizer: RecognizerLoss, speech: torch.Tensor) -> None:
     half = load_recognizer(RecognizerConfig(str(folder)), torch.bfloat16)
     decoded = noisy(speech, 0.02)

@@ -14,6 +14,7 @@ folder only if the exported model returns the expected tokens and audio.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -75,6 +76,7 @@ def export(source: str | Path | None, out: str | Path) -> SilkConfig:
         out: output folder, created if necessary. Files of an earlier export are overwritten.
 
     Raises:
+        ArgumentError: `source` is a run whose config is invalid or whose model does not use FSQ.
         WeightsError: the weights are missing or damaged, or the exported model does not match the weights.
         OutputError: `out` cannot be written to, or contains files with the same names from another source.
     """
@@ -131,6 +133,7 @@ def write_folder(weights: Path, folder: Path, name: str) -> SilkConfig:
     SilkTokenizer(codec=config.codec).save_pretrained(folder)
     card = weights / "README.md"
     own = card.read_text(encoding="utf-8") if card.is_file() else ""
+    own = re.sub(r"^Two ONNX graphs .*\n", "", own, flags=re.MULTILINE)  # This folder contains no graphs.
     (folder / "README.md").write_text(CARD.format(folder=name, codec=config.codec) + own, encoding="utf-8")
     (folder / "LICENSE").write_text(license_text(), encoding="utf-8")
     check(folder, weights / "golden.npz")

@@ -29,6 +29,7 @@ from silkcodec_torch.nn.model import fresh_states, initialize
 from silkcodec_torch.quantizers import FSQ
 
 PIECE_FRAMES = 25  # frames per piece: 10 s
+MASK_RULE = "padding_mask must have the shape [batch, samples]. A row must have at least one 1 and no 1 after a 0."
 
 
 @dataclass
@@ -151,14 +152,20 @@ class SilkModel(PreTrainedModel):
 
         Raises:
             TokensError: the codes have the wrong shape or type, or are out of range.
-            ArgumentError: `n_samples` is out of range for the number of frames, or the weights are not float32.
+            ArgumentError: `n_samples` is out of range for the number of frames, `n_samples` or `padding_mask` has the
+                wrong shape, or the weights are not float32.
         """
         self._check_dtype()
         levels = codes_to_levels(audio_codes, self.config.codebook_sizes)
         batch, n_frames, _ = levels.shape
         if n_samples is None:
-            n_samples = n_frames * FRAME if padding_mask is None else padding_mask.reshape(batch, -1).sum(1)
-        lengths = torch.as_tensor(n_samples, device=levels.device).expand(batch)
+            n_samples = n_frames * FRAME if padding_mask is None else _rows(padding_mask, batch).sum(1)
+        lengths = torch.as_tensor(n_samples, device=levels.device)
+        if lengths.shape not in ((), (1,), (batch,)):
+            raise ArgumentError(
+                f"n_samples must be one number, or one number per row, [{batch}]; got the shape {list(lengths.shape)}."
+            )
+        lengths = lengths.expand(batch)
         if lengths.min() < 1 or lengths.max() > n_frames * FRAME:
             most = n_frames * FRAME
             raise ArgumentError(f"n_samples must be between 1 and {most} for {n_frames} frames; got {n_samples}.")
@@ -229,8 +236,11 @@ class SilkModel(PreTrainedModel):
             The codes, their mask and the number of samples per row; see `SilkEncoderOutput`.
 
         Raises:
+            ArgumentError: `many` is empty.
             TokensError: the codec id of the tokens differs from that of the model.
         """
+        if not many:
+            raise ArgumentError("from_tokens requires at least one Tokens object; got none.")
         for tokens in many:
             if tokens.codec != self.config.codec:
                 raise TokensError(f"Tokens must be from '{self.config.codec}'; got tokens from '{tokens.codec}'.")
@@ -254,18 +264,27 @@ class SilkModel(PreTrainedModel):
         batch, length = input_values.shape
         if padding_mask is None:
             return input_values.float(), torch.full((batch,), length, device=input_values.device)
-        mask = padding_mask.reshape(batch, -1).bool()
+        mask = _rows(padding_mask, batch).bool()
         n_samples = mask.sum(1)
         expected = torch.arange(length, device=mask.device) < n_samples[:, None]
         if mask.shape != expected.shape or not torch.equal(mask, expected) or n_samples.min() < 1:
-            raise ArgumentError(
-                "padding_mask must have the shape [batch, samples]. A row must have at least one 1 and no 1 after a 0."
-            )
+            raise ArgumentError(MASK_RULE)
         return input_values.float() * mask, n_samples
 
     def _check_dtype(self) -> None:
         if self.dtype != torch.float32:
             raise ArgumentError(f"SilkModel must be float32, because other types change the codes; got {self.dtype}.")
+
+
+def _rows(padding_mask: Tensor, batch: int) -> Tensor:
+    """Return a padding mask as [B, T].
+
+    Raises:
+        ArgumentError: the mask does not have one row per recording.
+    """
+    if padding_mask.shape[:1] != (batch,):
+        raise ArgumentError(MASK_RULE)
+    return padding_mask.reshape(batch, -1)
 
 
 def levels_to_codes(levels: Tensor) -> Tensor:

@@ -50,25 +50,28 @@ class InverseSTFTHead(nn.Module):
         self.state_shape = (OVERLAP - 1, WINDOW)
 
     def forward(self, x: Tensor, state: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Synthesize audio from features of 10 ms columns. Return samples (float32 [B, T * 240]) and the next state.
+        """Synthesize audio from features of 10 ms columns.
 
         Args:
             x: features, [B, T, C].
-            state: windowed output of the two previous columns, [B, 2, 720].
-            position: stream index of the first column of `x`, modulo 7,919, float32 [B, 1]. It is used only if the head
-                adds noise.
+            state: windowed output of the two previous columns, [N * B, 2, 720].
+            position: stream index of the first column of `x`, modulo 7,919, float32 [B, 1]. For N versions with
+                different noise, [N, B, 1]. It is used only if the head adds noise.
+
+        Returns:
+            The samples, float32 [N * B, T * 240], and the next state.
         """
         log_magnitude, phase = self.project(x).float().chunk(2, dim=-1)  # [B, T, 361] each
         magnitude = torch.exp(torch.clamp(log_magnitude, max=MAX_LOG_MAGNITUDE))
         real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
         if self.noise is not None:
             level = self.noise_magnitude(x)  # [B, T, 361]
-            noise = self.noise_table[self.noise_index(position, x.shape[1])]  # [B, T, 361, 2]
+            noise = self.noise_table[self.noise_index(position, x.shape[1])]  # [B, T, 361, 2] or [N, B, T, 361, 2]
             real, imaginary = real + level * noise[..., 0], imaginary + level * noise[..., 1]
-        frames = self.inverse(real, imaginary)
+        frames = self.inverse(real, imaginary).flatten(end_dim=-3)  # [N * B, T, 720]
         seen = torch.cat([state, frames * self.window], dim=1)  # [B, 2 + T, 720]
         newest, middle, oldest = seen.split(HOP, dim=-1)
-        wave = newest[:, 2:] + middle[:, 1:-1] + oldest[:, :-2]  # [B, T, 240]
+        wave = newest[:, 2:] + middle[:, 1:-1] + oldest[:, :-2]  # [N * B, T, 240]
         return wave.flatten(1), seen[:, -(OVERLAP - 1) :]
 
     def noise_magnitude(self, x: Tensor) -> Tensor:
@@ -80,13 +83,13 @@ class InverseSTFTHead(nn.Module):
         return torch.exp(torch.cat([between.flatten(2), knots[:, :, -1]], dim=-1))
 
     def noise_index(self, position: Tensor, n_columns: int | Tensor) -> Tensor:
-        """Return the row index in the noise table for each column and frequency bin, int64 [B, T, 361].
+        """Return the row index in the noise table for each column and frequency bin, int64 [..., T, 361].
 
         Args:
-            position: stream index of the first column, [B, 1].
+            position: stream index of the first column, [..., 1].
             n_columns: number of columns (T).
         """
-        column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [B, T]
+        column = (position.long() + torch.arange(n_columns, device=position.device)) % NOISE_LENGTH  # [..., T]
         return (column[..., None] * BINS + torch.arange(BINS, device=position.device)) % NOISE_LENGTH
 
     def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -50,15 +51,14 @@ class SilkNetwork(nn.Module):
             positions: start positions of the decoder's noise, in columns, float32 [N, B]. The batch is decoded N times,
                 once per row. By default, it is decoded once, with the noise from position 0 on.
         """
-        quantized = self._quantized(wave)
+        quantized = self._quantized(wave, self.encoder.mel.by_fft)
         states = fresh_states(self.decoder.state_shapes(), len(wave), wave.device)
         if positions is None:
             decoded, _ = self.decoder(quantized.latent, states)
             return Reconstruction(decoded, quantized.codes, quantized.latent, quantized.loss)
         columns, before = self.decoder.columns(quantized.latent, states)
-        n_draws = len(positions)
-        head = states[len(before)].repeat(n_draws, 1, 1)
-        decoded, _ = self.decoder.head(columns.repeat(n_draws, 1, 1), head, positions.reshape(-1, 1))
+        head = states[len(before)].repeat(len(positions), 1, 1)
+        decoded, _ = self.decoder.head(columns, head, positions[..., None])
         return Reconstruction(decoded, quantized.codes, quantized.latent, quantized.loss)
 
     @torch.inference_mode()
@@ -68,7 +68,7 @@ class SilkNetwork(nn.Module):
         For FSQ, the codes are the 128 quantization levels of each frame.
         """
         padding = -wave.shape[1] % FRAME + LOOKAHEAD
-        return self._quantized(nn.functional.pad(wave, (0, padding))).codes
+        return self._quantized(nn.functional.pad(wave, (0, padding)), self.encoder.mel).codes
 
     @torch.inference_mode()
     def decode(self, codes: Tensor, n_samples: int) -> Tensor:
@@ -77,13 +77,17 @@ class SilkNetwork(nn.Module):
         wave, _ = self.decoder(self.quantizer.decode(codes), states)
         return wave[:, :n_samples]
 
-    def _quantized(self, wave: Tensor) -> Quantized:
-        """Encode and quantize F frames from the start of a stream, given as samples, float32 [B, F * 9600 + 480]."""
-        states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)
-        states[0][:, HISTORY:] = wave[:, :LOOKAHEAD]
+    def _quantized(self, wave: Tensor, log_mel: Callable[[Tensor], Tensor]) -> Quantized:
+        """Encode and quantize F frames from the start of a stream.
+
+        Args:
+            wave: samples, float32 [B, F * 9600 + 480].
+            log_mel: function that returns the log-mel spectrogram of `wave` and the 304 samples before it.
+        """
         with torch.autocast(wave.device.type, enabled=False):
-            mel, _ = self.encoder.log_mel(wave[:, LOOKAHEAD:], states[0])
-        latent, _ = self.encoder(mel, states[1:])
+            mel = log_mel(nn.functional.pad(wave, (HISTORY, 0)))
+        _, *states = fresh_states(self.encoder.state_shapes(), len(wave), wave.device)  # without `state_wave`
+        latent, _ = self.encoder(mel, states)
         return self.quantizer(latent)
 
 

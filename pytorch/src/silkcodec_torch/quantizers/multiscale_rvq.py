@@ -64,12 +64,7 @@ class MultiScaleRVQ(nn.Module):
             loss, codes = vectors.new_zeros(()), []
             for codebook, stride in zip(self.codebooks, self.strides, strict=True):
                 pooled = residual.unflatten(-2, (-1, stride)).mean(dim=-2)  # [..., vectors / stride, dim]
-                if self.training:
-                    codebook.begin(pooled)
-                chosen = codebook.nearest(pooled)
-                entries = codebook(chosen)
-                if self.training:
-                    codebook.follow(pooled, chosen)
+                chosen, entries = codebook.quantize(pooled)
                 loss = loss + self.commitment * functional.mse_loss(pooled, entries)
                 repeated = entries.repeat_interleave(stride, dim=-2)
                 output = output + repeated

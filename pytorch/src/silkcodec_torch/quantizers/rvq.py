@@ -61,12 +61,7 @@ class RVQ(nn.Module):
             n_used = self._draw_length()
             loss, codes = vectors.new_zeros(()), []
             for codebook in self.codebooks[:n_used]:
-                if self.training:
-                    codebook.begin(residual)
-                chosen = codebook.nearest(residual)
-                entries = codebook(chosen)
-                if self.training:
-                    codebook.follow(residual, chosen)
+                chosen, entries = codebook.quantize(residual)
                 loss = loss + self.commitment * functional.mse_loss(residual, entries)
                 output = output + entries
                 residual = residual - entries

@@ -70,6 +70,22 @@ class Codebook(nn.Module):
         """
         return functional.embedding(codes, self.entries)
 
+    def quantize(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the code (int64 [...]) and the nearest entry (float32 [..., dim]) of each vector.
+
+        In training mode, also update the entries after the codes are chosen.
+
+        Args:
+            vectors: float [..., dim].
+        """
+        if self.training:
+            self.begin(vectors)
+        codes = self.nearest(vectors)
+        entries = self(codes)
+        if self.training:
+            self.follow(vectors, codes)
+        return codes, entries
+
     @torch.compiler.disable
     @torch.no_grad()
     def begin(self, vectors: Tensor) -> None:
@@ -158,12 +174,7 @@ class VQ(nn.Module):
         """
         with torch.autocast(latent.device.type, enabled=False):
             vectors = latent.float().unflatten(-1, (self.vectors, -1))
-            if self.training:
-                self.codebook.begin(vectors)
-            codes = self.codebook.nearest(vectors)
-            entries = self.codebook(codes)
-            if self.training:
-                self.codebook.follow(vectors, codes)
+            codes, entries = self.codebook.quantize(vectors)
             loss = self.commitment * functional.mse_loss(vectors, entries)
             straight_through = vectors + (entries - vectors).detach()
             return Quantized(straight_through.flatten(-2), codes, loss)

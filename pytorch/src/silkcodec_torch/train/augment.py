@@ -20,7 +20,7 @@ def augment(wave: Wave, config: DataConfig, rng: np.random.Generator, second: Wa
     Args:
         wave: crop, float32 [T] at 24 kHz.
         config: the [data] section of the config.
-        rng: random generator. An option that is off draws no number from it.
+        rng: random generator.
         second: crop of another clip to add at a lower level, float32 [T].
 
     Returns:

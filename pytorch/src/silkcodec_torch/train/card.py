@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from silkcodec.errors import ArgumentError, SilkError
 from silkcodec.evaluate import markdown, report
 from silkcodec_torch.train import checkpoint
-from silkcodec_torch.train.config import TrainConfig, load_config
+from silkcodec_torch.train.config import FinishConfig, TrainConfig, load_config
 from silkcodec_torch.train.data import index_rows, is_synthetic
 
 COPYLEFT = {  # name -> regular expression for a license in the index
@@ -28,18 +30,16 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
 
     Args:
         config: config of the run.
-        progress: progress from the checkpoint, with the keys `step` and `seconds`.
+        progress: progress from the checkpoint of the run.
         written: contents of the exported config.json.
         results: results of `silk compare` for these weights, if available.
         out: folder of the exported weights.
 
     Raises:
-        ArgumentError: `results` were measured with different weights.
+        ArgumentError: `results` were measured with different weights, or a duration in the index is not a number.
     """
     megabytes = sum((out / written[part]["file"]).stat().st_size for part in ("encoder", "decoder")) / 1e6
-    stages = ", ".join(f"{stage.name} ({stage.length:.12g} {stage.unit})" for stage in config.stage)
     data = [*data_lines(config), *starting_data_lines(config)]
-    audio_s = progress["step"] * config.optim.batch_crops * config.data.crop_s
     lines = [
         f"# Silk {written['weights_hash']}",
         "",
@@ -48,14 +48,7 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "",
         "## Training",
         "",
-        f"- Code: `silk train`; seed {config.seed}; stages: {stages}; losses of the last stage: {losses(config)}.",
-        f"- Steps: {progress['step']}, each on {config.optim.batch_crops} crops of {config.data.crop_s:g} s:",
-        f"  {audio_s / 3600:.1f} hours of audio in total, with repetition.",
-        f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
-        f"- Optimizer: {config.optim.optimizer}; peak learning rate {config.optim.learning_rate:g}; averaged weights.",
-        *start_lines(config),
-        *finish_lines(config),
-        *optimistic_metric_lines(config),
+        *training_lines(config, progress),
         "",
         "## Training data",
         "",
@@ -71,34 +64,78 @@ def model_card(config: TrainConfig, progress: dict[str, Any], written: dict, res
         "",
         "## Limitations",
         "",
-        "The model was trained on clean read speech, mostly single words and short phrases. It was not trained on",
-        "music, overlapping voices or heavy noise. Voices can change slightly. Do not use it to identify speakers.",
+        "Audio that differs from the training data can sound worse. Voices can change slightly. Do not use the model",
+        "to identify speakers.",
     ]
     return "\n".join(lines) + "\n"
 
 
+def training_lines(config: TrainConfig, progress: dict[str, Any]) -> list[str]:
+    """Return Markdown lines on the training of a run up to a checkpoint.
+
+    Args:
+        config: config of the run.
+        progress: progress from the checkpoint.
+    """
+    config = reached(config, progress)
+    stages = [f"{stage.name} ({stage.length:.12g} {stage.unit})" for stage in config.stage]
+    if len(config.stage) > progress["stage"]:  # The last one is not complete.
+        stage = config.stage[-1]
+        done = progress["steps_in_stage"] if stage.steps else round(progress["seconds_in_stage"] / 60, 1)
+        stages[-1] = f"{stage.name} ({done} of {stage.length:.12g} {stage.unit})"
+    audio_s = progress["step"] * config.optim.batch_crops * config.data.crop_s
+    return [
+        f"- Code: `silk train`; seed {config.seed}; stages: {', '.join(stages)}; losses of the last stage:"
+        f" {losses(config)}.",
+        f"- Steps: {progress['step']}, each on {config.optim.batch_crops} crops of {config.data.crop_s:g} s:",
+        f"  {audio_s / 3600:.1f} hours of audio in total, with repetition.",
+        f"- Time in training steps: {progress['seconds'] / 3600:.2f} hours.",
+        f"- Optimizer: {config.optim.optimizer}; peak learning rate {config.optim.learning_rate:g}; averaged weights.",
+        *start_lines(config),
+        *finish_lines(config),
+        *optimistic_metric_lines(config),
+    ]
+
+
+def reached(config: TrainConfig, progress: dict[str, Any]) -> TrainConfig:
+    """Return a config with only the stages that a run started, and with [finish] only if it was applied.
+
+    Args:
+        config: config of the run.
+        progress: progress from a checkpoint of the run.
+    """
+    n_stages = progress["stage"] + (progress["steps_in_stage"] > 0)
+    finish = config.finish if progress.get("finished") else FinishConfig()
+    return replace(config, stage=config.stage[:n_stages], finish=finish)
+
+
 def losses(config: TrainConfig) -> str:
     """Return the losses of the last training stage with their weights, for example `mel 1, convergence 0.5`."""
-    return ", ".join(f"{name} {weight:g}" for name, weight in config.stage[-1].losses.items())
+    last = config.stage[-1].losses if config.stage else {}
+    return ", ".join(f"{name} {weight:g}" for name, weight in last.items()) or "none"
 
 
-def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None]]:
+def starts(config: TrainConfig) -> Iterator[tuple[Path, TrainConfig | None, dict[str, Any]]]:
     """Yield the weights in the chain of initializations that led to a run, most recent first.
 
     Yields:
-        Each run, checkpoint file or folder of exported weights, and the config of the run that it belongs to. The
-            config is None for exported weights, and for runs that no longer exist.
+        Each run, checkpoint file or folder of exported weights, the config of the run that it belongs to, and the
+            run's progress. The config contains only what was `reached`. For exported weights, and for runs that no
+            longer exist, it is None. Without a checkpoint, the progress is empty and the config is complete.
     """
     current: TrainConfig | None = config
     seen: set[str] = set()
     while current is not None and current.init and current.init not in seen:
         seen.add(current.init)
-        source = Path(current.init)
+        source, progress = Path(current.init), dict[str, Any]()
+        current = None
         try:
             current = load_config(run_folder(source) / "config.toml")
+            _, progress = checkpoint.load(checkpoint.find(source, "init") or source, tensors=False)
+            current = reached(current, progress)
         except SilkError:
-            current = None
-        yield source, current
+            pass  # Part of the run is missing.
+        yield source, current, progress
 
 
 def run_folder(source: Path) -> Path:
@@ -109,18 +146,14 @@ def run_folder(source: Path) -> Path:
 def start_lines(config: TrainConfig) -> list[str]:
     """Return a Markdown line on the runs and weights that a run was initialized from, if any."""
     chain = []
-    for source, earlier in starts(config):
+    for source, earlier, progress in starts(config):
         try:
             written = json.loads((source / "config.json").read_text(encoding="utf-8"))
             chain.append(f"the Silk weights {written['weights_hash']}")
             break
         except (OSError, ValueError, KeyError):  # The source is a run, or is no longer available.
             name = f"the run '{run_folder(source).name}'"
-        try:
-            _, progress = checkpoint.load(checkpoint.find(source, "init") or source)
-        except SilkError:
-            earlier = None
-        if earlier is None:
+        if earlier is None or not progress:
             chain.append(name)
             break
         chain.append(f"{name} ({progress['step']} steps, {progress['seconds'] / 3600:.2f} hours; {losses(earlier)})")
@@ -138,13 +171,29 @@ def finish_lines(config: TrainConfig) -> list[str]:
         )
     if config.finish.equalize_clips:
         lines.append(
-            f"- Output level at each frequency equalized to that of {config.finish.equalize_clips} training clips."
+            "- Output level at each frequency raised by up to 6 dB toward that of up to"
+            f" {config.finish.equalize_clips} training clips."
         )
     return lines
 
 
 def optimistic_metric_lines(config: TrainConfig) -> list[str]:
-    """Return Markdown lines on metrics that are optimistic because a training loss optimizes them directly."""
+    """Return Markdown lines on metrics that are optimistic because a training loss optimizes them directly.
+
+    The losses are those of the run and of the runs that it started from, as far as these are known.
+    """
+    lines = loss_lines(config)
+    for source, earlier, _ in starts(config):
+        if earlier is not None:
+            lines += loss_lines(earlier)
+        else:  # the same lines of an earlier card, in which an item can continue on the next line
+            items = re.findall(r"^- .*(?:\n  .*)*", _card(source), re.MULTILINE)
+            lines += [" ".join(item.split()) for item in items if item.endswith("optimistic.")]
+    return list(dict.fromkeys(lines))
+
+
+def loss_lines(config: TrainConfig) -> list[str]:
+    """Return Markdown lines on metrics that a training loss of a single run optimizes directly."""
     close = {"loudness": "PESQ", "envelope": "STOI and ESTOI"}
     lines = [
         f"- The {name} loss is similar to {metric}, so {metric} {'are' if ' and ' in metric else 'is'} optimistic."
@@ -155,13 +204,13 @@ def optimistic_metric_lines(config: TrainConfig) -> list[str]:
 
 
 def recognizer_lines(config: TrainConfig) -> list[str]:
-    """Return Markdown lines on the speech recognizer that was used for a training loss, if any."""
+    """Return a Markdown line on the speech recognizer that was used for a training loss, if any."""
     if not config.uses("recognizer"):
         return []
     layers = ", ".join(map(str, config.recognizer.layers)) or "every second layer"
     return [
-        f"- The recognizer loss uses the encoder of {Path(config.recognizer.weights).name}, layers: {layers}.",
-        "  Word error rates from recognizers of the same family are therefore optimistic.",
+        f"- The recognizer loss uses the encoder of {Path(config.recognizer.weights).name}, layers: {layers}."
+        " Word error rates from recognizers of the same family are therefore optimistic."
     ]
 
 
@@ -174,9 +223,13 @@ def speaker_lines(config: TrainConfig) -> list[str]:
 
 
 def data_lines(config: TrainConfig) -> list[str]:
-    """Return Markdown lines on the training data, with a table of sources if available."""
+    """Return Markdown lines on the training data, with a table of sources if available.
+
+    Raises:
+        ArgumentError: a duration in the index is not a number.
+    """
     if not config.data.index:
-        return [f"{100 - config.data.valid_percent:g} % of the files in one folder."]
+        return [f"About {100 - config.data.valid_percent:g} % of the files in one folder."]
     try:
         rows = index_rows(config.data)["train"]
     except ArgumentError:
@@ -189,7 +242,7 @@ def data_lines(config: TrainConfig) -> list[str]:
     synthetic_hours = 0.0
     for row in rows:
         source = row.get("source", "not stated")
-        duration_h = float(row.get("duration_s", 0)) / 3600
+        duration_h = _duration_s(row) / 3600
         if is_synthetic(row):
             source += " (synthetic)"
             synthetic_hours += duration_h
@@ -213,13 +266,25 @@ def data_lines(config: TrainConfig) -> list[str]:
     return lines
 
 
+def _duration_s(row: dict[str, str]) -> float:
+    text = row.get("duration_s", "0")
+    try:
+        if math.isfinite(duration_s := float(text)):
+            return duration_s
+    except ValueError:
+        pass
+    raise ArgumentError(
+        f"The 'duration_s' column must contain a number of seconds; got {text!r} for '{row['path']}'. Correct it."
+    )
+
+
 def starting_data_lines(config: TrainConfig) -> list[str]:
     """Return Markdown lines on the training data of the weights that a run was initialized from.
 
     Runs with the same training data as an earlier entry are not listed again.
     """
     sections = ["\n".join(data_lines(config))]
-    for source, earlier in starts(config):
+    for source, earlier, _ in starts(config):
         section = _data_section(source) if earlier is None else "\n".join(data_lines(earlier))
         if section and section not in sections:
             sections.append(section)
@@ -229,12 +294,17 @@ def starting_data_lines(config: TrainConfig) -> list[str]:
 
 def _data_section(weights: Path) -> str:
     """Return the section on training data in the model card of exported weights, or "" if there is none."""
+    pattern = r"^## (?:Training data|Speech it learned from)\n(.*?)^## "
+    section = re.search(pattern, _card(weights), re.DOTALL | re.MULTILINE)
+    return section.group(1).strip() if section else ""
+
+
+def _card(weights: Path) -> str:
+    """Return the model card of exported weights, or "" if there is none."""
     try:
-        card = (weights / "README.md").read_text(encoding="utf-8")
+        return (weights / "README.md").read_text(encoding="utf-8")
     except OSError:
         return ""
-    section = re.search(r"^## (?:Training data|Speech it learned from)\n(.*?)^## ", card, re.DOTALL | re.MULTILINE)
-    return section.group(1).strip() if section else ""
 
 
 def license_lines(data: str) -> list[str]:
@@ -277,8 +347,8 @@ def quality_lines(results: dict | None, weights_hash: str) -> list[str]:
         rows.append([codec, rate, *figures])
     return [
         f"Mean and 95 % bootstrap interval over {results['clips']['n']} clips"
-        f" ({results['clips']['duration_s'] / 3600:.2f} hours), the same for every codec. The clips are not in the"
-        " training data of this run, but the starting weights may have been trained on some of them.",
+        f" ({results['clips']['duration_s'] / 3600:.2f} hours), the same for every codec. The program that wrote this"
+        " card does not check whether the training data contains these clips.",
         "",
         markdown.table(["codec", "bit/s", *(results["metrics"][name]["label"] for name in names)], rows),
     ]

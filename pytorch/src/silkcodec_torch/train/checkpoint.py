@@ -54,8 +54,12 @@ def find(source: Path, key: str) -> Path | None:
     return None
 
 
-def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read a checkpoint. Return its tensors and its progress.
+def load(file: Path, tensors: bool = True) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Read a checkpoint. Return its tensors, keyed by group and name, and its progress.
+
+    Args:
+        file: checkpoint file.
+        tensors: whether to read the tensors.
 
     Raises:
         WeightsError: the file is not a checkpoint, or is damaged.
@@ -64,7 +68,7 @@ def load(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     try:
         with safe_open(file, framework="pt") as handle:
             progress = json.loads((handle.metadata() or {})["progress"])
-            for key in handle.keys():  # noqa: SIM118 (safe_open is not a mapping)
+            for key in handle.keys() if tensors else ():
                 group, _, name = key.partition("/")
                 groups.setdefault(group, {})[name] = handle.get_tensor(key)
     except (SafetensorError, OSError, KeyError, ValueError) as error:

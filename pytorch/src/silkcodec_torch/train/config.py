@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ class AdversaryConfig:
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # in samples
     fft_sizes: tuple[int, ...] = (512, 1024, 2048)  # in samples
     learning_rate: float = 2e-4
-    every_steps: int = 1  # codec steps per discriminator step
+    every_steps: int = 1  # codec steps per discriminator step, unless a stage trains only the discriminators
     ramp_steps: int = 0  # steps at the start of a stage in which the weight of `adversarial` rises from 0
     crop_s: float = 0.0  # duration of the random segment of each crop to process; 0: the whole crop
 
@@ -169,7 +170,7 @@ class StageConfig:
 class FinishConfig:
     """Configure the adjustments made to the weights after training; see `train/finish.py`."""
 
-    blend: str = ""  # weights folder or run folder to average the weights with
+    blend: str = ""  # weights folder or run folder to average the weights with; requires the fsq quantizer
     blend_share: float = 0.0  # share of these weights in the average, at least 0 and below 1
     equalize_clips: int = 0  # number of training clips for equalizing the output; 0: no equalization
 
@@ -358,6 +359,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ArgumentError(f"{where} must be of type {hint.__name__}; got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError(f"{where} must be a finite number; got {value!r}.")
     return value
 
 
@@ -367,14 +370,15 @@ def _check(config: TrainConfig) -> None:
     Raises:
         ArgumentError: a value is out of range.
     """
-    model, data, optim, log = config.model, config.data, config.optim, config.log
+    model, data, optim, log, adversary = config.model, config.data, config.optim, config.log, config.adversary
     _must(config.seed >= 0, "seed must be at least 0", config.seed)
     sizes = [f for f in dataclasses.fields(model) if f.type == "int"]
     for size in sizes:
         _must(getattr(model, size.name) >= 1, f"model.{size.name} must be at least 1", getattr(model, size.name))
     _must(model.width % (2 * model.heads) == 0, "model.width must be a multiple of 2 * model.heads", model.width)
     _must(model.quantizer in QUANTIZERS, f"model.quantizer must be one of {', '.join(QUANTIZERS)}", model.quantizer)
-    _must(model.mel_std > 0, "model.mel_std must be above 0", model.mel_std)
+    for name in ("mel_floor", "mel_std"):
+        _must(getattr(model, name) > 0, f"model.{name} must be above 0", getattr(model, name))
     for name in ("bandwidth_share", "noise_share", "room_share", "mixture_share", "synthetic_share"):
         _must(0 <= getattr(data, name) <= 1, f"data.{name} must be between 0 and 1", getattr(data, name))
     _must(0 < data.valid_percent < 100, "data.valid_percent must be above 0 and below 100", data.valid_percent)
@@ -386,12 +390,18 @@ def _check(config: TrainConfig) -> None:
     _must(optim.batch_crops >= 1, "optim.batch_crops must be at least 1", optim.batch_crops)
     _must(optim.clip_norm > 0, "optim.clip_norm must be above 0", optim.clip_norm)
     _must(0 <= optim.ema_decay < 1, "optim.ema_decay must be at least 0 and below 1", optim.ema_decay)
+    _must(optim.weight_decay >= 0, "optim.weight_decay must be at least 0", optim.weight_decay)
+    for name in ("optim", "adversary", "rate"):
+        rate = getattr(config, name).learning_rate
+        _must(rate >= 0, f"{name}.learning_rate must be at least 0", rate)
     _must(optim.threads >= 0, "optim.threads must be at least 0", optim.threads)
     for name in ("validate_steps", "validate_clips", "progress_steps"):
         _must(getattr(log, name) >= 1, f"log.{name} must be at least 1", getattr(log, name))
-    _must(log.validate_clip_s > 0, "log.validate_clip_s must be above 0", log.validate_clip_s)
+    frame_s = FRAME / SAMPLE_RATE
+    rule = f"log.validate_clip_s must be at least {frame_s:g} s, the length of a frame"
+    _must(log.validate_clip_s >= frame_s, rule, log.validate_clip_s)
     rule = f"adversary.crop_s must be 0, or between 0.1 and {data.crop_s:g} s, the length of a crop"
-    _must(config.adversary.crop_s == 0 or 0.1 <= config.adversary.crop_s <= data.crop_s, rule, config.adversary.crop_s)
+    _must(adversary.crop_s == 0 or 0.1 <= adversary.crop_s <= data.crop_s, rule, adversary.crop_s)
     _must(config.recognizer.crops >= 1, "recognizer.crops must be at least 1", config.recognizer.crops)
     if config.uses("recognizer"):
         rule = "recognizer.weights must be a folder of Whisper weights, because a stage uses the recognizer loss"
@@ -409,15 +419,23 @@ def _check(config: TrainConfig) -> None:
     if config.uses("rate"):
         _must(model.quantizer == "fsq", "model.quantizer must be fsq if a stage uses the rate loss", model.quantizer)
     _must(config.rate.width >= 1, "rate.width must be at least 1", config.rate.width)
+    if config.uses("adversarial", "features"):
+        rule = "adversary.periods and adversary.fft_sizes must not both be empty if a stage uses discriminators"
+        _must(bool(adversary.periods or adversary.fft_sizes), rule, [])
     share = config.finish.blend_share
     _must(0 <= share < 1, "finish.blend_share must be at least 0 and below 1", share)
     rule = "finish.blend must be a weights folder or a run folder if finish.blend_share is above 0"
     _must(bool(config.finish.blend) or not share, rule, config.finish.blend)
+    rule = "model.quantizer must be fsq if finish.blend_share is above 0, because learned codebooks cannot be averaged"
+    _must(model.quantizer == "fsq" or not share, rule, model.quantizer)
     _must(config.finish.equalize_clips >= 0, "finish.equalize_clips must be at least 0", config.finish.equalize_clips)
     _must(len(config.stage) >= 1, "A config must have at least one [[stage]]", 0)
-    _must(config.adversary.every_steps >= 1, "adversary.every_steps must be at least 1", config.adversary.every_steps)
-    rule = "adversary.fft_sizes must be at least 128"
-    _must(all(n_fft >= 128 for n_fft in config.adversary.fft_sizes), rule, list(config.adversary.fft_sizes))
+    for name, least in (("width", 1), ("every_steps", 1), ("ramp_steps", 0)):
+        value = getattr(adversary, name)
+        _must(value >= least, f"adversary.{name} must be at least {least}", value)
+    for name, least in (("periods", 1), ("fft_sizes", 128)):
+        values = getattr(adversary, name)
+        _must(all(value >= least for value in values), f"adversary.{name} must be at least {least}", list(values))
     name = "min_bandwidth_hz" if data.min_bandwidth_hz else "full_band_hz"
     rule = f"data.bandwidth_column must name a column of data.index if data.{name} is set"
     _must(not data.uses_bandwidth or bool(data.index and data.bandwidth_column), rule, data.bandwidth_column)
@@ -426,6 +444,8 @@ def _check(config: TrainConfig) -> None:
         rule = f"stage.{i} must set either steps to at least 1 or minutes to more than 0"
         _must(min(length.values()) == 0 < max(length.values()), rule, length)
         _must(0 <= stage.decay_share <= 1, f"stage.{i}.decay_share must be between 0 and 1", stage.decay_share)
+        rule = f"stage.{i}.learning_rate_scale must be at least 0"
+        _must(stage.learning_rate_scale >= 0, rule, stage.learning_rate_scale)
         unknown = [name for name in stage.losses if name not in LOSSES]
         _must(not unknown, f"stage.{i}.losses can contain only {', '.join(LOSSES)}", unknown)
         _must(any(stage.losses.values()), f"stage.{i}.losses must have at least one weight other than 0", stage.losses)

@@ -328,7 +328,7 @@ def _hash(folder: Path, names: list[str]) -> str:
     for name in names:
         found = (folder / name).stat() if (folder / name).exists() else None
         lines.append(f"{name}\t{found.st_size}\t{found.st_mtime_ns}" if found else f"{name}\tmissing")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()[:12]
 
 
 def crops(source: Pack, config: DataConfig, n_crops: int, seed: int, step: int) -> Batch:

@@ -53,6 +53,7 @@ FILES = (
     "README.md",
     "config.json",
 )  # config.json has the checksums, so it is last
+WITHOUT_PARAMETERS = ("past_frames", "mel_floor", "mel_mean", "mel_std")  # settings that change no parameter's shape
 TIE = 1e-3  # in levels; values closer to a rounding boundary can round differently on other machines
 TRIES = 30  # number of golden waveforms to try, to find one without ties
 
@@ -140,15 +141,31 @@ def decoded_ids(model: SilkNetwork, folder: Path) -> list[str]:
     """Return the codec ids of all tokens that the weights in `folder` can decode.
 
     Raises:
-        ArgumentError: the encoder of `model` differs from the encoder in `folder`.
-        WeightsError: the graphs in `folder` are missing or damaged.
+        ArgumentError: the encoder of `model` differs from the encoder in `folder` in a parameter or a setting.
+        WeightsError: config.json or the encoder's graph in `folder` is missing or damaged.
     """
     config = WeightsConfig.read(folder)
     found = graph_weights(folder, config.encoder)
-    for name, parameter in model.encoder.named_parameters(prefix="encoder"):
-        if name not in found or not torch.equal(found[name], parameter):
-            raise ArgumentError(f"The encoder in '{folder}' must be identical to that of the run; '{name}' differs.")
+    parameters = model.encoder.named_parameters(prefix="encoder")
+    wrong = [name for name, value in parameters if name not in found or not torch.equal(found[name], value)]
+    differences = [*different_settings(model.config, folder), *(f"'{name}' differs" for name in wrong)]
+    if differences:
+        raise ArgumentError(f"The encoder in '{folder}' must be identical to that of the run: {differences[0]}.")
     return [f"{config.name}@{config.weights_hash}", *config.decodes]
+
+
+def different_settings(config: ModelConfig, folder: Path) -> list[str]:
+    """Return a description of each setting that differs between a network and exported weights.
+
+    Only settings that do not change the shape of a parameter are compared, because `load_weights` checks the shapes.
+    Settings that config.json in `folder` does not list are ignored.
+
+    Raises:
+        WeightsError: config.json in `folder` is missing or invalid.
+    """
+    ours, theirs = asdict(config), WeightsConfig.read(folder).network
+    names = [name for name in WITHOUT_PARAMETERS if theirs.get(name, ours[name]) != ours[name]]
+    return [f"{name} is {theirs[name]} instead of {ours[name]}" for name in names]
 
 
 def sizes(config: ModelConfig) -> dict[str, int | float]:
@@ -390,12 +407,18 @@ def name_weights(model: onnx.ModelProto, parameters: dict[str, Tensor]) -> None:
 
 
 def store_half(model: onnx.ModelProto) -> None:
-    """Convert all large float32 weights of a graph to float16, and add nodes that cast them back to float32."""
+    """Convert large float32 tensors of a graph to float16, and add nodes that cast them back to float32.
+
+    Only tensors that do not change are converted: the parameters, which `load_run` rounds, and the noise table.
+    """
     casts = []
     for tensor in list(model.graph.initializer):
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) <= SMALL:
             continue
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")
+        value = numpy_helper.to_array(tensor)
+        if not np.array_equal(value.astype(np.float16), value):  # e.g. the rotary position embeddings
+            continue
+        half = numpy_helper.from_array(value.astype(np.float16), f"{tensor.name}.half")
         casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
         model.graph.initializer.remove(tensor)
         model.graph.initializer.append(half)

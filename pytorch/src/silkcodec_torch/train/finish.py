@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from silkcodec.errors import WeightsError
 from silkcodec.mel import HOP
-from silkcodec_torch.nn.decoder import BINS_PER_KNOT, WINDOW
+from silkcodec_torch.nn.decoder import BINS, BINS_PER_KNOT, WINDOW
 from silkcodec_torch.nn.model import SilkNetwork
 from silkcodec_torch.train import checkpoint
 
@@ -31,24 +31,18 @@ def weights_of(source: Path) -> dict[str, Tensor]:
         WeightsError: `source` is none of these, or its files are damaged.
     """
     if (file := checkpoint.find(source, "finish.blend")) is not None:
-        return checkpoint.load(file)[0]["ema"]
+        return checkpoint.load(file)[0].get("ema", {})
     from silkcodec_torch.train.export import exported_weights  # It imports onnx, which only this case needs.
 
     return exported_weights(source)
 
 
-@torch.no_grad()
-def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
-    """Average the parameters of a model with other weights, in place (Wortsman et al., 2022, arXiv 2109.01903).
-
-    Args:
-        model: network to change.
-        other: parameters of a network of the same size, keyed by name. The decoder's noise parameters may be
-            missing.
-        share: weight of `other` in the average, at least 0 and below 1.
+def check_sizes(model: SilkNetwork, other: dict[str, Tensor]) -> None:
+    """Check that `blend` can average the parameters of a model with other weights.
 
     Raises:
-        WeightsError: the parameters in `other` do not match the sizes of `model`.
+        WeightsError: a parameter is missing in `other`, or has another size. The decoder's noise parameters may be
+            missing.
     """
     for name, parameter in model.named_parameters():
         if name.startswith("decoder.head.noise.") and name not in other:
@@ -57,10 +51,28 @@ def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
             raise WeightsError(
                 f"The weights in finish.blend must have the sizes set in [model]; the size of '{name}' differs."
             )
-        parameter.lerp_(other[name].to(parameter), share)
+
+
+@torch.no_grad()
+def blend(model: SilkNetwork, other: dict[str, Tensor], share: float) -> None:
+    """Average the parameters of a model with other weights, in place (Wortsman et al., 2022, arXiv 2109.01903).
+
+    Args:
+        model: network to change. Its quantizer must not have learned codebooks, which are not averaged.
+        other: parameters of a network of the same size, keyed by name. If the decoder's noise parameters are missing,
+            the noise of `model` becomes quieter by the factor (1 - `share`).
+        share: weight of `other` in the average, at least 0 and below 1.
+
+    Raises:
+        WeightsError: see `check_sizes`.
+    """
+    check_sizes(model, other)
+    for name, parameter in model.named_parameters():
+        if name in other:
+            parameter.lerp_(other[name].to(parameter), share)
     noise = model.decoder.head.noise
     if noise is not None and "decoder.head.noise.bias" not in other:
-        noise.bias += math.log(1 - share)  # `other` has no noise, so the average is (1 - share).
+        noise.bias += math.log(1 - share)
 
 
 @torch.no_grad()
@@ -71,12 +83,15 @@ def equalize(model: SilkNetwork, recordings: Sequence[np.ndarray]) -> Tensor:
 
     Args:
         model: network in evaluation mode, on any device.
-        recordings: full-band speech at 24 kHz, float32 [T] each.
+        recordings: full-band speech at 24 kHz, float32 [T] each. Recordings shorter than 720 samples are ignored.
 
     Returns:
-        The gain in each frequency bin in dB, float32 [361].
+        The gain in each frequency bin in dB, float32 [361]. If all recordings are too short, it is 0.
     """
     head = model.decoder.head
+    recordings = [recording for recording in recordings if len(recording) >= WINDOW]
+    if not recordings:
+        return head.window.new_zeros(BINS)
     window = torch.hann_window(WINDOW, device=head.window.device)
     missing = []
     for recording in recordings:

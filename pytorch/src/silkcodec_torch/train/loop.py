@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,13 @@ class Trainer:
         self.stable_stage = -1  # stage of the weights in stable.safetensors
         self.skipped, self.skipped_in_row = 0, 0  # number of steps without a finite gradient
         self.finished = False  # whether the averaged weights have already been adjusted
+        self.unadjusted: dict[str, Tensor] = {}  # averaged weights before the adjustment, for additional stages
         if (file := run / "checkpoint.safetensors").exists():
             self._resume(file)
         elif config.init:
             self._start_from(Path(config.init))
+        if config.finish.blend_share and not self.finished:
+            finish.check_sizes(self.model, finish.weights_of(Path(config.finish.blend)))
         if self.rank == 0:
             self._open_folder()
 
@@ -117,7 +121,9 @@ class Trainer:
 
     def _device(self) -> torch.device:
         if self.world > 1:
-            torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            # While the first process decodes the audio or validates the model, the others wait.
+            backend = "nccl" if torch.cuda.is_available() else "gloo"
+            torch.distributed.init_process_group(backend, timeout=timedelta(days=1))
         if not torch.cuda.is_available():
             return torch.device("cpu")
         torch.backends.cudnn.benchmark = True  # the shapes do not change during a run
@@ -188,6 +194,8 @@ class Trainer:
 
     def _groups(self) -> dict[str, dict[str, Tensor]]:
         groups = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
+        if self.unadjusted:
+            groups["unadjusted"] = self.unadjusted
         groups |= {name: module.state_dict() for name, module in self._auxiliary().items()}
         for name, optimizer in self.optimizers.items():
             groups[f"optimizer_{name}"] = checkpoint.optimizer_tensors(optimizer)
@@ -202,6 +210,11 @@ class Trainer:
 
     def _resume(self, file: Path) -> None:
         groups, progress = checkpoint.load(file)
+        self.finished = progress.get("finished", False) and progress["stage"] >= len(self.config.stage)
+        if self.finished:
+            self.unadjusted = groups.get("unadjusted", {})
+        elif "unadjusted" in groups:  # The config has more stages than before.
+            groups["ema"] = groups["unadjusted"]
         checkpoint.fill(self.model, groups, "model", file)
         checkpoint.fill(self.ema, groups, "ema", file)
         for name, module in self._auxiliary().items():
@@ -213,7 +226,6 @@ class Trainer:
         self.seconds_in_stage = progress.get("seconds_in_stage", 0.0)  # earlier versions did not save it
         self.skipped = progress.get("skipped", 0)
         self.stable_stage = progress.get("stable_stage", self.stage_index)
-        self.finished = progress.get("finished", False) and self.stage_index >= len(self.config.stage)
         self.progress.say(f"resumed at step {self.step}, after {self.seconds / 3600:.2f} h of training")
 
     def _restore_optimizers(self, names: Iterable[str], groups: dict[str, dict[str, Tensor]], file: Path) -> None:
@@ -244,11 +256,15 @@ class Trainer:
             if ours == theirs and len(groups[group]) == len(found):  # The state has no values for added parameters.
                 self._restore_optimizers(ours, groups, file)
         else:
-            from silkcodec_torch.train.export import load_weights  # It imports onnx, which only this case needs.
+            from silkcodec_torch.train import export  # It imports onnx, which only this case needs.
 
-            load_weights(self.model, source)
+            export.load_weights(self.model, source)
+            for difference in export.different_settings(self.config.model, source):
+                self.progress.say(f"the weights in {source} differ from [model]: {difference}")
         self.progress.say(f"starting from the weights in {source}")
-        if reset := stuck.reset(self.model, self.valid_waves):
+        # Resetting changes both parts, so neither can stay frozen.
+        trains_both = any(stage.train_encoder and stage.train_decoder for stage in self.config.stage)
+        if trains_both and (reset := stuck.reset(self.model, self.valid_waves)):
             self.progress.say(f"reset dimensions that were stuck on one level: {', '.join(map(str, reset))}")
         self.ema.load_state_dict(self.model.state_dict())
 
@@ -273,10 +289,8 @@ class Trainer:
                 self.stage_index, self.steps_in_stage, self.seconds_in_stage = self.stage_index + 1, 0, 0.0
                 if self.rank == 0:
                     self.save()
-            if self.rank == 0 and not self.finished:
+            if self.rank == 0:
                 self._finish()
-            if self.rank == 0 and self.validated_step != self.step:
-                self._validate()
         if self.world > 1:
             torch.distributed.destroy_process_group()
 
@@ -316,9 +330,20 @@ class Trainer:
                     self._validate()
 
     def _finish(self) -> None:
-        """Adjust the averaged weights as the config specifies, and save them."""
+        """Adjust the averaged weights, validate them and save them."""
+        if not self.finished:
+            self._adjust()
+        if self.validated_step != self.step:
+            self._validate()
+        if not self.finished:  # A run that crashes before this point adjusts and validates the weights again.
+            self.finished = True
+            self.save()
+
+    def _adjust(self) -> None:
+        """Blend and equalize the averaged weights as the config specifies."""
         config = self.config.finish
         if config.blend_share or config.equalize_clips:
+            self.unadjusted = {name: tensor.clone() for name, tensor in self.ema.state_dict().items()}
             self.validated_step = -1  # The weights change, so validate them again.
         if config.blend_share:
             finish.blend(self.ema, finish.weights_of(Path(config.blend)), config.blend_share)
@@ -329,8 +354,6 @@ class Trainer:
             recordings = spread_clips(self.data["train"], config.equalize_clips, self.config.log.validate_clip_s)
             gain = finish.equalize(self.ema, recordings)
             self.progress.say(f"equalized the output with gains of {gain.min():.1f} to {gain.max():.1f} dB")
-        self.finished = True
-        self.save()
 
     def _done(self, stage: StageConfig) -> float:
         """Return the completed fraction of a stage, 0..1."""
@@ -377,17 +400,22 @@ class Trainer:
     def _step(self, stage: StageConfig, done: float, network: Any, spectral: Any) -> dict[str, float]:
         """Train on one batch, and return the values to log. `done` is the completed fraction of the stage."""
         config = self.config
+        # Learned codebooks draw random numbers. With a seed for each step, resumed runs draw the same ones.
+        torch.manual_seed(int(np.random.default_rng((config.seed, self.step, 3)).integers(2**63)))
         batch = self.batches.take(self.step)
         given, target, bandwidth = (tensor.to(self.device, non_blocking=True) for tensor in batch)
+        positions = self._positions(len(given))
+        if positions is not None and not stage.trains_codec:
+            positions = positions[:1]  # The discriminators use only the first version.
         with self._autocast():
-            reconstruction = network(given, self._positions(len(given)))
+            reconstruction = network(given, positions)
         wave = reconstruction.wave
         if batch.bandwidth_hz.isfinite().any():
             wave, target = limit_band(wave, bandwidth), limit_band(target, bandwidth)
         discriminators = self.discriminators if any(stage.losses.get(name) for name in ADVERSARIAL) else None
         if discriminators is not None:
             loss, learned = self._compare(target, wave[: len(target)])
-            gradients = self._discriminator_gradients(loss, keep=stage.trains_codec)
+            gradients = self._discriminator_gradients(loss, stage.trains_codec)
             if not stage.trains_codec:
                 self._update_discriminators(stage, done, gradients)
                 return numbers({"discriminator": loss})
@@ -406,7 +434,7 @@ class Trainer:
             terms["rate"] = self.rate(reconstruction.latent, reconstruction.codes)
         weights = dict(stage.losses)
         if config.adversary.ramp_steps and "adversarial" in weights:
-            weights["adversarial"] *= min(1.0, self.steps_in_stage / config.adversary.ramp_steps)
+            weights["adversarial"] *= min(1.0, (self.steps_in_stage + 1) / config.adversary.ramp_steps)
         total = reconstruction.loss + sum(weight * terms[name] for name, weight in weights.items() if weight)
         # The graph includes the discriminators, but they need no gradients. With DDP, `inputs` must be None.
         learners = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -479,17 +507,17 @@ class Trainer:
             real, fake = self.discriminators(original), self.discriminators(decoded)
         return discriminator_loss(real, fake), adversarial_losses(real, fake)
 
-    def _discriminator_gradients(self, loss: Tensor, keep: bool) -> list[Tensor] | None:
+    def _discriminator_gradients(self, loss: Tensor, trains_codec: bool) -> list[Tensor] | None:
         """Return the discriminators' gradients, or None in steps without a discriminator update.
 
         Args:
             loss: discriminator loss.
-            keep: whether to retain the autograd graph.
+            trains_codec: whether the stage also trains the codec, whose gradients need the same autograd graph.
         """
-        if self.step % self.config.adversary.every_steps:
+        if trains_codec and self.step % self.config.adversary.every_steps:
             return None
         assert self.discriminators is not None
-        return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=keep))
+        return list(torch.autograd.grad(loss, list(self.discriminators.parameters()), retain_graph=trains_codec))
 
     def _update_discriminators(self, stage: StageConfig, done: float, gradients: list[Tensor] | None) -> None:
         """Update the discriminators, unless `gradients` is None. Call this after the codec's backward pass."""

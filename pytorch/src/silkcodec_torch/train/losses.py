@@ -47,20 +47,26 @@ class SpectralLoss(nn.Module):
         """Return all losses as scalars, keyed by name, for decoded audio ([N * B, T]) and originals ([B, T])."""
         losses = {name: wave.new_zeros(()) for name in ("mel", "convergence", "magnitude")}
         n_draws = len(wave) // len(target)
-        together = torch.cat([wave, target])  # one batched transform, which is faster than two
         for n_fft in RESOLUTIONS:
-            window, filters = getattr(self, f"window_{n_fft}"), getattr(self, f"filters_{n_fft}")
-            floor = SOFT_FLOOR * n_fft / 1024
-            # The small constant keeps the gradient of the square root finite for silence.
-            magnitude = torch.sqrt(power_spectrum(together, window) + 1e-9)  # [(N + 1) B, frames, bins]
-            scale = torch.linalg.vector_norm(magnitude[-len(target) :], dim=(1, 2)).clamp(min=1.0)
-            losses["mel"] += energy_distance(torch.log(magnitude @ filters + floor), n_draws, functional.l1_loss)
-            losses["magnitude"] += energy_distance(torch.log(magnitude + floor), n_draws, functional.l1_loss)
-            scaled = magnitude / scale.repeat(n_draws + 1)[:, None, None]
-            losses["convergence"] += energy_distance(scaled, n_draws, mean_norm)
+            with torch.no_grad():
+                theirs = self._features(target, n_fft)
+                scale = torch.linalg.vector_norm(theirs[0], dim=(1, 2), keepdim=True).clamp(min=1.0)
+            ours = self._features(wave, n_fft)
+            scaled = ours[0] / scale.repeat(n_draws, 1, 1), theirs[0] / scale
+            losses["convergence"] += energy_distance(*scaled, mean_norm)
+            losses["magnitude"] += energy_distance(ours[1], theirs[1], functional.l1_loss)
+            losses["mel"] += energy_distance(ours[2], theirs[2], functional.l1_loss)
         losses = {name: value / len(RESOLUTIONS) for name, value in losses.items()}
-        both = torch.cat([wave[: len(target)], target])
-        return losses | {"loudness": self.loudness(both), "envelope": self.envelope(both)}
+        first = wave[: len(target)]
+        return losses | {"loudness": self.loudness(first, target), "envelope": self.envelope(first, target)}
+
+    def _features(self, wave: Tensor, n_fft: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the magnitudes, and the logarithms of the magnitudes and of the mel magnitudes, [B, frames, bins]."""
+        window, filters = getattr(self, f"window_{n_fft}"), getattr(self, f"filters_{n_fft}")
+        floor = SOFT_FLOOR * n_fft / 1024
+        # The small constant keeps the gradient of the square root finite for silence.
+        magnitude = torch.sqrt(power_spectrum(wave, window) + 1e-9)
+        return magnitude, torch.log(magnitude + floor), torch.log(magnitude @ filters + floor)
 
 
 def limit_band(wave: Tensor, bandwidth_hz: Tensor) -> Tensor:
@@ -85,21 +91,20 @@ def mean_norm(a: Tensor, b: Tensor) -> Tensor:
     return torch.linalg.vector_norm(a - b, dim=(1, 2)).mean()
 
 
-def energy_distance(together: Tensor, n_draws: int, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def energy_distance(draws: Tensor, original: Tensor, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Return the energy distance between one or two decoded versions and the original.
 
     It is the mean distance of the versions from the original. If there are two versions, half the distance between them
     is subtracted.
 
     Args:
-        together: features of the N decoded versions, followed by those of the original, [(N + 1) B, ...].
-        n_draws: number of decoded versions (N), 1 or 2.
+        draws: features of the N decoded versions, [N * B, ...], where N is 1 or 2.
+        original: features of the original, [B, ...].
         distance: function that returns the distance between two batches of features, [B, ...], as a scalar.
     """
-    *draws, original = together.chunk(n_draws + 1)
-    if n_draws == 1:
-        return distance(draws[0], original)
-    first, second = draws
+    if len(draws) == len(original):
+        return distance(draws, original)
+    first, second = draws.chunk(2)
     return 0.5 * (distance(first, original) + distance(second, original) - distance(first, second))
 
 
@@ -140,30 +145,40 @@ class LoudnessLoss(nn.Module):
         self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
         self.register_buffer("threshold", torch.from_numpy(10 ** (threshold_db / 10)).float(), persistent=False)
 
-    def forward(self, both: Tensor) -> Tensor:
+    def forward(self, wave: Tensor, target: Tensor) -> Tensor:
         """Return a scalar loss, which is 0 if the decoded audio is identical to the original.
 
         Args:
-            both: B decoded crops, followed by their B originals, [2 B, T].
+            wave: decoded audio, float32 [B, T].
+            target: originals, float32 [B, T].
         """
-        power = power_spectrum(both, self.window, overlap=2) @ self.filters  # [2 B, frames, bands]
-        target = power[len(power) // 2 :]
-        # A decoded crop and its original share one gain. Only the louder half of the original's frames determines it,
-        # so that pauses do not change it.
-        frames = target.sum(dim=2)
-        level = frames.topk(max(1, frames.shape[1] // 2), dim=1).values.mean(dim=1)
-        gain = 10 ** (self.LEVEL_DB / 10) / level.clamp(min=1e-2)
-        power = power * torch.cat([gain, gain])[:, None, None]
-        base = (self.threshold / 0.5) ** self.EXPONENT
-        loudness = self.SCALE * base * ((0.5 + 0.5 * power / self.threshold) ** self.EXPONENT - 0.5**self.EXPONENT)
-        ours, theirs = loudness.chunk(2)
+        with torch.no_grad():
+            original = self._power(target)
+            # A decoded crop and its original share one gain. Only the louder half of the original's frames determines
+            # it, so that pauses do not change it.
+            frames = original.sum(dim=2)
+            level = frames.topk(max(1, frames.shape[1] // 2), dim=1).values.mean(dim=1)
+            gain = (10 ** (self.LEVEL_DB / 10) / level.clamp(min=1e-2))[:, None, None]
+            original = original * gain
+            theirs = self._loudness(original)
+        power = self._power(wave) * gain
+        ours = self._loudness(power)
         difference = (ours - theirs).abs()  # [B, frames, bands]
         audible = functional.relu(difference - self.MASKED * torch.minimum(ours, theirs))
         with torch.no_grad():
-            added = ((power[: len(target)] + 50) / (power[len(target) :] + 50)) ** 1.2
+            added = ((power + 50) / (original + 50)) ** 1.2
             added = torch.where(added < 3, 0.0, added.clamp(max=12.0))
         symmetric = torch.sqrt(audible.square().mean(dim=2) + 1e-6) - 1e-3
         return symmetric.mean() + self.ASYMMETRIC_WEIGHT * (audible * added).mean()
+
+    def _power(self, wave: Tensor) -> Tensor:
+        """Return the power in each critical band, [B, frames, bands]."""
+        return power_spectrum(wave, self.window, overlap=2) @ self.filters
+
+    def _loudness(self, power: Tensor) -> Tensor:
+        """Return the loudness in sone for the power in each critical band, [B, frames, bands]."""
+        base = (self.threshold / 0.5) ** self.EXPONENT
+        return self.SCALE * base * ((0.5 + 0.5 * power / self.threshold) ** self.EXPONENT - 0.5**self.EXPONENT)
 
 
 class EnvelopeLoss(nn.Module):
@@ -188,20 +203,21 @@ class EnvelopeLoss(nn.Module):
         bands = (hz[:, None] >= centers * 2 ** (-1 / 6)) & (hz[:, None] < centers * 2 ** (1 / 6))
         self.register_buffer("bands", torch.from_numpy(bands).float(), persistent=False)
 
-    def forward(self, both: Tensor) -> Tensor:
+    def forward(self, wave: Tensor, target: Tensor) -> Tensor:
         """Return a scalar loss, which is 0 if the decoded audio is identical to the original.
 
         Args:
-            both: B decoded crops, followed by their B originals, [2 B, T] with T >= 8,960.
+            wave: decoded audio, float32 [B, T] with T >= 8,960.
+            target: originals, float32 [B, T].
         """
-        power = power_spectrum(both, self.window, overlap=2)  # [2 B, columns, bins]
         with torch.no_grad():
-            loudness = power[len(power) // 2 :].sum(dim=2)  # [B, columns]
+            power = power_spectrum(target, self.window, overlap=2)  # [B, columns, bins]
+            loudness = power.sum(dim=2)  # [B, columns]
             is_speech = (loudness > self.PAUSE * loudness.amax(dim=1, keepdim=True).clamp(min=1.0)).float()
             weights = is_speech.unfold(1, self.SEGMENT, self.STEP)[:, :, None]  # [B, segments, 1, columns]
             n_speech = weights.sum(dim=3)  # [B, segments, 1]
-        levels = torch.sqrt(power @ self.bands + 1e-9).unfold(1, self.SEGMENT, self.STEP)
-        ours, theirs = (levels * torch.cat([weights, weights])).chunk(2)  # [B, segments, bands, columns]
+            theirs = self._levels(power) * weights  # [B, segments, bands, columns]
+        ours = self._levels(power_spectrum(wave, self.window, overlap=2)) * weights
         gain = (_norm(theirs) / _norm(ours))[..., None]
         ours = torch.minimum(ours * gain, theirs * self.CLIP)
         n_columns = n_speech.clamp(min=1)[..., None]
@@ -209,6 +225,10 @@ class EnvelopeLoss(nn.Module):
         correlation = (ours * theirs).sum(dim=3) / (_norm(ours) * _norm(theirs))  # [B, segments, bands]
         missing = ((1 - correlation) * n_speech).sum(dim=(1, 2)) / self.BANDS
         return (missing / n_speech.sum(dim=(1, 2)).clamp(min=1)).mean()
+
+    def _levels(self, power: Tensor) -> Tensor:
+        """Return the level in each third-octave band, [B, segments, bands, columns], of [B, columns, bins]."""
+        return torch.sqrt(power @ self.bands + 1e-9).unfold(1, self.SEGMENT, self.STEP)
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class RecognizerLoss(nn.Module):
     def features(self, wave: Tensor) -> list[Tensor]:
         """Return the features of each compared layer (float32 [B, T / 480, D]) for 24 kHz audio (float32 [B, T])."""
         mel = log_mel(wave, self.filters, SAMPLE_RATE)
-        hidden = self.encoder(mel.to(self.encoder.position.dtype))
+        hidden = self.encoder(mel.to(self.encoder.position.dtype), self.layers[-1])
         return [hidden[layer - 1].float() for layer in self.layers]
 
     def forward(self, wave: Tensor, target: Tensor) -> Tensor:

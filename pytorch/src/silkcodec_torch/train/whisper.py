@@ -78,15 +78,22 @@ class WhisperEncoder(nn.Module):
         self.layers = nn.ModuleList(WhisperLayer(width, heads, hidden) for _ in range(n_layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, mel: Tensor) -> list[Tensor]:
-        """Return the output of each layer ([B, ceil(T / 2), D]) for a log-mel spectrogram ([B, n_mels, T])."""
+    def forward(self, mel: Tensor, n_layers: int | None = None) -> list[Tensor]:
+        """Return the output of each layer ([B, ceil(T / 2), D]) for a log-mel spectrogram ([B, n_mels, T]).
+
+        Args:
+            mel: log-mel spectrogram.
+            n_layers: number of layers to compute. By default, all.
+        """
         x = functional.gelu(self.conv2(functional.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.position[: x.shape[1]]
         features = []
-        for layer in self.layers:
+        for layer in self.layers[:n_layers]:
             x = layer(x)
             features.append(x)
-        return [*features[:-1], self.norm(x)]
+        if len(features) == len(self.layers):
+            features[-1] = self.norm(x)
+        return features
 
 
 def load_encoder(folder: Path) -> WhisperEncoder:
