@@ -24,8 +24,8 @@ WHISPER_READY := $(VENV)/.whisper
 KOKORO := $(VENV)/models/kokoro
 SYSTEM_READY := $(VENV)/.system
 SITE := src/silkcodec/site/index.html
-# Debian packages that pip cannot install: the Opus and Speex libraries, and a browser for tests.
-SYSTEM := libopus0 libspeex1 chromium
+# Debian packages that pip cannot install: the Opus and Speex libraries, and ffmpeg and a browser for tests.
+SYSTEM := libopus0 libspeex1 ffmpeg chromium
 
 IN := $(SPEECH)/INDEX.tsv:language=
 ENGLISH := $(IN)en|en_GB
@@ -79,7 +79,7 @@ docs: $(DOCS)
 	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --strict
 
 test: setup
-	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/fuzz.py --minutes 1 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
+	@mkdir -p out; nice -n 19 $(BIN)/python fuzz/fuzz.py --runs 3000 --seed 1 >out/fuzz.log 2>&1 & fuzz=$$!; \
 	$(PYTEST); tests=$$?; wait $$fuzz || tests=1; cat out/fuzz.log; exit $$tests
 
 # Run the silkcodec tests except those that train models, start servers or use browsers, and others that take more than
@@ -90,7 +90,8 @@ test: setup
 test-fast: $(FAST)
 	$(PYTEST) tests -m "not slow and not browser"
 
-# Fuzz the parsers of .silk files, audio files, tars, Arrow files, weights and client messages. fuzz/fuzz.py describes how to handle failures.
+# Fuzz the parsers of .silk files, audio files, tars, Arrow files, manifests, shards, weights and client messages.
+# fuzz/fuzz.py describes how to handle failures.
 fuzz: $(FULL)
 	$(BIN)/python fuzz/fuzz.py --minutes $(MINUTES) --work out/fuzz
 
@@ -258,7 +259,7 @@ $(SYSTEM_READY): $(VENV)/bin/python
 		echo "installing $(SYSTEM)"; \
 		(apt-get update && apt-get install --yes --no-install-recommends $(SYSTEM)) >$(VENV)/apt.log 2>&1 \
 			|| echo "apt-get failed, see $(VENV)/apt.log. Tests that need $(SYSTEM) are skipped."; \
-	else echo "Tests of Opus, Speex and the browser pages need these packages and are skipped without them: $(SYSTEM)"; fi
+	else echo "Tests of Opus, Speex, ffmpeg and the browser pages are skipped without these packages: $(SYSTEM)"; fi
 	touch $@
 
 clean:

@@ -7,11 +7,13 @@ import functools
 import importlib.util
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -23,6 +25,10 @@ if importlib.util.find_spec("torch") is None:  # in the environment of make test
 
 # Some tests send SIGINT, but programs that a shell starts with `&` ignore it, and so do their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples in every run, with any time for each, so that a test fails only if the code has changed.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 CONTRACT = "tests/test_contract.py"  # takes longer than all other files
@@ -109,6 +115,24 @@ def weights_folder() -> Path:
     from silkcodec.silk import EMBEDDED
 
     return Path(os.environ.get("SILK_TEST_WEIGHTS", EMBEDDED))
+
+
+@pytest.fixture
+def linked_weights(weights_folder: Path, tmp_path: Path) -> Path:
+    """Return a weights folder with its own config.json. The other files are links, so tests must not write to them."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for path in weights_folder.resolve().iterdir():
+        if path.name != "config.json":
+            (folder / path.name).symlink_to(path)
+    shutil.copy(weights_folder / "config.json", folder)
+    return folder
+
+
+@pytest.fixture
+def copied_weights(weights_folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the weights folder."""
+    return Path(shutil.copytree(weights_folder, tmp_path / "weights"))
 
 
 @pytest.fixture(scope="session")

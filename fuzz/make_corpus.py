@@ -5,6 +5,7 @@ python fuzz/make_corpus.py
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -15,6 +16,8 @@ import pyarrow as pa
 import soundfile
 
 from silkcodec import container
+from silkcodec.corpus import rows
+from silkcodec.corpus.plan import Facts
 from silkcodec.silk import EMBEDDED
 from silkcodec.tokens import Tokens
 
@@ -107,6 +110,31 @@ def corpora() -> None:
         save("corpus_tar", f"{name}.bin", stream.getvalue())
 
 
+def manifests() -> None:
+    """Write a manifest in each format. The first byte is the index of the format in `targets.MANIFESTS`."""
+    table = b'path\tspeaker\ttext\na/1.wav\tann\thello\nb.flac\t\t"x"\n'
+    save("manifest", "tsv.bin", b"\0" + table)
+    save("manifest", "csv.bin", b'\1id,audio_filepath\n1,"a, b.wav"\n')
+    save("manifest", "jsonl.bin", b'\2{"audio_filepath": "a.wav", "text": null}\n\n{"path": "b.wav", "x": 1.5}\n')
+    save("manifest", "scp.bin", b"\3one a.wav\ntwo\tb.wav\nthree sox c.wav |\nfour d.ark:15\n")
+    save("manifest", "gzip.bin", b"\4" + gzip.compress(table, mtime=0))
+
+
+def shards() -> None:
+    """Write a Parquet shard and a tar shard of a corpus."""
+    sizes, rates = (256, 4), (100.0, 50.0)
+    facts = Facts("peaks@0123456789ab", 24_000, sizes, rates, False)
+    codes = [np.arange(4) * 60, np.arange(2)]
+    tokens = Tokens(tuple(codes), sizes, rates, 24_000, 900, facts.codec)
+    for name, kind, first in (("parquet", "parquet", b"\0"), ("tar", "webdataset", b"\1")):
+        file = io.BytesIO()
+        writer = rows.WRITERS[kind](file, facts)
+        for id in ("a", "b"):
+            writer.add(rows.sealed(id, f"{id}.wav", 0.0, tokens, {"text": "hello"}))
+        writer.close()
+        save("shard", f"{name}.bin", first + file.getvalue())
+
+
 def field(number: int, content: bytes) -> bytes:
     """Return a protobuf field that contains bytes."""
     return bytes([number << 3 | 2, len(content)]) + content
@@ -140,4 +168,6 @@ if __name__ == "__main__":
     for kind, subtype, rate in FORMATS:
         save("sound", f"{kind}_{subtype}.bin".lower(), sound(kind, subtype, rate))
     corpora()
+    manifests()
+    shards()
     weights_and_messages()

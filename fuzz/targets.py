@@ -10,14 +10,16 @@ import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from silkcodec import audio, container
+from silkcodec.audio import manifest as manifests
 from silkcodec.container import structure
-from silkcodec.corpus import arrow, sources, tars
+from silkcodec.corpus import arrow, sources, tars, tokenized
 from silkcodec.corpus.items import Item
 from silkcodec.errors import SilkError, TokensError
 from silkcodec.serve.filejobs import from_json
@@ -28,6 +30,7 @@ from silkcodec.silk.weights_config import WeightsConfig
 T = TypeVar("T")
 MAX_SOUND_S = 60.0  # limit for the duration of an input; real callers have similar limits
 MAX_ITEMS = 1000
+MANIFESTS = ("x.tsv", "x.csv", "x.jsonl", "x.scp", "x.tsv.gz")
 FOLDER = Path(tempfile.mkdtemp(prefix="silk-fuzz-"))  # removed by `clean`
 
 
@@ -135,6 +138,28 @@ def corpus_arrow(data: bytes) -> None:
             arrow.content(str(folder / "data.arrow"), item.at)
 
 
+def manifest(data: bytes) -> None:
+    """Read a manifest. The first byte selects the format, as an index of `MANIFESTS`."""
+    path = FOLDER / MANIFESTS[int.from_bytes(data[:1], "big") % len(MANIFESTS)]
+    path.write_bytes(data[1:])
+    for _, columns in islice(manifests.records(path), MAX_ITEMS):
+        if isinstance(columns, SilkError):
+            assert str(columns).isprintable()
+        else:
+            manifests.as_row(columns)
+
+
+def shard(data: bytes) -> None:
+    """Read a shard of a corpus: a tar if the first byte is 1, or else a Parquet file."""
+    suffix = "tar" if data[:1] == b"\1" else "parquet"
+    file = FOLDER / suffix / f"tokens-00000-of-00001.{suffix}"
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)  # The previous input may still be mapped into memory.
+    file.write_bytes(data[1:])
+    for row in islice(tokenized.read(file.parent), MAX_ITEMS):
+        assert row.tokens.n_samples > 0
+
+
 def weights(data: bytes) -> None:
     """Read an ONNX graph if the first byte is 1, or else the config.json of a weights folder."""
     if data[:1] == b"\1":
@@ -179,7 +204,8 @@ def _or_none(call: Callable[[], T]) -> T | None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (silk_file, sound, corpus_tar, corpus_arrow, weights, messages)
+    target.__name__: target
+    for target in (silk_file, sound, corpus_tar, corpus_arrow, manifest, shard, weights, messages)
 }
 
 

@@ -22,12 +22,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import distributions
 import silkcodec
 from repository import ROOT
 from silkcodec import audio
 from silkcodec import codec as registry
 from silkcodec.codec import Codec
 from silkcodec.errors import ArgumentError, AudioError, TokensError
+from silkcodec.silk import graphs
 from silkcodec.tokens import Tokens
 from speechlike import speechlike
 
@@ -70,17 +72,9 @@ def third_party(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     project = tomllib.loads(block("toml"))["project"]
     site = tmp_path_factory.mktemp("site-packages")
     (site / "acme_mulaw.py").write_text(block("python"))
-    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    lines = [
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
-        for group, points in project["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("".join(lines))
-    sys.path.insert(0, str(site))
-    yield
-    sys.path.remove(str(site))
+    with pytest.MonkeyPatch.context() as patch:
+        distributions.install(site, project["name"].replace("-", "_"), project["entry-points"], patch)
+        yield
     sys.modules.pop("acme_mulaw", None)
 
 
@@ -96,7 +90,7 @@ def loader(request: pytest.FixtureRequest) -> Callable[[str], Any]:
             if (package and importlib.util.find_spec(package) is None) or (library and find_library(library) is None):
                 pytest.skip(f"needs {package or library}")
         if name not in WEIGHTS:
-            return silkcodec.load(name)
+            return silkcodec.load(request.getfixturevalue("weights_folder") if name == "silk" else name)
         if name.startswith("snac"):
             pytest.importorskip("snac", reason="needs [baselines]")
         return silkcodec.load(f"{name}@{request.getfixturevalue('random_baseline')(WEIGHTS[name])}")
@@ -173,7 +167,9 @@ def test_decoding_keeps_the_length(codec: Any, n_samples: int) -> None:
     assert np.isfinite(decoded).all()
 
 
-def test_it_is_deterministic_and_does_not_change_random_generators(codec: Any, loader: Callable[[str], Any]) -> None:
+def test_it_is_deterministic_and_does_not_change_random_generators(
+    codec: Any, loader: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = sys.modules.get("torch")
     before = np.random.get_state()[1].copy(), torch and torch.random.get_rng_state()
     wave = clip(codec, 1.3)
@@ -181,6 +177,7 @@ def test_it_is_deterministic_and_does_not_change_random_generators(codec: Any, l
     decoded = codec.decode(tokens)
     codec.encode(clip(codec, 0.7, seed=1), codec.sample_rate)  # Another clip in between must not change the result.
     assert codec.encode(wave, codec.sample_rate) == tokens
+    monkeypatch.setattr(graphs, "start_session", graphs.start_session.__wrapped__)  # sessions that are not shared
     again = loader(codec.name)
     assert again.encode(wave, codec.sample_rate) == tokens
     if repeats(codec):
@@ -288,6 +285,8 @@ def test_a_batch_gives_the_results_of_single_calls(codec: Any) -> None:
     decoded = codec.decode_batch(many)
     assert all(map(np.array_equal, decoded, map(codec.decode, many)))
     assert codec.encode_batch([], codec.sample_rate) == codec.decode_batch([]) == []
+    with pytest.raises(AudioError):
+        codec.encode_batch([waves[0], np.array([np.nan])], codec.sample_rate)
 
 
 def test_the_output_depends_on_nothing_after_the_latency(codec: Any) -> None:
@@ -326,11 +325,7 @@ def test_a_package_adds_a_codec_but_cannot_replace_built_in_codecs(third_party: 
 
 
 def test_built_in_names_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = tmp_path / "evil-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[silkcodec.codecs]\nsilk = evil:Silk\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    distributions.install(tmp_path, "evil", {"silkcodec.codecs": {"silk": "evil:Silk"}}, monkeypatch)
     assert registry.codecs()["silk"] == "silkcodec.silk:load"
 
 

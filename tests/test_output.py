@@ -10,6 +10,7 @@ import pytest
 
 from silkcodec.errors import OutputError
 from silkcodec.output import replacing
+from waiting import PATIENCE_S
 
 
 def test_a_file_that_another_process_creates_meanwhile_is_kept(tmp_path: Path) -> None:
@@ -41,11 +42,11 @@ def test_names_can_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
 def test_everything_is_written_to_a_named_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     received: list[bytes] = []
-    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_bytes()))
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_bytes()), daemon=True)
     reader.start()
     with replacing(tmp_path / "pipe") as file:
         file.write(b"hello")
-    reader.join()
+    reader.join(PATIENCE_S)
     assert received == [b"hello"]
 
 

@@ -99,7 +99,7 @@ def test_the_first_dimension_is_the_least_significant() -> None:
     levels=hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(128)), elements=st.integers(0, 7)),
     dims=st.lists(st.integers(1, 20), min_size=1, max_size=3),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_chain_of_groupings_is_lossless(levels: np.ndarray, dims: list[int]) -> None:
     it = Tokens.from_levels(levels, n_samples=len(levels) * 9600, codec=CODEC)
     regrouped = it

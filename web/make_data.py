@@ -32,8 +32,8 @@ FIXTURES = ROOT / "web" / "test" / "fixtures.json"
 SAMPLES = ("english", "mandarin", "arabic")
 FULL_SCALE = 32_767
 BANDWIDTH = ROOT / "lab/src/silkcodec_lab/bandwidth"
-# Versions in the "Listening comparison" section: the codec and the number of its codebooks. The experimental RVQ model has
-# 8 vectors per frame with 4 codebooks each.
+# Versions in the "Listening comparison" section: the codec and the number of its codebooks. The experimental RVQ model
+# has 8 vectors per frame with 4 codebooks each.
 LISTEN = (
     (None, None), ("silk", 19), ("opus:6k", 15), ("codec2:1200", 6), ("run:rvq", 32), ("run:rvq", 16), ("run:rvq", 8),
 )  # fmt: skip

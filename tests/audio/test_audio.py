@@ -151,7 +151,7 @@ def test_resampling_preserves_pitch_level_and_length(rate: int) -> None:
     np.testing.assert_allclose(wave[inner], sine(24_000)[inner], atol=1e-3)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     rate=st.sampled_from([8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 192_000]),
     cuts=st.lists(st.integers(0, 3000), max_size=20),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -264,15 +265,14 @@ Stream mapping:
 def fake_ffmpeg(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, seconds: float = 1.0, code: int = 0, log: str = ""
 ) -> None:
-    """Put an "ffmpeg" on PATH that writes one second of audio and reports the given duration."""
+    """Put an "ffmpeg" on PATH that records its arguments, writes one second of audio and reports a duration."""
     if os.name == "nt":
         pytest.skip("the command is a shell script")
     folder.mkdir()
     (folder / "out.wav").write_bytes(resized(written("WAV", "FLOAT"), (4, "<I", 0xFFFF_FFFF)))
     (folder / "log").write_text(LOG.format(seconds=seconds) + log)
-    (folder / "ffmpeg").write_text(
-        f'#!/bin/sh\n/bin/cat "{folder}/log" >&2\n/bin/cat "{folder}/out.wav"\nexit {code}\n'
-    )
+    lines = ["#!/bin/sh", f"cd {folder}", "printf '%s\\n' \"$@\" >words", "/bin/cat log >&2; /bin/cat out.wav"]
+    (folder / "ffmpeg").write_text("\n".join([*lines, f"exit {code}\n"]))
     (folder / "ffmpeg").chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
 
@@ -285,6 +285,15 @@ def test_ffmpeg_decodes_formats_that_libsndfile_cannot_read(tmp_path: Path, monk
     assert audio.duration_s(tmp_path / "a.m4a") == 1.0
     with audio.Reader(tmp_path / "a.m4a", start_s=0.5, duration_s=0.25) as part:
         np.testing.assert_allclose(part.read(N), noise()[12_000:18_000], atol=1e-6)
+
+
+def test_ffmpeg_may_open_only_the_given_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_ffmpeg(tmp_path / "bin", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    Path("http:a.m4a").write_bytes(M4A)
+    assert audio.duration_s("http:a.m4a") == 1.0
+    words = (tmp_path / "bin" / "words").read_text()
+    assert re.search(rf"-protocol_whitelist\nfile,pipe\n.*-f\nmov\n-i\nfile:{tmp_path}/http:a\.m4a\n", words, re.S)
 
 
 @pytest.mark.parametrize(

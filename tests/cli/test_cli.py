@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from silkcodec.cli import app, paths
 from silkcodec.errors import OutputError
 from silkcodec.progress import SoundProgress, counting, sound_progress
 from silkcodec.silk import Silk
+from waiting import wait_until
 
 Run = Callable[..., Any]
 
@@ -77,7 +79,7 @@ def test_encode_and_decode_write_next_to_the_input(silk: Run, folder: Path, soun
 def test_existing_files_require_force(silk: Run, folder: Path, sound: str) -> None:
     Path("a.silk").write_bytes(b"precious")
     result = silk("encode", sound, code=2)
-    assert result.stderr == "silk: 'a.silk' already exists. Choose another name, or overwrite it with --force.\n"
+    assert "'a.silk' already exists" in result.stderr and "--force" in result.stderr
     assert Path("a.silk").read_bytes() == b"precious"
     silk("encode", sound, "--skip-existing")
     assert Path("a.silk").read_bytes() == b"precious"
@@ -327,9 +329,7 @@ def test_a_killed_process_leaves_no_incomplete_file(
         for _ in range(100):
             writer.write(speech)
     process = silk_process("encode", "long.wav", "--weights", str(weights_folder))
-    until = time.monotonic() + 120
-    while not list(folder.glob(".long.silk.*.part")) and time.monotonic() < until and process.poll() is None:
-        time.sleep(0.005)
+    wait_until(lambda: list(folder.glob(".long.silk.*.part")) or process.poll() is not None)
     process.send_signal(how)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == code, stderr
@@ -338,23 +338,22 @@ def test_a_killed_process_leaves_no_incomplete_file(
     assert left == [] or (how == signal.SIGKILL and all(name.endswith(".part") for name in left))
 
 
-def test_a_closed_or_full_output_gives_one_line(folder: Path, sound: str, weights_folder: Path) -> None:
-    words = ("encode", sound, "-o", "-", "--weights", str(weights_folder))
-    if os.path.exists("/dev/full"):
-        with open("/dev/full", "wb") as full:
-            process = silk_process(*words, stdout=full)
-            _, stderr = process.communicate(timeout=120)
-        assert (process.returncode, stderr) == (
-            2,
-            b"silk: Cannot write to standard output: No space left on device.\n",
-        )
-    process = silk_process(*words, stdout=subprocess.PIPE)
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("target", [["-o", "-"], []], ids=["data", "messages"])
+def test_a_full_disk_at_standard_output_gives_one_line(sound: str, weights_folder: Path, target: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        process = silk_process("encode", sound, *target, "--weights", str(weights_folder), stdout=full)
+        _, stderr = process.communicate(timeout=120)
+    assert (process.returncode, stderr.count(b"\n")) == (2, 1) and b"No space left on device" in stderr
+
+
+def test_a_closed_pipe_gives_one_line(sound: str, weights_folder: Path) -> None:
+    process = silk_process("encode", sound, "-o", "-", "--weights", str(weights_folder), stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     stderr = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=120) == 2
-    assert stderr == b"silk: Cannot write to standard output: Broken pipe.\n"
+    assert (process.wait(timeout=120), stderr.count(b"\n")) == (2, 1) and b"Broken pipe" in stderr
 
 
 @pytest.mark.slow
@@ -363,25 +362,17 @@ def test_closed_standard_streams_give_at_most_one_line(folder: Path, sound: str,
     """Daemons and some schedulers start programs with closed streams."""
     python, weights = f"'{sys.executable}' -m silkcodec.cli", f"--weights '{weights_folder}'"
 
-    def shell(line: str) -> tuple[int, bytes]:
-        done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=120)
+    def shell(line: str) -> tuple[int, str]:
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=120)
         return done.returncode, done.stderr
 
-    assert shell(f"{python} encode - -o b.silk {weights} <&-") == (
-        2,
-        b"silk: Standard input is closed. Pass a file name, or redirect it: < FILE.\n",
-    )
-    assert not (folder / "b.silk").exists()
-    assert shell(f"{python} encode {sound} {weights} <&- >&- 2>&-") == (0, b"")
-    assert shell(f"{python} decode a.silk -o - {weights} >&-") == (
-        2,
-        b"silk: Standard output is closed. Pass a file with -o, or redirect it: > FILE.\n",
-    )
-    for verb in ("decode", "info", "roundtrip"):
-        code, stderr = shell(f"{python} {verb} - -o c.wav {weights} <&-" if verb != "info" else f"{python} info - <&-")
-        assert (code, stderr) == (2, b"silk: Standard input is closed. Pass a file name, or redirect it: < FILE.\n"), (
-            verb
-        )
+    assert shell(f"{python} encode {sound} {weights} <&- >&- 2>&-") == (0, "")
+    code, stderr = shell(f"{python} decode a.silk -o - {weights} >&-")
+    assert (code, stderr.count("\n")) == (2, 1) and "Standard output is closed" in stderr
+    for words in ("encode - -o b.silk", "decode - -o c.wav", "roundtrip - -o c.wav", "info -"):
+        code, stderr = shell(f"{python} {words} <&-")
+        assert (code, stderr.count("\n")) == (2, 1) and "Standard input is closed" in stderr, words
+    assert files_below(folder) == ["a.silk", sound]
     # If standard error is closed, messages must not be written to standard output.
     line = f"{python} decode a.silk -o - {weights} 2>&-"
     piped = subprocess.run(["sh", "-c", line], stdout=subprocess.PIPE, timeout=120).stdout
@@ -403,13 +394,12 @@ def test_long_runs_without_a_terminal_print_one_line_per_minute(
     with sound_progress([], "encode") as progress:
         progress.begin("talk.wav")
         progress.opened(7200)
-        assert lines(lambda: progress.advance(100)) == [
-            f"silk: encode: {600 * n} of 7200 s of audio ({100 * n / 12:.0f} %), after {n}:00 min" for n in range(1, 5)
-        ]
+        shown = [re.findall(r"(\d+) of 7200 s .* (\d:\d\d) min", line) for line in lines(lambda: progress.advance(100))]
+        assert shown == [[(str(600 * n), f"{n}:00")] for n in range(1, 5)]
     with sound_progress(["-"], "encode") as progress:  # a pipe, whose length is unknown
-        assert lines(lambda: progress.advance(1))[0] == "silk: encode: 6 s of audio, after 1:00 min"
+        assert "encode: 6 s of audio" in lines(lambda: progress.advance(1))[0]
     with counting("tokenize") as count:
-        assert lines(lambda: count(3, 9, "2.00 h"))[0] == "silk: tokenize: 3 of 9, 2.00 h, after 1:00 min"
+        assert "tokenize: 3 of 9, 2.00 h" in lines(lambda: count(3, 9, "2.00 h"))[0]
 
 
 def test_the_total_duration_is_estimated_from_opened_files(tmp_path: Path) -> None:
@@ -430,11 +420,11 @@ def test_the_total_duration_is_estimated_from_opened_files(tmp_path: Path) -> No
 @pytest.fixture
 def loud(folder: Path, codec: Silk, speech: np.ndarray) -> tuple[str, np.ndarray]:
     """Return a .silk file whose decoded samples exceed full scale, and these samples."""
-    tokens = codec.encode(2 * speech[:30_000] / np.abs(speech[:30_000]).max())
-    container.write(tokens, folder / "loud.silk")
-    wave = codec.decode(tokens)
-    if np.abs(wave).max() <= 1:
-        pytest.skip("these weights keep within full scale")
+    tokens, gain = codec.encode(speech[:30_000]), 6.0
+    with container.Writer(folder / "loud.silk", codec=tokens.codec, n_samples=tokens.n_samples, gain=gain) as writer:
+        writer.write(np.stack(tokens.codes, axis=1))
+    wave = gain * codec.decode(tokens)
+    assert np.abs(wave).max() > 1 > np.abs(wave[:240]).max()
     return "loud.silk", wave
 
 
@@ -572,14 +562,6 @@ def test_an_empty_path_is_refused(silk: Run, sound: str, words: tuple[str, ...])
     assert files_below(Path()) == ["a.wav"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_at_standard_output_is_one_sentence(sound: str, weights_folder: Path) -> None:
-    command = [sys.executable, "-m", "silkcodec.cli", "encode", sound, "--weights", str(weights_folder)]
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (2, b"silk: No space left on device.\n")
-
-
 def test_standard_output_can_be_appended_to(silk: Run, sound: str, weights_folder: Path) -> None:
     silk("encode", sound)
     silk("decode", "a.silk", "-o", "a.decoded.wav")
@@ -595,7 +577,7 @@ def test_standard_output_can_be_appended_to(silk: Run, sound: str, weights_folde
 def test_named_pipes_can_be_normalized_and_compared(silk: Run, sound: str) -> None:
     os.mkfifo("pipe.wav")
     for words in (("encode", "--normalize"), ("roundtrip",)):
-        writer = threading.Thread(target=Path("pipe.wav").write_bytes, args=(Path(sound).read_bytes(),))
+        writer = threading.Thread(target=Path("pipe.wav").write_bytes, args=(Path(sound).read_bytes(),), daemon=True)
         writer.start()
         silk(words[0], "pipe.wav", "-o", f"{words[0]}.silk" if words[0] == "encode" else "trip.wav", *words[1:])
         writer.join()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import corpuscodecs
+from corpuscodecs import shards
 from silkcodec import audio
 from silkcodec.cli import app
 from silkcodec.corpus import Options, read, tokenize
@@ -26,6 +25,7 @@ from silkcodec.corpus.ledger import Ledger, locked
 from silkcodec.corpus.shard import facts_of, load_codec
 from silkcodec.errors import ArgumentError, OutputError
 from silkcodec.silk import Silk
+from waiting import PATIENCE_S, wait_until
 
 pytest.importorskip("pyarrow", reason="needs [corpus]")
 PEAKS = Options("peaks", workers=1, shard_items=2)
@@ -34,10 +34,6 @@ PEAKS = Options("peaks", workers=1, shard_items=2)
 @pytest.fixture(autouse=True)
 def peaks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     corpuscodecs.install(tmp_path_factory.mktemp("plugin"), monkeypatch)
-
-
-def shards(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("tokens-*"))}
 
 
 def ids(folder: Path) -> list[str]:
@@ -78,14 +74,13 @@ def test_a_killed_run_can_be_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     out = tmp_path / "out"
     command = [sys.executable, "-m", "silkcodec.cli", "tokenize", str(tmp_path / "in"), "-o", str(out)]
     command += ["--codec", "peaks", "--shard-items", "2", "--workers", "2"]
-    for n_there in (2, 6):
+    for n_there, how, code in ((2, signal.SIGINT, 130), (6, signal.SIGKILL, -9)):
         monkeypatch.setenv("PEAKS_HANGS_FROM", str(2_400 + 240 * 2 * n_there))  # in shard n_there
         run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-        while len(list(out.glob("tokens-*"))) < n_there:
-            assert run.poll() is None, "the run ended before it was killed"
-            time.sleep(0.01)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        wait_until(lambda n=n_there, run=run: len(shards(out)) >= n or run.poll() is not None)
+        assert run.poll() is None, "the run ended before it was killed"
+        os.killpg(run.pid, how)
+        assert run.wait(PATIENCE_S) == code
         assert len(shards(out)) < 12
         with open(out / "ledger.jsonl", "ab") as ledger:
             ledger.write(b'{"plan": "torn, as by a lo')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import corpuscodecs
+from corpuscodecs import shards
 from silkcodec import audio
 from silkcodec.corpus import Options, tokenize
 from silkcodec.corpus import ray as engine
@@ -31,10 +31,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             yield ray
         finally:
             ray.shutdown()
-
-
-def shards(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("tokens-*"))}
 
 
 def test_ray_writes_the_bytes_of_local_processes(tmp_path: Path, cluster: Any) -> None:

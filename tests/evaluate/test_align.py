@@ -14,7 +14,7 @@ RATE = 24_000
 SPEECH = speechlike(3.0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(delay=st.integers(-11_999, 11_999))
 def test_a_known_delay_is_found_to_the_sample(delay: int) -> None:
     noise = 0.05 * np.random.default_rng(0).standard_normal(len(SPEECH)).astype(np.float32)

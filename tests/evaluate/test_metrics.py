@@ -48,16 +48,10 @@ def test_other_speech_has_low_intelligibility() -> None:
     assert signal.estoi(Pair(SPEECH, OTHER)) < 0.2
 
 
-def test_a_level_change_affects_only_level_metrics() -> None:
+def test_the_mel_distance_of_a_level_change_is_exact() -> None:
     floor = 1e-3 * np.random.default_rng(0).standard_normal(len(SPEECH)).astype(np.float32)
     wave = SPEECH + floor  # no band is below the clamp of the log-mel
-    louder = Pair(wave, 1.5 * wave)
-    assert METRICS["level_db"](louder) == pytest.approx(20 * np.log10(1.5), abs=1e-4)
-    assert METRICS["pesq_wb"](louder) == pytest.approx(4.64, abs=0.01)
-    assert METRICS["stoi"](louder) == pytest.approx(1.0, abs=1e-5)
-    assert METRICS["estoi"](louder) == pytest.approx(1.0, abs=1e-5)
-    assert METRICS["si_sdr_db"](louder) > 80  # only float32 rounding remains
-    assert METRICS["mel_distance"](louder) == pytest.approx(np.log(1.5), abs=1e-3)
+    assert METRICS["mel_distance"](Pair(wave, 1.5 * wave)) == pytest.approx(np.log(1.5), abs=1e-3)
 
 
 def test_pesq_survives_more_utterances_than_its_table_holds() -> None:

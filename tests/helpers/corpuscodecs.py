@@ -5,6 +5,7 @@ It has two codebooks: the peak of every 10 ms in 256 steps, and the peak of ever
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import distributions
 from silkcodec import audio
 from silkcodec.tokens import Tokens
 
@@ -57,13 +59,12 @@ def peaks(preset: str | None) -> Peaks:
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the codec in this process and its child processes."""
-    found = folder / "corpuscodecs-1.0.dist-info"
-    found.mkdir(parents=True)
-    (found / "entry_points.txt").write_text("[silkcodec.codecs]\npeaks = corpuscodecs:peaks\n")
-    (found / "METADATA").write_text("Metadata-Version: 2.1\nName: corpuscodecs\nVersion: 1.0\n")
-    monkeypatch.syspath_prepend(folder)
-    here = str(Path(__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), here, os.environ.get("PYTHONPATH", "")]))
+    distributions.install(folder, "corpuscodecs", {"silkcodec.codecs": {"peaks": "corpuscodecs:peaks"}}, monkeypatch)
+
+
+def shards(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each shard in a folder."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("tokens-*"))}
 
 
 def clips(folder: Path, n: int, seconds: float = 0.5) -> Path:

@@ -22,6 +22,8 @@ window.pitch = () => {
   ear.getFloatFrequencyData(levels);
   return (levels.indexOf(Math.max(...levels)) * context.sampleRate) / ear.fftSize;
 };
+window.lag = (seek) => new Promise((done) => requestAnimationFrame(() =>  // after the page has moved the slider
+  done(context.currentTime - Number(document.querySelector(seek).value))));
 window.loudness = () => {  // RMS of the last 0.7 s, 5 ms at a time
   const wave = new Float32Array(ear.fftSize);
   ear.getFloatTimeDomainData(wave);

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import distributions
 from silkcodec import audio
 from silkcodec.errors import ArgumentError, MissingExtraError, TokensError
 from silkcodec.tokens import Tokens
@@ -109,14 +110,8 @@ def unloadable(preset: str | None) -> Kept:
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the fake codecs in this process and its child processes."""
-    found = folder / "fakecodecs-1.0.dist-info"
-    found.mkdir(parents=True)
     names = ("half", "same", "mute", "scales", "failing", "unloadable")
-    lines = ["[silkcodec.codecs]", *(f"{name} = fakecodecs:{name}" for name in names)]
-    (found / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    (found / "METADATA").write_text("Metadata-Version: 2.1\nName: fakecodecs\nVersion: 1.0\n")
-    monkeypatch.syspath_prepend(folder)
-    here = str(Path(__file__).parent)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), here, os.environ.get("PYTHONPATH", "")]))
+    points = {name: f"fakecodecs:{name}" for name in names}
+    distributions.install(folder, "fakecodecs", {"silkcodec.codecs": points}, monkeypatch)
     WEIGHTS.clear()
     ENCODED.clear()

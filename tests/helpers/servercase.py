@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from silkcodec.serve.client import Client
+from waiting import PATIENCE_S
 
 T = TypeVar("T")
 
 TOKEN = "a-token-for-tests-0123"
-PATIENCE_S = 180.0  # only a guard against hangs
 # On a busy machine, a test may pause for longer than the server's limits for idle and slow clients.
 PATIENT = f"""
 from functools import partial

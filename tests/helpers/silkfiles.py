@@ -14,17 +14,17 @@ from silkcodec.tokens import Tokens
 
 CODEC = "silk@0a1b2c3d4e5f"
 HEADER_BYTES = 51  # size of a header with this codec name
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
-def speech_like(frames: int, seed: int = 0, spread: float = 1.0) -> np.ndarray:
+def random_levels(frames: int, seed: int = 0, spread: float = 1.0) -> np.ndarray:
     """Return random levels that are similar to a model's output."""
     rng = np.random.default_rng(seed)
     return np.clip(np.round(rng.normal(rng.uniform(2, 5, 128), spread, (frames, 128))), 0, 7).astype(np.uint8)
 
 
 def tokens_of(frames: int = 60, cut: int = 0, seed: int = 0, dims_per_token: int = 7) -> Tokens:
-    levels = speech_like(frames, seed)
+    levels = random_levels(frames, seed)
     return Tokens.from_levels(levels, n_samples=frames * 9600 - cut, codec=CODEC, dims_per_token=dims_per_token)
 
 
@@ -58,7 +58,7 @@ def some_tokens(draw: st.DrawFn) -> Tokens:
     seed = draw(st.integers(0, 2**32 - 1))
     levels = {
         "random": lambda: np.random.default_rng(seed).integers(0, 8, (frames, 128)),
-        "speech": lambda: speech_like(frames, seed, 0.5),
+        "speech": lambda: random_levels(frames, seed, 0.5),
         "constant": lambda: np.full((frames, 128), seed % 8),
     }[kind]()
     n_samples = (frames - 1) * 9600 + draw(st.integers(1, 9600))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from silkcodec import lm
 from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.lm.layout import heads
 from silkcodec.silk import Silk
 from silkcodec.tokens import Tokens
 
@@ -48,7 +50,7 @@ def drawn(draw: Any) -> Tokens:
 ENDS = st.booleans()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn(), st.sampled_from([0, 50_257]), st.booleans(), ENDS, ENDS)
 def test_flat_is_lossless(it: Tokens, offset: int, shared: bool, bos: bool, eos: bool) -> None:
     flat = lm.Flat(lm.Layout.of(it), offset=offset, shared=shared)
@@ -59,7 +61,7 @@ def test_flat_is_lossless(it: Tokens, offset: int, shared: bool, bos: bool, eos:
     assert flat.decode(ids, n_samples=it.n_samples) == it
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn(), ENDS, ENDS)
 def test_factorized_is_lossless(it: Tokens, bos: bool, eos: bool) -> None:
     factorized = lm.Factorized(lm.Layout.of(it))
@@ -68,7 +70,7 @@ def test_factorized_is_lossless(it: Tokens, bos: bool, eos: bool) -> None:
     assert factorized.decode(steps, n_samples=it.n_samples) == it
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn(), st.booleans(), st.sampled_from(["none", "one by one", "any"]), ENDS, ENDS, st.randoms())
 def test_heads_are_lossless_with_any_delays(
     it: Tokens, digits: bool, late: str, bos: bool, eos: bool, random: Any
@@ -84,7 +86,7 @@ def test_heads_are_lossless_with_any_delays(
     assert heads.decode(steps, n_samples=it.n_samples) == it
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn())
 def test_text_is_lossless(it: Tokens) -> None:
     layout = lm.Layout.of(it)
@@ -94,7 +96,7 @@ def test_text_is_lossless(it: Tokens) -> None:
     assert lm.segments(f"Hello! {text} Again? {text}", layout) == ["Hello! ", it, " Again? ", it]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(drawn())
 def test_split_and_join_are_inverse(it: Tokens) -> None:
     layout = lm.Layout.of(it)
@@ -148,7 +150,6 @@ def test_the_delay_pattern_in_closed_form() -> None:
             assert steps[step, k] == code
 
 
-@settings(deadline=None)
 @given(st.integers(0, 5), st.lists(st.integers(0, 4), min_size=1, max_size=4), st.booleans())
 def test_undelay_is_the_inverse_of_delay(n_steps: int, delays: list[int], deep: bool) -> None:
     rows = np.random.default_rng(0).integers(0, 9, (n_steps, len(delays), 3) if deep else (n_steps, len(delays)))
@@ -178,6 +179,12 @@ def test_texts_contain_only_the_listed_strings() -> None:
     known = list(lm.strings(lm.Layout.of(it)))
     assert len(known) == len(set(known)) == 4_096
     assert {f"{part}|>" for part in lm.to_text(it, end=False).split("|>")[:-1]} <= set(known)
+
+
+@pytest.mark.parametrize("size", [1, 2, 1_000, 1_024, 4_096, 2**13, 2**14, 2**16, 8**7, 2**60])
+def test_the_product_of_the_heads_is_the_codebook_size(size: int) -> None:
+    (found,) = heads((size,))
+    assert math.prod(found) == size and max(found) <= 4_096
 
 
 def test_sequences_of_different_lengths_are_padded() -> None:
@@ -278,6 +285,20 @@ def test_tokens_of_another_codec_or_grouping_are_refused() -> None:
             flat.encode(other)
 
 
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (tokens([[1], [2]], (4, 4), (10.0, 15.0)), "whole multiples"),
+        (tokens([[1, 1], [2, 1, 0]], (4, 4), (10.0, 20.0)), "whole frames"),
+        (tokens([[1]], (5_000,), (10.0,)), "powers of two"),
+        (tokens([[1], [1]], (8_192, 1_000), (10.0, 10.0)), "powers of two"),
+    ],
+)
+def test_tokens_without_a_layout_are_refused(made: Tokens, says: str) -> None:
+    with pytest.raises(TokensError, match=says):
+        lm.Layout.of(made)
+
+
 def test_other_wrong_arguments_are_one_sentence(codec: Silk) -> None:
     layout = lm.Layout.of(silk())
     for offset in (-1, 2.5, True):
@@ -290,8 +311,6 @@ def test_other_wrong_arguments_are_one_sentence(codec: Silk) -> None:
             lm.Heads(layout, delays=delays)  # type: ignore[arg-type]
     with pytest.raises(TokensError, match="at least 18"):
         lm.undelay(np.zeros((5, 19), int))
-    with pytest.raises(TokensError, match="powers of two"):
-        lm.Layout.of(tokens([[1]], (5_000,), (10.0,)))
     with pytest.raises(TokensError, match="in token strings"):
         lm.to_text(Tokens((np.zeros(1, int),), (4,), (10.0,), 24_000, 10, "a|b"))
 

@@ -1,4 +1,4 @@
-"""Test that the code in docs/language-models.md runs and that its sizes are correct."""
+"""Test that the code for Transformers in docs/language-models.md runs, and that the sizes on the page are correct."""
 
 from __future__ import annotations
 
@@ -15,16 +15,6 @@ from silkcodec.silk import Silk
 TEXT = (DOCS / "language-models.md").read_text(encoding="utf-8")
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", TEXT, re.S | re.M)
-
-
-def test_the_code_runs(speech: Any) -> None:
-    names: dict[str, Any] = {"wave": speech, "sample_rate": 24_000}
-    assert len(blocks("python")) == 6
-    exec("\n".join(blocks("python")), names)
-
-
 @pytest.mark.slow
 def test_the_code_of_transformers_runs(speech: Any, codec: Silk, weights_folder: Path, tmp_path: Path) -> None:
     for package in ("torch", "transformers", "onnx"):
@@ -32,7 +22,7 @@ def test_the_code_of_transformers_runs(speech: Any, codec: Silk, weights_folder:
     from silkcodec_torch.hf.conversion import export
 
     export(weights_folder, tmp_path)
-    (code,) = blocks("python transformers")
+    (code,) = re.findall(r"^```python transformers\n(.*?)^```", TEXT, re.S | re.M)
     names: dict[str, Any] = {"wave": speech, "sample_rate": 24_000, "tokens": codec.encode(speech)}
     exec(code.replace('"hub/silk"', repr(str(tmp_path))), names)
 

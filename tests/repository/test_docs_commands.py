@@ -6,12 +6,9 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import tomllib
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from typing import Any
 import pytest
 
 from repository import ROOT
+from waiting import PATIENCE_S, wait_until
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = (
@@ -38,7 +36,6 @@ PROGRAMS = (
     "cp",
     "npm",
 )
-PATIENCE_S = 180.0
 
 # Start of each command that is not run -> reason. The arguments of `silk` commands are checked even if they do not run.
 NOT_RUN = {
@@ -170,7 +167,7 @@ BLOCKS = sorted({(one.page, one.block) for one in ALL if one.reason is None})
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
 def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
-    """Run a block line by line, in a folder with the files that the pages use, and with a free port for the server."""
+    """Run a block line by line, in a folder with the files that the pages use. The server selects a free port."""
     lines = [one.text for one in ALL if (one.page, one.block) == (page, block) and one.reason is None]
     if any("tokenize" in line for line in lines):
         pytest.importorskip("pyarrow", reason="needs [corpus]")
@@ -178,17 +175,15 @@ def test_the_block_runs(page: str, block: int, tmp_path: Path) -> None:
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")
     prepare(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    script = [line.replace(":8000", f":{port}").replace("http://HOST", "http://127.0.0.1") for line in lines]
+    address = "no server has started"
     with shell(tmp_path) as run:
-        for line in script:
+        for line in lines:
             if line.startswith("silk serve"):
                 pytest.importorskip("uvicorn", reason="needs [serve]")
-                run(line.replace("0.0.0.0", "127.0.0.1") + f" --port {port} --workers 1 &")
-                wait_for(port)
+                run(line.replace("0.0.0.0", "127.0.0.1") + " --port 0 --workers 1 &")
+                address = server_address(tmp_path / "shell.txt")
             else:
-                run(line)
+                run(re.sub(r"http://(127\.0\.0\.1|HOST):8000", address, line))
     for target in (word for line in lines for word in re.findall(r"-o ([^\s-]\S*)", line)):
         assert (tmp_path / target).exists(), f"{target} was not written"
 
@@ -228,10 +223,7 @@ def shell(folder: Path) -> Iterator[Any]:
             done.unlink(missing_ok=True)
             process.stdin.write(f"{line}\necho $? > done.part; mv done.part done\n")
             process.stdin.flush()
-            until = time.monotonic() + PATIENCE_S
-            while not done.exists():
-                assert time.monotonic() < until, f"{line}: did not end in time"
-                time.sleep(0.02)
+            wait_until(done.exists)
             status = done.read_text(encoding="utf-8").strip()
             assert status == "0", f"{line}: exit {status}\n{(folder / 'shell.txt').read_text(encoding='utf-8')}"
 
@@ -243,12 +235,7 @@ def shell(folder: Path) -> Iterator[Any]:
             process.wait(PATIENCE_S)
 
 
-def wait_for(port: str) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=PATIENCE_S):
-                return
-        except OSError:
-            assert time.monotonic() < until, "the server does not answer"
-            time.sleep(0.1)
+def server_address(log: Path) -> str:
+    """Return the address of the server, once its log says that it has a worker for streams and one for files."""
+    ready = re.compile(r'"event": "listening".*"port": (\d+)(?s:.*"event": "worker ready"){2}')
+    return f"http://127.0.0.1:{wait_until(lambda: ready.search(log.read_text(encoding='utf-8')))[1]}"

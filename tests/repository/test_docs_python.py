@@ -22,7 +22,6 @@ from silkcodec.silk import Silk
 OTHER_TESTS = {  # page -> the test that runs its Python
     "corpus.md": "tests/corpus/test_corpus_reading.py",
     "extending.md": "tests/test_contract.py",
-    "language-models.md": "tests/lm/test_lm_docs.py",
 }
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```python(?: (\w+))?\n(.*?)^```", re.S | re.M)

@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 from silkcodec.cli import app
 from silkcodec.errors import ArgumentError, SilkError, WeightsError
 from silkcodec.serve import explain
+from webserver import running
 
 
 @pytest.fixture
@@ -35,13 +35,10 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def running(site: Path) -> Iterator[ThreadingHTTPServer]:
-    with explain.server(site=site) as page:
-        thread = threading.Thread(target=page.serve_forever)
-        thread.start()
-        yield page
-        page.shutdown()
-        thread.join()
+def page(site: Path) -> Iterator[ThreadingHTTPServer]:
+    server = explain.server(site=site)
+    with running(server):
+        yield server
 
 
 def get(
@@ -55,38 +52,38 @@ def get(
     return response, body
 
 
-def test_it_serves_the_page_and_the_embedded_weights(running: ThreadingHTTPServer) -> None:
-    response, body = get(running, "/")
+def test_it_serves_the_page_and_the_embedded_weights(page: ThreadingHTTPServer) -> None:
+    response, body = get(page, "/")
     assert response.status == 200 and b"How codecs work" in body
     assert response.headers["Content-Type"].startswith("text/html")
-    response, body = get(running, "/assets/runtime-1a2b.wasm")
+    response, body = get(page, "/assets/runtime-1a2b.wasm")
     assert response.headers["Content-Type"] == "application/wasm" and "immutable" in response.headers["Cache-Control"]
-    response, body = get(running, "/weights/config.json")
+    response, body = get(page, "/weights/config.json")
     assert body == (explain.WEIGHTS / "config.json").read_bytes()
-    response, _ = get(running, "/weights/encoder.onnx", "HEAD")
+    response, _ = get(page, "/weights/encoder.onnx", "HEAD")
     assert int(response.headers["Content-Length"]) == (explain.WEIGHTS / "encoder.onnx").stat().st_size
 
 
-def test_it_serves_compressed_files_to_clients_that_accept_them(running: ThreadingHTTPServer, site: Path) -> None:
+def test_it_serves_compressed_files_to_clients_that_accept_them(page: ThreadingHTTPServer, site: Path) -> None:
     (site / "assets" / "runtime-1a2b.wasm.br").write_bytes(b"small")
     for accepted, encoding, expected in (
         ("gzip, deflate, br;q=0.9", "br", b"small"),
         ("gzip", None, b"\0asm"),
         ("identity", None, b"\0asm"),
     ):
-        response, body = get(running, "/assets/runtime-1a2b.wasm", accept_encoding=accepted)
+        response, body = get(page, "/assets/runtime-1a2b.wasm", accept_encoding=accepted)
         assert (response.headers["Content-Encoding"], body) == (encoding, expected)
         assert response.headers["Content-Type"] == "application/wasm" and response.headers["Vary"] == "Accept-Encoding"
-    response, _ = get(running, "/assets/missing.wasm", accept_encoding="br")
+    response, _ = get(page, "/assets/missing.wasm", accept_encoding="br")
     assert response.status == 404 and response.headers["Content-Encoding"] is None
 
 
-def test_a_closed_connection_prints_nothing(running: ThreadingHTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
-    client = socket.create_connection(("127.0.0.1", running.server_port))
+def test_a_closed_connection_prints_nothing(page: ThreadingHTTPServer, capsys: pytest.CaptureFixture[str]) -> None:
+    client = socket.create_connection(("127.0.0.1", page.server_port))
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # Close with a reset.
     client.sendall(b"GET / HTTP/1.1\r\n")
     client.close()
-    assert get(running, "/")[0].status == 200
+    assert get(page, "/")[0].status == 200
     assert capsys.readouterr().err == ""
 
 
@@ -94,13 +91,13 @@ def test_a_closed_connection_prints_nothing(running: ThreadingHTTPServer, capsys
     "path",
     ["/secret.txt", "/../secret.txt", "/%2e%2e/secret.txt", "/weights/golden.npz", "/weights/../silk.py", "/assets/"],
 )
-def test_it_serves_nothing_else(running: ThreadingHTTPServer, path: str) -> None:
-    assert get(running, path)[0].status == 404
+def test_it_serves_nothing_else(page: ThreadingHTTPServer, path: str) -> None:
+    assert get(page, path)[0].status == 404
 
 
-def test_it_listens_on_loopback_and_the_page_loads_nothing_else(running: ThreadingHTTPServer) -> None:
-    assert running.server_address[0] == "127.0.0.1"
-    policy = get(running, "/")[0].headers["Content-Security-Policy"]
+def test_it_listens_on_loopback_and_the_page_loads_nothing_else(page: ThreadingHTTPServer) -> None:
+    assert page.server_address[0] == "127.0.0.1"
+    policy = get(page, "/")[0].headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self'") and "http" not in policy
 
 

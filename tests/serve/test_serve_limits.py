@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +19,6 @@ import uvicorn
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from servercase import PATIENCE_S
 from silkcodec.errors import SilkError
 from silkcodec.serve import connections, sessions
 from silkcodec.serve.app import build
@@ -27,8 +26,10 @@ from silkcodec.serve.client import Client, ServerError
 from silkcodec.serve.connections import Budget, http_class, websocket_class
 from silkcodec.serve.pool import BusyError
 from silkcodec.serve.processes import Ended, Frame, RefusedError
+from silkcodec.serve.server import DrainingServer
 from silkcodec.serve.service import Service
 from silkcodec.serve.settings import Limits, Settings
+from waiting import PATIENCE_S, wait_until
 
 START = '{"type": "start", "task": "decode"}'
 
@@ -55,6 +56,8 @@ class FakeStream:
 class FakePool:
     codec = "silk@0a1b2c3d4e5f"
     is_ready = True
+    server: DrainingServer  # the server of this pool
+    thread: threading.Thread  # in which the server runs
 
     def __init__(self) -> None:
         self.streams: list[FakeStream] = []
@@ -90,31 +93,27 @@ class FakePool:
 @contextmanager
 def front(folder: Path, token: str | None = None, **limits: Any) -> Iterator[tuple[str, FakePool, Service]]:
     """Run a server in a thread, and yield its address, its pool and its service."""
-    loop_ready, pool = threading.Event(), FakePool()
-    found: dict[str, Any] = {}
+    pool, services = FakePool(), []
     listening = socket.create_server(("127.0.0.1", 0))
 
     async def main() -> None:
         service = Service.of(Settings(token=token, limits=Limits(**limits)), folder)
         service.pool = pool  # type: ignore[assignment]
         options: dict[str, Any] = {"http": http_class(service.limits), "ws": websocket_class(service.limits)}
-        options |= {"log_config": None, "ws_per_message_deflate": False}
-        server = uvicorn.Server(uvicorn.Config(build(service), access_log=False, ws_ping_interval=None, **options))
-        found.update(service=service, server=server)
-        loop_ready.set()
-        await server.serve(sockets=[listening])
+        options |= {"log_config": None, "access_log": False, "ws_per_message_deflate": False, "ws_ping_interval": None}
+        pool.server = DrainingServer(uvicorn.Config(build(service), **options), service)
+        services.append(service)
+        await pool.server.serve(sockets=[listening])
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
-    thread.start()
-    loop_ready.wait(PATIENCE_S)
+    pool.thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    pool.thread.start()
+    wait_until(lambda: services and pool.server.started)
     try:
-        while not found["server"].started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", pool, found["service"]
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", pool, services[0]
     finally:
-        found["server"].should_exit = True
-        thread.join(PATIENCE_S)
-    assert not thread.is_alive()
+        pool.server.should_exit = True
+        pool.thread.join(PATIENCE_S)
+    assert not pool.thread.is_alive()
 
 
 def raw(url: str) -> socket.socket:
@@ -138,18 +137,11 @@ def responds(url: str, path: str = "/health/ready") -> bool:
     return False
 
 
-def until(condition: Any) -> bool:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return bool(condition())
-
-
 def test_connections_without_a_request_are_closed(tmp_path: Path) -> None:
     with front(tmp_path, header_s=0.2) as (url, _, _), raw(url) as silent, raw(url) as dribbling:
         with suppress(OSError):  # On a busy machine, the connection may be closed already.
             dribbling.sendall(b"GET /health/li")
-        assert until(lambda: not is_open(silent)) and until(lambda: not is_open(dribbling))
+        wait_until(lambda: not is_open(silent) and not is_open(dribbling))
 
 
 def is_open(connection: socket.socket) -> bool:
@@ -168,11 +160,9 @@ def test_half_open_connections_do_not_block_others(tmp_path: Path) -> None:
         for connection in half_open:
             with suppress(OSError):  # On a busy machine, the connection may be closed already.
                 connection.sendall(b"G")
-        assert until(lambda: responds(url))
-        assert until(lambda: sum(map(is_open, half_open)) <= 4), (
-            "with many waiting, pressed_s applies instead of header_s"
-        )
-        assert until(lambda: responds(url))
+        wait_until(lambda: responds(url))
+        wait_until(lambda: sum(map(is_open, half_open)) <= 4)  # pressed_s applies instead of header_s
+        wait_until(lambda: responds(url))
         assert sum(map(is_open, half_open)) > 0, "with few waiting, header_s applies"
 
 
@@ -181,7 +171,7 @@ def test_the_oldest_waiting_connection_is_closed(tmp_path: Path) -> None:
         silent = []
         for n in range(1, 6):
             silent.append(open_ones.enter_context(raw(url)))
-            assert until(lambda n=n: sum(map(is_open, silent)) == min(n, 3))
+            wait_until(lambda n=n: sum(map(is_open, silent)) == min(n, 3))
         assert [is_open(connection) for connection in silent] == [False, False, True, True, True]
         assert Client(url)._request("/health/ready")
 
@@ -190,20 +180,20 @@ def test_health_checks_are_exempt_from_limits(tmp_path: Path) -> None:
     with front(tmp_path, client_requests=1) as (url, pool, _):
         with raw(url) as working:
             working.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nwait")
-            assert until(lambda: list(tmp_path.glob("*/upload")))
+            wait_until(lambda: list(tmp_path.glob("*/upload")))
             with pytest.raises(ServerError, match="limit is 1 open requests") as caught:
                 Client(url).codecs()
             assert (caught.value.status, caught.value.code) == (429, "rate")
             assert Client(url)._request("/health/ready")
-        assert until(lambda: pool.cancelled == 1)
-        assert until(lambda: responds(url, "/v1/codecs"))
+        wait_until(lambda: pool.cancelled == 1)
+        wait_until(lambda: responds(url, "/v1/codecs"))
 
 
 def test_a_slow_upload_is_refused(tmp_path: Path) -> None:
     with front(tmp_path, upload_s=0.3) as (url, _, _), raw(url) as slow:
         slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRI")
         assert read_until(slow, b"too_slow").startswith(b"HTTP/1.1 408")
-        assert until(lambda: list(tmp_path.iterdir()) == [])
+        wait_until(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_a_body_without_a_length_is_counted(tmp_path: Path) -> None:
@@ -211,37 +201,46 @@ def test_a_body_without_a_length_is_counted(tmp_path: Path) -> None:
         endless.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         endless.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
         assert endless.recv(2000).startswith(b"HTTP/1.1 413")
-        assert until(lambda: list(tmp_path.iterdir()) == [])
+        wait_until(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_work_stops_when_the_client_disconnects(tmp_path: Path) -> None:
     with front(tmp_path) as (url, pool, _):
         with raw(url) as leaving:
             leaving.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nwait")
-            assert until(lambda: list(tmp_path.glob("*/upload")))
-        assert until(lambda: pool.cancelled == 1) and until(lambda: list(tmp_path.iterdir()) == [])
+            wait_until(lambda: list(tmp_path.glob("*/upload")))
+        wait_until(lambda: pool.cancelled == 1 and not list(tmp_path.iterdir()))
 
 
 def test_one_address_cannot_use_all_uploads(tmp_path: Path) -> None:
     with front(tmp_path, files=1) as (url, _, service):
         with raw(url) as slow:
             slow.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nRI")
-            assert until(lambda: list(tmp_path.glob("*/upload")))
+            wait_until(lambda: list(tmp_path.glob("*/upload")))
             with pytest.raises(ServerError, match="limit is 1 open uploads") as caught:
                 Client(url).encode(b"x")
             assert caught.value.status == 429
             with service.uploads.one("another address"):
                 pass
-        assert until(lambda: list(tmp_path.iterdir()) == [])
+        wait_until(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_an_expensive_body_is_read_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    received = connections.H11Protocol.data_received
+
+    def counted(protocol: Any, data: bytes) -> None:
+        pieces.append(len(data))
+        received(protocol, data)
+
+    monkeypatch.setattr(connections.H11Protocol, "data_received", counted)
     monkeypatch.setattr(connections, "PAUSE", 1e4)
     with front(tmp_path, "0123456789abcdef") as (url, _, _), raw(url) as chunks:
         chunks.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunks.settimeout(0.5)
         with pytest.raises(TimeoutError):
             chunks.sendall(b"1\r\nx\r\n" * 4_000_000)
+        assert len(pieces) <= 3, "the head, and the pieces until the first pause"
         assert Client(url)._request("/health/ready")
 
 
@@ -293,7 +292,7 @@ def test_a_stream_that_sends_empty_messages_is_closed(tmp_path: Path) -> None:
         empty.recv(PATIENCE_S)
         empty.send(b"")
         assert "must not be empty" in json.loads(empty.recv(PATIENCE_S))["message"]
-        assert until(lambda: pool.streams[0].closed)
+        wait_until(lambda: pool.streams[0].closed)
 
 
 def test_a_budget_limits_the_rate() -> None:
@@ -349,9 +348,9 @@ def test_streams_of_slow_clients_are_closed(tmp_path: Path) -> None:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             frames = bytes(76 * 1000)
             deaf.sendall(b"\x82\xff" + len(frames).to_bytes(8, "big") + bytes(4) + frames)
-            assert until(lambda: pool.streams[0].closed), "the client reads nothing and is disconnected"
+            wait_until(lambda: pool.streams[0].closed)  # The client reads nothing and is disconnected.
             assert pool.streams[0].n < 1000, "frames that the client does not read are not computed"
-        assert until(lambda: not service.sessions)
+        wait_until(lambda: not service.sessions)
 
 
 def test_rates_tokens_and_origins(tmp_path: Path) -> None:
@@ -430,12 +429,31 @@ def test_clients_cannot_choose_the_labels_of_metrics(tmp_path: Path) -> None:
             stream.send(START)
             stream.recv(PATIENCE_S)
             stream.close(4321)
-        assert until(lambda: not service.sessions)
+        wait_until(lambda: not service.sessions)
         shown = Client(url)._request("/metrics").decode()
         assert 'silk_requests_total{method="any",route="/v1/encode",status="405"} 2.0' in shown
         assert "INVENTED" not in shown and "4321" not in shown
         assert 'silk_streams_closed_total{code="1006",task="decode"} 1.0' in shown
         assert 'silk_streams{task="decode"} 0.0' in shown
+
+
+def test_the_server_is_not_ready_until_its_workers_are(tmp_path: Path) -> None:
+    with front(tmp_path) as (url, pool, _):
+        pool.is_ready = False
+        with pytest.raises(ServerError) as caught:
+            Client(url)._request("/health/ready")
+        assert caught.value.status == 503
+        assert b'"live"' in Client(url)._request("/health/live")
+
+
+def test_a_second_signal_stops_the_server_at_once(tmp_path: Path) -> None:
+    with front(tmp_path, drain_s=3600) as (url, pool, service), Client(url).decoder():
+        pool.server.handle_exit(signal.SIGTERM, None)
+        wait_until(service.draining.is_set)
+        assert service.sessions and not pool.server.should_exit, "the stream may finish"
+        pool.server.handle_exit(signal.SIGTERM, None)
+        pool.thread.join(PATIENCE_S)
+        assert not pool.thread.is_alive()
 
 
 def test_nothing_new_starts_while_draining(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 import multiprocessing
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,36 +14,24 @@ import numpy as np
 import pytest
 
 import silkcodec
-from silkcodec.codec import Codec, codecs, load
-from silkcodec.errors import ArgumentError, AudioError, ProviderError, TokensError, WeightsError
+from silkcodec.codec import codecs, load
+from silkcodec.errors import ArgumentError, ProviderError, TokensError, WeightsError
 from silkcodec.silk import Silk
 from silkcodec.tokens import Tokens
 
 
-def test_silk_is_a_codec(codec: Silk) -> None:
-    assert isinstance(codec, Codec)
+def test_the_attributes_of_silk(codec: Silk) -> None:
     assert (codec.name, codec.sample_rate) == ("silk", 24_000)
     assert codec.codebook_sizes == (8**7,) * 18 + (8**2,)
     assert codec.frame_rates == (2.5,) * 19
 
 
-@pytest.mark.parametrize("n_samples", [1, 239, 479, 480, 481, 9599, 9600, 9601, 10_079, 10_080, 10_081, 98_400])
-def test_the_length_is_preserved(codec: Silk, speech: np.ndarray, n_samples: int) -> None:
+@pytest.mark.parametrize("n_samples", [480, 9599, 9600, 9601, 10_080, 10_081])
+def test_lengths_near_frame_boundaries_are_preserved(codec: Silk, speech: np.ndarray, n_samples: int) -> None:
     tokens = codec.encode(speech[:n_samples], 24_000)
-    assert tokens.n_samples == n_samples
-    assert tokens.n_frames == -(-n_samples // 9600)
+    assert (tokens.n_samples, tokens.n_frames) == (n_samples, -(-n_samples // 9600))
     assert (tokens.tokens_per_second, tokens.bits_per_second) == (47.5, 960.0)
-    wave = codec.decode(tokens)
-    assert wave.shape == (n_samples,)
-    assert wave.dtype == np.float32
-    assert np.isfinite(wave).all()
-
-
-def test_two_runs_are_bit_identical(codec: Silk, speech: np.ndarray, weights_folder: Path) -> None:
-    tokens = codec.encode(speech, 24_000)
-    again = Silk(weights_folder)
-    assert again.encode(speech, 24_000) == tokens
-    np.testing.assert_array_equal(again.decode(tokens), codec.decode(tokens))
+    assert codec.decode(tokens).shape == (n_samples,)
 
 
 def test_tokens_do_not_depend_on_the_number_of_threads(codec: Silk, speech: np.ndarray, weights_folder: Path) -> None:
@@ -56,48 +43,26 @@ def test_tokens_do_not_depend_on_the_number_of_threads(codec: Silk, speech: np.n
         np.testing.assert_allclose(other.decode(tokens), wave, atol=1e-4)
 
 
-def test_a_batch_equals_separate_calls(codec: Silk, speech: np.ndarray) -> None:
-    clips = [speech[:1], speech[:9600], speech[5000:40_000], speech, 0.3 * speech[:20_001], np.zeros(5000)]
-    batch = codec.encode_batch(clips, 24_000)
-    assert batch == [codec.encode(clip, 24_000) for clip in clips]
-    for wave, tokens in zip(codec.decode_batch(batch), batch, strict=True):
-        np.testing.assert_array_equal(wave, codec.decode(tokens))
-    assert codec.encode_batch([]) == codec.decode_batch([]) == []
-    with pytest.raises(AudioError):
-        codec.encode_batch([speech, np.array([np.nan])], 24_000)
-
-
-@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000, 192_000])
-def test_other_sample_rates_are_resampled_to_24_khz(codec: Silk, rate: int) -> None:
-    wave = (0.3 * np.sin(2 * np.pi * 300 * np.arange(rate) / rate)).astype(np.float32)
-    tokens = codec.encode(wave, rate)
-    assert (tokens.n_samples, tokens.n_frames, tokens.sample_rate) == (24_000, 3, 24_000)
-
-
-def test_stereo_and_integer_samples_give_the_same_tokens(codec: Silk, speech: np.ndarray) -> None:
-    integers = np.rint(speech * 32768).astype(np.int16)
-    expected = codec.encode(integers / np.float32(32768), 24_000)
-    for same in (integers, np.stack([integers, integers]), np.stack([integers, integers], axis=1)):
-        assert codec.encode(same, 24_000) == expected
-
-
 def test_regrouped_tokens_decode_to_the_same_samples(codec: Silk, speech: np.ndarray) -> None:
     tokens = codec.encode(speech, 24_000)
     for dims in (1, 4, 20):
         np.testing.assert_array_equal(codec.decode(tokens.regroup(dims)), codec.decode(tokens))
 
 
-def test_encoding_and_decoding_with_fewer_codebooks(codec: Silk, speech: np.ndarray) -> None:
-    whole = codec.encode(speech, 24_000)
-    for k in (1, 18, 19):
-        part = codec.encode(speech, 24_000, n_codebooks=k)
-        assert len(part.codes) == k
-        for codes, expected in zip(part.codes, whole.codes, strict=False):
-            np.testing.assert_array_equal(codes, expected)
-        assert codec.decode(part).shape == speech.shape
-    for k in (0, 20, -1):
-        with pytest.raises(ArgumentError, match=rf"n_codebooks must be between 1 and 19 for 'silk'; got {k}\."):
-            codec.encode(speech, 24_000, n_codebooks=k)
+def test_missing_codebooks_are_decoded_as_level_4(codec: Silk, speech: np.ndarray) -> None:
+    tokens = codec.encode(speech, 24_000)
+    for k in (1, 18):
+        levels = tokens.to_levels()
+        levels[:, 7 * k :] = 4
+        filled = Tokens.from_levels(levels, n_samples=len(speech), codec=codec.codec_id)
+        few = codec.encode(speech, 24_000, n_codebooks=k)
+        np.testing.assert_array_equal(codec.decode(few), codec.decode(filled))
+
+
+def test_tokens_of_listed_earlier_weights_are_decoded(codec: Silk, speech: np.ndarray, weights_folder: Path) -> None:
+    tokens = codec.encode(speech[:30_000], 24_000)
+    for earlier in json.loads((weights_folder / "config.json").read_text()).get("decodes", []):
+        np.testing.assert_array_equal(codec.decode(replace(tokens, codec=earlier)), codec.decode(tokens))
 
 
 def test_tokens_from_other_codecs_are_rejected(codec: Silk, speech: np.ndarray) -> None:
@@ -178,15 +143,13 @@ def test_other_processes_load_their_own_codec(
     np.testing.assert_array_equal(wave, codec.decode(tokens[1]))
 
 
-def test_a_copy_keeps_its_arguments_and_its_weights(weights_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = Silk(weights_copy, threads=3)
+def test_a_copy_keeps_its_arguments_and_its_weights(linked_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Silk(linked_weights, threads=3)
     monkeypatch.chdir("/")
     copied = copy.deepcopy(codec)
-    assert (copied.codec_id, copied.threads, copied.folder) == (codec.codec_id, 3, weights_copy)
+    assert (copied.codec_id, copied.threads, copied.folder) == (codec.codec_id, 3, linked_weights)
     assert copy.deepcopy(Silk()).codec_id == Silk().codec_id
-    config = json.loads((weights_copy / "config.json").read_text())
-    config["name"] = "other"
-    (weights_copy / "config.json").write_text(json.dumps(config))
+    change_config(linked_weights, name="other")
     with pytest.raises(WeightsError, match="changed after it was pickled"):
         copy.deepcopy(codec)
 
@@ -252,37 +215,32 @@ def test_unavailable_providers_raise_an_error(weights_folder: Path) -> None:
             Silk(weights_folder, provider="cuda")
 
 
-@pytest.fixture
-def weights_copy(weights_folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(weights_folder, tmp_path / "weights"))
-
-
 def change_config(folder: Path, **values: object) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_damaged_weights_are_rejected(weights_copy: Path, speech: np.ndarray) -> None:
-    content = bytearray((weights_copy / "encoder.onnx").read_bytes())
+def test_damaged_weights_are_rejected(copied_weights: Path, speech: np.ndarray) -> None:
+    content = bytearray((copied_weights / "encoder.onnx").read_bytes())
     content[len(content) // 2] ^= 1
-    (weights_copy / "encoder.onnx").write_bytes(content)
-    (weights_copy / "decoder.onnx").unlink()
-    damaged = Silk(weights_copy)
+    (copied_weights / "encoder.onnx").write_bytes(content)
+    (copied_weights / "decoder.onnx").unlink()
+    damaged = Silk(copied_weights)
     with pytest.raises(WeightsError, match=r"SHA-256 of '.*encoder\.onnx' does not match"):
         damaged.encode(speech, 24_000)
     with pytest.raises(WeightsError, match=r"Cannot read '.*decoder\.onnx'"):
         damaged.prepare(decode=True)
 
 
-def test_an_invalid_model_with_a_correct_hash_is_rejected(weights_copy: Path) -> None:
-    (weights_copy / "decoder.onnx").write_bytes(b"not a model")
-    config = json.loads((weights_copy / "config.json").read_text())
+def test_an_invalid_model_with_a_correct_hash_is_rejected(copied_weights: Path) -> None:
+    (copied_weights / "decoder.onnx").write_bytes(b"not a model")
+    config = json.loads((copied_weights / "config.json").read_text())
     config["decoder"]["sha256"] = hashlib.sha256(b"not a model").hexdigest()
     digests = config["encoder"]["sha256"] + config["decoder"]["sha256"]
     config["weights_hash"] = hashlib.sha256(digests.encode()).hexdigest()[:12]
-    change_config(weights_copy, **config)
+    change_config(copied_weights, **config)
     with pytest.raises(WeightsError, match="as an ONNX file"):
-        Silk(weights_copy).prepare(decode=True)
+        Silk(copied_weights).prepare(decode=True)
 
 
 @pytest.mark.parametrize(
@@ -297,13 +255,7 @@ def test_an_invalid_model_with_a_correct_hash_is_rejected(weights_copy: Path) ->
         ({"weights_hash": "000000000000"}, "does not match the two graphs"),
     ],
 )
-def test_invalid_configs_are_rejected(weights_copy: Path, changes: dict[str, object], words: str) -> None:
-    change_config(weights_copy, **changes)
+def test_invalid_configs_are_rejected(linked_weights: Path, changes: dict[str, object], words: str) -> None:
+    change_config(linked_weights, **changes)
     with pytest.raises(WeightsError, match=words):
-        Silk(weights_copy)
-
-
-def test_a_config_that_is_not_json_is_rejected(weights_copy: Path) -> None:
-    (weights_copy / "config.json").write_text("{")
-    with pytest.raises(WeightsError, match=r"Cannot read .* as JSON"):
-        Silk(weights_copy)
+        Silk(linked_weights)

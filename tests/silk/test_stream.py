@@ -29,7 +29,7 @@ def whole_codes(codec: Silk, wave: np.ndarray, sample_rate: int = 24_000) -> np.
     return np.stack(codec.encode(wave, sample_rate).codes, axis=1)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     cuts=st.lists(st.sampled_from([0, 1, 2, 479, 480, 481, 9599, 9600, 9601]) | st.integers(0, 30_000), max_size=12),
     n_samples=st.integers(1, 60_000),
@@ -60,7 +60,7 @@ def decoded(codec: Silk, codes: np.ndarray) -> np.ndarray:
     return StreamDecoder(codec).feed(codes)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(0, 4), max_size=8))
 def test_decoding_does_not_depend_on_the_chunks(
     codec: Silk, codes: np.ndarray, decoded: np.ndarray, cuts: list[int]

@@ -7,7 +7,7 @@ import pytest
 
 from silkcodec.errors import ArgumentError
 from silkcodec.silk import Silk
-from silkcodec.silk.stream import FADE_FRAMES, RISE_SAMPLES, StreamDecoder
+from silkcodec.silk.stream import RISE_SAMPLES, StreamDecoder
 from silkcodec.tokens import levels_to_codes
 
 FRAME = 9600
@@ -59,8 +59,8 @@ def test_concealing_frame_by_frame_equals_concealing_at_once(codec: Silk, codes:
 
 def test_a_loss_fades_to_digital_silence(codec: Silk, codes: np.ndarray) -> None:
     wave = with_loss(codec, codes, 4, 6)
-    lost, fade = wave[4 * FRAME : 10 * FRAME], FADE_FRAMES * FRAME
-    middle = levels_to_codes(np.full((FADE_FRAMES, 128), 4))
+    lost, fade = wave[4 * FRAME : 10 * FRAME], 3 * FRAME  # 1.2 s
+    middle = levels_to_codes(np.full((3, 128), 4))
     goes_on = StreamDecoder(codec).feed(np.concatenate([codes[:4], middle]))[4 * FRAME :]
     gain = np.cos(np.pi / 2 * np.arange(fade) / fade) ** 2
     np.testing.assert_allclose(lost[:fade], goes_on * gain, atol=1e-4)
@@ -82,11 +82,11 @@ def test_losses_do_not_click(codec: Silk, codes: np.ndarray, whole: np.ndarray, 
     for n_lost in (1, 2, 5):
         wave = with_loss(codec, codes, start, n_lost)
         largest = np.abs(np.diff(whole)).max()
-        for border in (start, start + FADE_FRAMES, start + n_lost):
+        for border in (start, start + 3, start + n_lost):  # the fade takes 3 frames
             around = wave[border * FRAME - 50 : border * FRAME + 50]
             assert np.abs(np.diff(around)).max() <= largest
         end = (start + n_lost) * FRAME
-        if n_lost > FADE_FRAMES:
+        if n_lost > 3:
             assert wave[end - 1] == wave[end] == 0
 
 

@@ -19,11 +19,6 @@ from silkcodec.silk import Silk
 from silkcodec.silk.graph_file import check_graph_file
 
 
-@pytest.fixture
-def folder(weights_folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(weights_folder, tmp_path / "weights"))
-
-
 def config_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "config.json").read_text()))
 
@@ -80,13 +75,15 @@ def set_state(shape: object) -> Callable[[dict[str, Any]], None]:
         (lambda c: c.update(encoder=c["decoder"]), "state_wave"),
     ],
 )
-def test_invalid_values_are_rejected(folder: Path, change: Callable[[dict[str, Any]], None], words: str) -> None:
-    config = config_of(folder)
+def test_invalid_values_are_rejected(
+    linked_weights: Path, change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    config = config_of(linked_weights)
     change(config)
     both = config["encoder"]["sha256"] + config["decoder"]["sha256"]
     config["weights_hash"] = hashlib.sha256(both.encode()).hexdigest()[:12]
-    (folder / "config.json").write_text(json.dumps(config))
-    assert words in refusal(folder)
+    (linked_weights / "config.json").write_text(json.dumps(config))
+    assert words in refusal(linked_weights)
 
 
 @pytest.mark.parametrize(
@@ -101,47 +98,47 @@ def test_invalid_values_are_rejected(folder: Path, change: Callable[[dict[str, A
     ],
     ids=["deep", "binary", "digits", "large", "list", "infinite"],
 )
-def test_invalid_config_files_are_rejected(folder: Path, text: bytes, words: str) -> None:
-    (folder / "config.json").write_bytes(text)
-    assert words in refusal(folder)
+def test_invalid_config_files_are_rejected(linked_weights: Path, text: bytes, words: str) -> None:
+    (linked_weights / "config.json").write_bytes(text)
+    assert words in refusal(linked_weights)
 
 
-def test_an_infinite_number_is_rejected(folder: Path) -> None:
-    text = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(text.replace('"lookahead_samples": 480', '"lookahead_samples": 1e400'))
-    assert "lookahead_samples must be an integer between 1 and 9600; got inf" in refusal(folder)
+def test_an_infinite_number_is_rejected(linked_weights: Path) -> None:
+    text = (linked_weights / "config.json").read_text()
+    (linked_weights / "config.json").write_text(text.replace('"lookahead_samples": 480', '"lookahead_samples": 1e400'))
+    assert "lookahead_samples must be an integer between 1 and 9600; got inf" in refusal(linked_weights)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 @pytest.mark.parametrize("name", ["config.json", "encoder.onnx", "decoder.onnx"])
-def test_pipes_devices_and_huge_files_are_rejected(folder: Path, name: str) -> None:
-    path = folder / name
+def test_pipes_devices_and_huge_files_are_rejected(linked_weights: Path, name: str) -> None:
+    path = linked_weights / name
     for make in (os.mkfifo, lambda path: os.symlink("/dev/zero", path)):
         path.unlink()
         make(path)
-        assert f"{name}' must be a regular file" in refusal(folder)
+        assert f"{name}' must be a regular file" in refusal(linked_weights)
     path.unlink()
     with open(path, "wb") as file:
         file.truncate(200 << 30)  # a sparse file, which takes no disk space
-    assert "bytes; got 214,748,364,800" in refusal(folder)
+    assert "bytes; got 214,748,364,800" in refusal(linked_weights)
 
 
 # --- graphs
 
 
-def test_a_graph_with_another_interface_is_rejected(folder: Path) -> None:
-    shutil.copy(folder / "decoder.onnx", folder / "encoder.onnx")
-    save(folder, config_of(folder))
-    assert "must have the input 'wave'" in refusal(folder)
+def test_a_graph_with_another_interface_is_rejected(copied_weights: Path) -> None:
+    shutil.copy(copied_weights / "decoder.onnx", copied_weights / "encoder.onnx")
+    save(copied_weights, config_of(copied_weights))
+    assert "must have the input 'wave'" in refusal(copied_weights)
 
 
 @pytest.mark.parametrize("where", ["secret.bin", "../secret.bin", "/etc/passwd"])
-def test_external_weights_are_rejected(folder: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_weights_are_rejected(copied_weights: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime would read these weights from the working directory, and no SHA-256 covers them."""
     onnx = pytest.importorskip("onnx", reason="needs ./pytorch")
-    model = onnx.load(folder / "encoder.onnx")
+    model = onnx.load(copied_weights / "encoder.onnx")
     largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
-    for place in (folder, folder.parent):
+    for place in (copied_weights, copied_weights.parent):
         (place / "secret.bin").write_bytes(bytes(len(largest.raw_data)))
     length = str(len(largest.raw_data))
     largest.ClearField("raw_data")
@@ -149,10 +146,10 @@ def test_external_weights_are_rejected(folder: Path, where: str, monkeypatch: py
     for key, value in (("location", where), ("offset", "0"), ("length", length)):
         entry = largest.external_data.add()
         entry.key, entry.value = key, value
-    (folder / "encoder.onnx").write_bytes(model.SerializeToString())
-    save(folder, config_of(folder))
-    monkeypatch.chdir(folder)
-    assert "it stores weights in another file" in refusal(folder)
+    (copied_weights / "encoder.onnx").write_bytes(model.SerializeToString())
+    save(copied_weights, config_of(copied_weights))
+    monkeypatch.chdir(copied_weights)
+    assert "it stores weights in another file" in refusal(copied_weights)
 
 
 def message(*fields: tuple[int, bytes | int]) -> bytes:
@@ -205,11 +202,11 @@ def test_files_that_are_not_flat_graphs_are_rejected(data: bytes, words: str) ->
         check_graph_file(data, "a.onnx")
 
 
-def test_the_server_checks_its_weights_before_it_starts(folder: Path) -> None:
+def test_the_server_checks_its_weights_before_it_starts(copied_weights: Path) -> None:
     server = pytest.importorskip("silkcodec.serve.server", reason="needs [serve]")
     from silkcodec.serve.settings import Limits, Settings
 
-    (folder / "decoder.onnx").write_bytes(b"not a model")
-    save(folder, config_of(folder))
+    (copied_weights / "decoder.onnx").write_bytes(b"not a model")
+    save(copied_weights, config_of(copied_weights))
     with pytest.raises(WeightsError, match=r"decoder\.onnx' as an ONNX file"):
-        server.serve(Settings("127.0.0.1", 0, None, 1, 1, 8, folder, Limits()))
+        server.serve(Settings("127.0.0.1", 0, None, 1, 1, 8, copied_weights, Limits()))

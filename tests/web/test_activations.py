@@ -1,11 +1,13 @@
-"""Test that the activations in the page are those of the model."""
+"""Test the data that web/make_data.py writes for the page and its TypeScript tests."""
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
 import numpy as np
+import pytest
 
 from repository import ROOT
 
@@ -51,3 +53,10 @@ def test_layers_are_found_in_order(codec: Any) -> None:
     assert convolutions == [1 + i for i in range(sum(name.startswith("state_conv") for name in network))]
     layers = [one["number"] for one in index if one["part"] == "encoder" and one["kind"] == "transformer"]
     assert layers == [1 + i for i in range(sum(name.startswith("state_layer") for name in network))]
+
+
+def test_the_fixtures_of_the_typescript_tests_are_current() -> None:
+    pytest.importorskip("constriction", reason="needs [entropy]")
+    made, stored = make_data.fixtures(), json.loads(make_data.FIXTURES.read_text(encoding="utf-8"))
+    np.testing.assert_allclose(made.pop("mel"), stored.pop("mel"), atol=1e-3)
+    assert made == stored, "run: python web/make_data.py --fixtures"

@@ -11,11 +11,7 @@ import re
 import shutil
 import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +20,9 @@ import pytest
 
 import chromium
 import silkcodec
-from chromium import CHROMIUM
 from repository import ROOT
 from silkcodec import container
+from webserver import serving
 
 WEB = ROOT / "web"
 NODE_MODULES = WEB / "node_modules"
@@ -127,11 +123,6 @@ def test_the_page_imports_only_the_public_interface() -> None:
     assert not [path for path in own if path.is_relative_to(WEB / "codec")]
 
 
-def test_the_version_is_that_of_the_python_package() -> None:
-    manifest = json.loads((WEB / "codec" / "package.json").read_text("utf-8"))
-    assert manifest["version"] == silkcodec.__version__
-
-
 @pytest.mark.slow
 def test_it_packs_its_build_readme_and_licence(package: Path) -> None:
     folder = package / "node_modules" / "silkcodec"
@@ -170,33 +161,8 @@ def test_in_node_the_tokens_are_those_of_python(package: Path, weights_folder: P
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the [dev] extra: playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as tools:
-        launched = tools.chromium.launch(executable_path=CHROMIUM, args=chromium.FLAGS)
-        yield launched
-        launched.close()
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    def guess_type(self, path: Any) -> str:
-        return "text/javascript" if str(path).endswith((".js", ".mjs")) else super().guess_type(path)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Do nothing: the terminal is for the tests."""
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with chromium.launched() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

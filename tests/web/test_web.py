@@ -9,11 +9,8 @@ import io
 import json
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +20,13 @@ import pytest
 import soundfile
 
 import chromium
-from chromium import CHROMIUM
 from ear import EAR
 from repository import ROOT
 from silkcodec import container
 from silkcodec.serve import explain
+from webserver import running, serving
 
 WEB = ROOT / "web"
-FLAGS = [*chromium.FLAGS, *chromium.MICROPHONE]
 SECTIONS = (
     "problem", "spectrogram", "encoder", "codebook", "quantize", "residual", "coverage", "landscape", "listen",
     "gradient", "decoder", "bandwidth", "voice", "quiz",
@@ -42,25 +38,16 @@ Open = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the [dev] extra: playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
     if not (explain.SITE / "index.html").is_file():
         pytest.skip("needs the built page: make web (and Node.js for it)")
-    with playwright.sync_playwright() as tools:
-        launched = tools.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
+    with chromium.launched(*chromium.MICROPHONE) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def address(weights_folder: Path) -> Iterator[str]:
-    with explain.server(weights=weights_folder) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    with running(explain.server(weights=weights_folder)) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -518,7 +505,7 @@ def test_a_server_error_does_not_delete_the_stored_model(browser: Any, address: 
 
 def test_invalid_files_are_reported(live: Any) -> None:
     upload(live, "letter.wav", b"Dear Silk, I am not a sound." * 50)
-    assert "“letter.wav” is not an audio file that this browser can read" in told(live)
+    assert "letter.wav" in told(live) and "not an audio file" in told(live)
     upload(live, "nothing.wav", b"")
     wait(live, lambda: "is empty" in told(live), "the empty file")
     upload(live, "damaged.silk", b"\x89SILK\r\n\x1a" + bytes(60))
@@ -792,8 +779,8 @@ AudioBufferSourceNode.prototype.start = function (...all) {
 @pytest.fixture(scope="module")
 def phone(browser: Any, address: str) -> Iterator[Any]:
     """A phone with touch, in a browser that plays sound only after a gesture of the user, as browsers of readers do."""
-    flags = [flag for flag in FLAGS if not flag.startswith("--autoplay-policy")]
-    launched = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
+    flags = [flag for flag in chromium.FLAGS + chromium.MICROPHONE if not flag.startswith("--autoplay-policy")]
+    launched = browser.browser_type.launch(executable_path=chromium.CHROMIUM, args=flags)
     context = launched.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=1
     )
@@ -879,9 +866,11 @@ def test_the_header_and_all_tooltips_fit_on_a_phone(page_of: Open) -> None:
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390, term.inner_text()
 
 
-def test_silence_is_drawn_as_silence(live: Any) -> None:
+def test_silence_is_reported_and_drawn_as_silence(live: Any) -> None:
     upload(live, "silence.wav", wav(np.zeros(30_000, np.float32), 16_000))
     wait(live, lambda: title(live) == "silence.wav", "the silent file")
+    assert "silent" in told(live)
+    assert live.locator("section#voice [role=row]").first.locator("[role=gridcell]").count() == 5
     pixels = """one => {
         const image = one.getContext("2d").getImageData(0, 0, one.width, one.height);
         return [...new Set(new Uint32Array(image.data.buffer))];
@@ -980,13 +969,6 @@ def test_audio_contexts_are_created_during_a_click(opened: Open) -> None:
     page.context.close()
 
 
-def test_silence_is_accepted_and_reported(live: Any) -> None:
-    upload(live, "silence.wav", wav(np.zeros(30_000, np.float32), 16_000))
-    wait(live, lambda: title(live) == "silence.wav", "the silent file")
-    assert "It is silent" in told(live)
-    assert live.locator("section#voice [role=row]").first.locator("[role=gridcell]").count() == 5
-
-
 def test_a_long_recording_is_cut_and_this_is_reported(live: Any, tmp_path: Path) -> None:
     hum = 0.1 * np.sin(np.arange(8_000) / 5)
     (tmp_path / "talk.wav").write_bytes(wav(np.tile(hum, 600), 8_000, "PCM_16"))
@@ -1034,7 +1016,7 @@ def test_the_opening_figure_shows_all_parts_during_playback(live: Any) -> None:
     button.click()
     assert len(before) == 5 and all(one != other for one, other in zip(before, after, strict=True))
     split = figure.locator(".split p").all_inner_texts()
-    assert "discrete and continuous codecs are alike" in split[0] and "they differ" in split[1]
+    assert "alike" in split[0] and "differ" in split[1]
 
 
 def test_every_section_shows_where_it_is_in_the_codec(live: Any) -> None:
@@ -1303,7 +1285,6 @@ def test_with_reduced_motion_animations_jump_to_the_end(still: Any) -> None:
     resting = picture(page, "quantize")
     page.wait_for_timeout(600)
     assert picture(page, "quantize") == resting
-    page.context.close()
 
 
 def test_the_figure_on_samples_and_tokens_reacts_to_its_sliders(live: Any) -> None:
@@ -1539,11 +1520,11 @@ def test_versions_switch_in_sync_without_a_gap(opened: Open) -> None:
     listen.locator("h3").first.click()  # takes the focus away from the button
     wait(page, lambda: page.evaluate("window.context && context.currentTime > 0.9"), "some sound", 20)
     assert page.evaluate("pitch()") == pytest.approx(400, abs=3)
-    start = position_s()
+    before = page.evaluate("lag('#listen .seek')")
     page.keyboard.press("4")
     page.wait_for_timeout(300)
     loudness = page.evaluate("loudness()")
-    assert 0.2 < position_s() - start < 0.9  # it continued
+    assert page.evaluate("lag('#listen .seek')") == pytest.approx(before, abs=0.05)  # it continued
     assert min(loudness) > 0.5 * np.median(loudness)  # and was never silent
     assert radios.nth(3).is_checked() and not radios.nth(0).is_checked()
     page.wait_for_timeout(800)
@@ -1719,11 +1700,6 @@ def test_terms_are_explained_where_they_first_occur(live: Any) -> None:
         assert entry.locator("a").count() >= 1
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
 def caches(page: Any) -> list[str]:
     return [name for name in page.evaluate("caches.keys()") if name.startswith("silk-page ")]
 
@@ -1731,13 +1707,11 @@ def caches(page: Any) -> list[str]:
 def test_an_exported_page_runs_below_any_path_and_offline(browser: Any, tmp_path: Path, weights_folder: Path) -> None:
     folder = tmp_path / "some" / "path"
     explain.export(folder, weights=weights_folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as host:
-        thread = threading.Thread(target=host.serve_forever)
-        thread.start()
+    with serving(tmp_path) as address:
         page = browser.new_page()
         troubles: list[str] = []
         page.on("console", lambda one: troubles.append(one.text) if one.type in ("error", "warning") else None)
-        page.goto(f"http://127.0.0.1:{host.server_port}/some/path/")
+        page.goto(f"{address}some/path/")
         wait_ready(page)
         assert "same tokens as the stored ones in all" in status(page) and troubles == []
         wait(page, lambda: page.evaluate("!!navigator.serviceWorker.controller"), "the service worker", 20)
@@ -1750,8 +1724,6 @@ def test_an_exported_page_runs_below_any_path_and_offline(browser: Any, tmp_path
         page.reload()
         wait_ready(page)
         wait(page, lambda: [name.split()[-1] for name in caches(page)] == ["0123456789ab"], "the new version", 20)
-        host.shutdown()
-        thread.join()
     page.reload()  # The server has stopped.
     wait_ready(page)
     assert "same tokens as the stored ones in all" in status(page)

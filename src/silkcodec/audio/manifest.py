@@ -260,7 +260,7 @@ def _check_header(header: list[str], file: Path, dialect: Dialect) -> None:
     if not header or (has_path and not missing):
         return
     wanted = f"a '{missing[0]}' column" if missing else f"a column named {' or '.join(PATH_KEYS)}"
-    named = ", ".join(header)[:200]
+    named = repr(", ".join(header)[:200])
     raise HeaderError(
         f"Manifest '{file}' must have {wanted}; got the header: {named}. For a different column name or separator,"
         " pass --column path=COLUMN or --separator to silk tokenize."

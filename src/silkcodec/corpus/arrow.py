@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from silkcodec.corpus.items import Item, Refusal, Refused, below, find, meta, refused
+from silkcodec.corpus.items import Item, Refusal, Refused, below, find, meta, printable, refused
 from silkcodec.errors import ArgumentError, import_extra
 
 SOUND = object()  # key of the audio in a row, which no column has
@@ -233,7 +233,7 @@ def readable(message: str) -> Iterator[None]:
         yield
     except (arrow, OSError, LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ArgumentError(f"{message}: {reason}.") from error
+        raise ArgumentError(f"{message}: {printable(reason)}.") from error
 
 
 def _readable(file: str) -> AbstractContextManager[None]:

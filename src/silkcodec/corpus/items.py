@@ -102,11 +102,11 @@ class Refused:
 
 def refused(id: str, path: str, refusal: Refusal) -> Refused:
     """Convert a `Refusal` to a `Refused` object with printable strings of limited length."""
-    safe = [_safe(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
+    safe = [printable(text)[:MAX_NAME] for text in (id, path, " ".join(str(refusal).split()))]
     return Refused(safe[0], safe[1], refusal.reason, safe[2])
 
 
-def _safe(text: str) -> str:
+def printable(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 

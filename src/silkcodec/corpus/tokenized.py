@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from silkcodec.corpus import arrow
+from silkcodec.corpus import arrow, items
 from silkcodec.corpus.rows import FORMAT, METADATA_KEY, ROWS_KEY, Row, checksum
 from silkcodec.errors import ArgumentError, TokensError
 from silkcodec.tokens import Tokens
@@ -153,7 +153,7 @@ def shard_rows(file: str) -> Iterator[Row]:
 def _group(file: str, group: int, verify: bool) -> Iterator[Row]:
     for row in _read_tar(file) if file.endswith(".tar") else _read_parquet(file, group):
         if verify and checksum(row) != row.checksum:
-            raise ArgumentError(f"Row '{row.id}' of '{file}' is damaged: its checksum is wrong.")
+            raise ArgumentError(f"Row {row.id!r} of '{file}' is damaged: its checksum is wrong.")
         yield row
 
 
@@ -260,7 +260,7 @@ def _read_tar(file: str) -> Iterator[Row]:
             if shared:
                 yield _row(shared, tuple(shared[name] for name in COLUMNS), arrays, file)
     except (tarfile.TarError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise ArgumentError(f"Cannot read '{file}' as a tar shard: {error}.") from error
+        raise ArgumentError(f"Cannot read '{file}' as a tar shard: {items.printable(str(error))}.") from error
 
 
 def _tar_members(tar: tarfile.TarFile, raw: BinaryIO) -> Iterator[tuple[str, bytes]]:
@@ -300,6 +300,6 @@ def _row(shared: dict[str, Any], columns: tuple[Any, ...], codes: list[Any], fil
             raise ValueError("a field has the wrong type")
         return Row(id, path, start, tokens, known, written)
     except TokensError as error:
-        raise ArgumentError(f"Row '{id}' of '{file}' is damaged: {error}") from error
+        raise ArgumentError(f"Row {str(id)[:60]!r} of '{file}' is damaged: {error}") from error
     except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ArgumentError(f"Row {str(id)[:60]!r} of '{file}' is damaged: {str(error).rstrip('.')}.") from error

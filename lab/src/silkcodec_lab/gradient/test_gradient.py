@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -310,10 +311,10 @@ def test_the_page_compares_frames_with_numbers(result: dict[str, Any]) -> None:
         for kind, mean in (("number", 0.9), ("frame", 0.5)):
             for entry in found["steps_of"][kind]:
                 entry["correlation"] = {"mean": mean, "low": mean, "high": mean, "n": 2}
-    assert "the correlation is lower. At the best step size, it is 0.50 [" in pages.render(result)
+    assert re.search(r"correlation is lower\b.* 0\.50 \[", pages.render(result))
     result["models"]["vq"]["steps_of"]["frame"][0]["correlation"]["mean"] = 0.95
     text = pages.render(result)
-    assert "is lower" not in text and "the correlation at the best step size is 0.95 [" in text
+    assert "correlation is lower" not in text and re.search(r"correlation at .* 0\.95 \[", text)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 from silkcodec import audio
 from silkcodec.cli import app
-from silkcodec.errors import ArgumentError, TokensError
+from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.results import rounded
 from silkcodec.silk import EMBEDDED
 from silkcodec.tokens import Tokens
 from silkcodec_lab import pages
 from silkcodec_lab.lm_cost import experiment, lm_training
-from silkcodec_lab.lm_cost.arithmetic import Layout, arithmetic, heads
+from silkcodec_lab.lm_cost.arithmetic import Layout, arithmetic
 from silkcodec_lab.lm_cost.experiment import lm_cost
 from silkcodec_lab.lm_cost.language_model import FrameLanguageModel, ModelSize
 from silkcodec_lab.lm_cost.lm_training import TrainingPlan
@@ -41,10 +41,6 @@ def silk_tokens(dims_per_token: int = 7, n_frames: int = 6) -> Tokens:
     return Tokens.from_levels(levels, n_samples=9_600 * n_frames, codec="silk@test", dims_per_token=dims_per_token)
 
 
-def tokens(codes: list[list[int]], sizes: tuple[int, ...], rates: tuple[float, ...]) -> Tokens:
-    return Tokens(tuple(np.array(c) for c in codes), sizes, rates, 24_000, 24_000, "test")
-
-
 # --- layout: arithmetic
 
 
@@ -61,42 +57,11 @@ def test_a_minute_of_silk_in_every_grouping() -> None:
         assert figures["outputs"] == {"whole": outputs, "factorized": outputs}
 
 
-def test_factorized_heads_of_silk_are_its_levels() -> None:
-    made = silk_tokens(7)
-    layout = Layout.of(made)
-    frames = layout.frames(made)
-    assert frames.shape == (6, 19, 7)
-    assert np.array_equal(frames[layout.head_sizes[None].repeat(6, 0) > 1].reshape(6, 128), made.to_levels())
-    assert not frames[:, 18, 2:].any() and layout.head_sizes[18].tolist() == [8, 8, 1, 1, 1, 1, 1]
-
-
-@pytest.mark.parametrize("size", [1, 2, 1_000, 1_024, 4_096, 2**13, 2**14, 2**16, 8**7, 2**60])
-def test_the_product_of_the_heads_is_the_codebook_size(size: int) -> None:
-    (found,) = heads((size,))
-    assert math.prod(found) == size and max(found) <= 4_096
-
-
-def test_multiscale_codebooks_are_interleaved_in_time_order() -> None:
-    made = tokens([[1, 2], [10, 11, 12, 13], [20, 21, 22, 23, 24, 25, 26, 27]], (4, 16, 32), (12.0, 24.0, 48.0))
-    layout = Layout.of(made)
-    assert layout.codebook_of == (0, 1, 2, 2, 1, 2, 2)
-    assert layout.frames(made)[:, :, 0].tolist() == [[1, 10, 20, 21, 11, 22, 23], [2, 12, 24, 25, 13, 26, 27]]
-    assert arithmetic(layout)["minute_steps"] == {"flat": 7 * 720, "frame": 720, "delay": 726}
-    assert arithmetic(layout)["outputs"]["whole"] == 52
-
-
-@pytest.mark.parametrize(
-    ("made", "says"),
-    [
-        (tokens([[1], [2]], (4, 4), (10.0, 15.0)), "whole multiples"),
-        (tokens([[1, 1], [2, 1, 0]], (4, 4), (10.0, 20.0)), "whole frames"),
-        (tokens([[1]], (5_000,), (10.0,)), "powers of two"),
-        (tokens([[1], [1]], (8_192, 1_000), (10.0, 10.0)), "powers of two"),
-    ],
-)
-def test_tokens_without_a_layout_are_errors(made: Tokens, says: str) -> None:
-    with pytest.raises(TokensError, match=says):
-        Layout.of(made)
+def test_a_minute_of_a_multi_scale_codec() -> None:
+    codes, sizes, rates = (np.zeros(2, int), np.zeros(4, int), np.zeros(8, int)), (4, 16, 32), (12.0, 24.0, 48.0)
+    figures = arithmetic(Layout.of(Tokens(codes, sizes, rates, 24_000, 4_000, "test")))
+    assert figures["minute_steps"] == {"flat": 7 * 720, "frame": 720, "delay": 726}
+    assert figures["outputs"]["whole"] == 52
 
 
 # --- the model
