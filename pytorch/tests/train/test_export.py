@@ -342,14 +342,14 @@ def test_the_card_describes_the_training(folder: Path) -> None:
 def test_the_card_describes_what_a_run_reached(tmp_path: Path) -> None:
     stages = [
         '{name="first", steps=8, losses={mel=1.0, loudness=1.0}}',
-        '{name="second", minutes=2, losses={mel=1.0, envelope=1.0}}',
+        '{name="second", minutes=2, losses={mel=1.0, envelope=1.0}, train_encoder=false}',
         '{name="third", steps=4, losses={mel=2.0, speaker=1.0}}',
     ]
     overrides = [f"stage=[{', '.join(stages)}]", "speaker.weights=x.pt", "data.crop_frames=4"]
     config = load_config("tiny", [*overrides, "finish.equalize_clips=4"])
     progress = {"stage": 1, "steps_in_stage": 3, "step": 11, "seconds": 90.0, "seconds_in_stage": 45.0}
     card = "\n".join(training_lines(config, progress))
-    assert "stages: first (8 steps), second (0.8 of 2 minutes); losses of the last stage: mel 1, envelope 1." in card
+    assert "stages: first (8 steps), second (0.8 of 2 minutes, decoder only); losses of the last" in card
     assert "PESQ is optimistic" in card and "ESTOI are optimistic" in card and "speaker loss" not in card
     assert "raised by up to 6 dB" not in card
     progress |= {"stage": 3, "steps_in_stage": 0, "finished": True}

@@ -78,11 +78,15 @@ def training_lines(config: TrainConfig, progress: dict[str, Any]) -> list[str]:
         progress: progress from the checkpoint.
     """
     config = reached(config, progress)
-    stages = [f"{stage.name} ({stage.length:.12g} {stage.unit})" for stage in config.stage]
+    lengths = [f"{stage.length:.12g} {stage.unit}" for stage in config.stage]
     if len(config.stage) > progress["stage"]:  # The last one is not complete.
-        stage = config.stage[-1]
-        done = progress["steps_in_stage"] if stage.steps else round(progress["seconds_in_stage"] / 60, 1)
-        stages[-1] = f"{stage.name} ({done} of {stage.length:.12g} {stage.unit})"
+        done = progress["steps_in_stage"] if config.stage[-1].steps else round(progress["seconds_in_stage"] / 60, 1)
+        lengths[-1] = f"{done} of {lengths[-1]}"
+    parts = {(True, True): "", (True, False): ", encoder only", (False, True): ", decoder only"}
+    stages = [
+        f"{stage.name} ({length}{parts.get((stage.train_encoder, stage.train_decoder), ', discriminators only')})"
+        for stage, length in zip(config.stage, lengths, strict=True)
+    ]
     audio_s = progress["step"] * config.optim.batch_crops * config.data.crop_s
     return [
         f"- Code: `silk train`; seed {config.seed}; stages: {', '.join(stages)}; losses of the last stage:"
