@@ -354,7 +354,7 @@ def test_the_card_describes_what_a_run_reached(tmp_path: Path) -> None:
     assert "raised by up to 6 dB" not in card
     progress |= {"stage": 3, "steps_in_stage": 0, "finished": True}
     card = "\n".join(training_lines(config, progress))
-    assert "second (2 minutes), third (4 steps); losses of the last stage: mel 2, speaker 1." in card
+    assert "second (2 minutes, decoder only), third (4 steps); losses of the last stage: mel 2, speaker 1." in card
     assert "speaker loss uses x.pt" in card and "raised by up to 6 dB toward that of up to 4 training clips" in card
 
 
