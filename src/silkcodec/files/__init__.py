@@ -145,8 +145,8 @@ def encode_file(
             original = source if path else copy
             level = measure_file(original, channel=channel)
             gain = 1 / level.scale
-            if not isinstance(original, (str, os.PathLike)):
-                original.seek(0)
+            if path is None:
+                copy.seek(0)
         reader = stack.enter_context(audio.Reader(original, channel=channel))
         opened(reader.duration_s)
         started += _loading_s(codec, encode=True)
