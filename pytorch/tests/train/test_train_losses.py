@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import soxr
 import torch
 
 from repository import SAMPLES
@@ -129,6 +130,20 @@ def test_the_envelope_loss_is_one_minus_stoi(spectral: SpectralLoss, snr_db: flo
     missed = float(spectral(decoded, wave)["envelope"])
     assert 1 - missed == pytest.approx(expected, abs=0.02)
     assert float(spectral(3 * decoded, wave)["envelope"]) == pytest.approx(missed, abs=1e-4)  # the level has no effect
+
+
+@pytest.mark.parametrize("name", ["english.flac", "mandarin.flac"])
+@pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0, 30.0])
+def test_the_loudness_loss_is_the_loss_in_pesq(spectral: SpectralLoss, name: str, snr_db: float) -> None:
+    """Compare both in raw points; `pesq` returns the score after the mapping of P.862.2."""
+    pesq = pytest.importorskip("pesq", reason="needs [eval]")
+    wave = torch.from_numpy(audio.read(SAMPLES / name, SAMPLE_RATE))[None]
+    decoded = noisy(wave, float(wave.std()) * 10 ** (-snr_db / 20))
+    mapped = pesq.pesq(16_000, *(soxr.resample(x[0].numpy(), SAMPLE_RATE, 16_000) for x in (wave, decoded)), "wb")
+    raw = (3.8224 - math.log(4 / (mapped - 0.999) - 1)) / 1.3669
+    lost = float(spectral(decoded, wave)["loudness"])
+    assert 4.5 - lost == pytest.approx(raw, abs=0.6)
+    assert float(spectral(0.1 * decoded, 0.1 * wave)["loudness"]) == pytest.approx(lost, abs=0.01)
 
 
 def test_energy_distance_prefers_noise_of_the_right_spectrum_to_its_mean(spectral: SpectralLoss) -> None:

@@ -34,7 +34,7 @@ from silkcodec_torch.train.losses import NAMES, SpectralLoss
 
 BATCH = 32  # number of latents to decode at a time
 CHECK_STEP = 0.003  # cells; small enough that the decoder is linear, and large enough for float32
-STOPPED = "loudness"  # loss term whose gradient treats one of its factors as constant, see train/losses.py
+STOPPED = "loudness"  # loss term whose gradient treats one of its factors as constant, see train/perceptual.py
 FRAME_STATISTICS = ("no_effect", "correlation", "slope", "size")
 SMOOTHED_STATISTICS = ("cosine", "norm")
 ONE_STATISTICS = ("no_effect", "same_sign", "correlation", "slope", "size")
