@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import program
-from numpy.typing import NDArray
 
 from silkcodec import audio
-from silkcodec.audio import level
+from silkcodec.audio import Wave, level
 from silkcodec.evaluate.metrics import Pair
 from silkcodec.evaluate.metrics.signal import stoi
 from silkcodec.evaluate.results import head, rounded, to_json
@@ -25,8 +24,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ("english.flac", "mandarin.flac", "arabic.flac")
 LEVELS_DBFS = (-30, -40, -50, -60, -70)
 OFFSETS = (0.02, 0.1, 0.3)
-
-Wave = NDArray[np.float32]
 
 
 def main() -> None:

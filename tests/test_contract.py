@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import distributions
 import silkcodec
 from repository import ROOT
 from silkcodec import audio
 from silkcodec import codec as registry
+from silkcodec.audio import Wave
 from silkcodec.codec import Codec
 from silkcodec.errors import ArgumentError, AudioError, TokensError
 from silkcodec.silk import graphs
@@ -57,8 +57,6 @@ NAMES = ["silk", *WEIGHTS, *PACKAGES, "gsm", THIRD_PARTY]
 QUANTIZERS = {"FSQ", "RVQ", "split RVQ", "multi-scale RVQ", "bit stream", "scalar"}
 WINDOW_S = 1.0  # maximum padding in seconds at the end of a clip
 OVERLAP_S = 0.0101  # maximum overlap of two chunks in seconds, for EnCodec at 48 kHz
-
-Wave = NDArray[np.float32]
 
 
 def block(language: str) -> str:

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from silkcodec import audio
+from silkcodec.audio import Wave
 from silkcodec.bare_codes import check_n_codebooks
 from silkcodec.codec import Codec, is_silk, load
 from silkcodec.errors import ArgumentError, TokensError, WeightsError
@@ -28,8 +29,6 @@ from silkcodec.spec import LATENT_WIDTH, N_LEVELS, SILK_FRAME_RATE, SILK_SAMPLE_
 from silkcodec.tokens import Tokens
 from silkcodec_lab.metric_tables import quantizer_label
 from silkcodec_torch.quantizers import FSQ, RVQ, VQ, MultiScaleRVQ
-
-Wave = NDArray[np.float32]
 
 
 class RunCodec:

@@ -6,13 +6,12 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from silkcodec import audio
+from silkcodec.audio import Wave
 from silkcodec.evaluate.metrics import SAMPLE_RATE
 from silkcodec.evaluate.statistics import bootstrap
 
-Wave = NDArray[np.float32]
 Key = tuple[Any, ...]  # test condition
 ByClip = dict[str, dict[str, float]]  # metric -> clip -> value
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from silkcodec import audio
+from silkcodec.audio import Wave
 from silkcodec.errors import ArgumentError
 from silkcodec.spec import FRAME_SAMPLES, SILK_SAMPLE_RATE
-
-Wave = NDArray[np.float32]
 
 
 class FrameCutter:

@@ -14,6 +14,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from silkcodec.audio import Wave
 from silkcodec.bare_codes import check_frames
 from silkcodec.errors import ArgumentError
 from silkcodec.silk.framing import FrameCutter
@@ -28,7 +29,6 @@ Codes = NDArray[np.int64]
 Levels = NDArray[np.uint8]
 """FSQ levels, uint8 [F, 128] in 0..7."""
 
-Wave = NDArray[np.float32]
 """Samples, float32 [n] at 24 kHz."""
 
 FADE_FRAMES = 3

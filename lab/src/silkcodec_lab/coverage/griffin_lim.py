@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec import mel
+from silkcodec.audio import Wave
 
-Wave = NDArray[np.float32]
 Magnitudes = NDArray[np.float32]  # [columns, n_fft // 2 + 1]
 
 MOMENTUM = np.float32(0.99)

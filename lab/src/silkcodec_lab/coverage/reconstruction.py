@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silkcodec import audio, mel
+from silkcodec.audio import Wave
 from silkcodec.codec import Codec
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.clips import Clip
@@ -31,7 +32,6 @@ from silkcodec_lab.coverage.intervals import SEEN, UNSEEN, Floats, difference, i
 from silkcodec_lab.coverage.speech import LOUD, Patches, Vectors, decibels, mel_patches, voices_of
 from silkcodec_lab.selection import beginning
 
-Wave = NDArray[np.float32]
 Values = dict[str, dict[str, dict[str, dict[str, float | None]]]]  # quantizer -> group -> speaker -> metric
 
 METRICS = ("mel_distance", "stoi", "f0_rmse_cents", "voicing_error")

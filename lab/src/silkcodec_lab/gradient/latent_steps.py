@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from silkcodec.audio import Wave
 from silkcodec.errors import ArgumentError
 from silkcodec.evaluate.statistics import bootstrap
 from silkcodec.mel import FRAME, HISTORY, LOOKAHEAD, SAMPLE_RATE
@@ -48,7 +48,6 @@ KINDS = {
     "check": ("correlation", "slope"),
 }
 
-Wave = NDArray[np.float32]
 Records = dict[tuple[str, float], list[Sums]]  # (kind of step, step size in cells) -> sums for each clip
 
 

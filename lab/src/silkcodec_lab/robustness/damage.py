@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from silkcodec.audio import Wave
 from silkcodec.errors import ArgumentError
 from silkcodec.silk import Silk
 from silkcodec.silk.stream import StreamDecoder
@@ -18,7 +19,6 @@ from silkcodec.tokens import Tokens
 
 METHODS = ("silence", "repeated", "interpolated", "concealed")  # replacements for lost frames; Silk uses the last one
 
-Wave = NDArray[np.float32]
 Lost = NDArray[np.bool_]
 
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from silkcodec import audio
+from silkcodec.audio import Wave
 from silkcodec.bare_codes import as_tokens, check_batch, check_n_codebooks
 from silkcodec.codec import parse
 from silkcodec.errors import TokensError
@@ -21,7 +22,6 @@ from silkcodec.tokens import Tokens
 if TYPE_CHECKING:
     import torch
 
-Wave = NDArray[np.float32]
 
 PIECE_S = 10.0  # duration of a piece, which limits memory; most utterances fit into one piece
 

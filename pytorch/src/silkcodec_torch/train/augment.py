@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from silkcodec.audio import Resampler
+from silkcodec.audio import Resampler, Wave
 from silkcodec.mel import SAMPLE_RATE
 from silkcodec_torch.train.config import DataConfig
 
-Wave = NDArray[np.float32]
 LOW_PASS_ORDER = 24  # exponent of the low-pass filter, also of the losses
 DIRECT_S = 0.003  # time between the direct sound and the first reflections
 
