@@ -54,6 +54,7 @@ HOSTILE = {
     "empty.tsv": (b"", "must have at least one row"),
     "header.csv": (b"path,text\n", "must have at least one row"),
     "comma.csv": (b"path,text\na.wav,hello, world\n", "must have at most 2 values; got 3"),
+    "twice.csv": (b"path,text,text\na.wav,hello,world\n", "more than one 'text' column"),
     "column.tsv": (b"file\ttext\na\tb\n", "must have a column named path or audio_filepath"),
     "hole.csv": (b"path,text\na.wav,x\n,y\n", "Line 3"),
     "bad.jsonl": (b'{"path": "a.wav"}\n{"path": \n', "Line 2"),

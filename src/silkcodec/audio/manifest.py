@@ -142,7 +142,8 @@ def records(
     For a line that is not a valid row, yield an ArgumentError instead of the values.
 
     Raises:
-        ArgumentError: the file cannot be read, is not text in the given encoding, has no path column, or has no rows.
+        ArgumentError: the file cannot be read, is not text in the given encoding, has no path column, repeats a column
+            name, or has no rows.
     """
     file = Path(file)
     empty = True
@@ -258,6 +259,8 @@ def _check_header(header: list[str], file: Path, dialect: Dialect) -> None:
     missing = [column for _, column in dialect.columns if column not in header]
     has_path = set(PATH_KEYS) & set(header) or "path" in dict(dialect.columns)
     if not header or (has_path and not missing):
+        if repeated := [name for name in header if name and header.count(name) > 1]:
+            raise ArgumentError(f"Column names must be unique; '{file}' has more than one '{repeated[0]}' column.")
         return
     wanted = f"a '{missing[0]}' column" if missing else f"a column named {' or '.join(PATH_KEYS)}"
     named = repr(", ".join(header)[:200])
@@ -296,15 +299,11 @@ def _scp(lines: _Lines, file: Path) -> Iterator[tuple[int, dict[str, Any] | Argu
         id, _, path = line.strip().partition(" ") if "\t" not in line else line.strip().partition("\t")
         path = path.strip()
         if path.endswith("|"):
-            yield (
-                lines.number,
-                ArgumentError(f"{where} is a command, which Silk does not run. Save the command's output as a file."),
-            )
+            advice = "is a command, which Silk does not run. Save the command's output as a file."
+            yield lines.number, ArgumentError(f"{where} {advice}")
         elif re.search(r"\.ark:\d+$", path):
-            yield (
-                lines.number,
-                ArgumentError(f"{where} refers to a Kaldi archive, which Silk cannot read. Convert it to audio files."),
-            )
+            advice = "refers to a Kaldi archive, which Silk cannot read. Convert it to audio files."
+            yield lines.number, ArgumentError(f"{where} {advice}")
         elif id:
             yield lines.number, {"id": id, "path": path}
 
