@@ -363,10 +363,12 @@ def test_the_card_lists_optimistic_metrics_of_earlier_training(tmp_path: Path) -
     (tmp_path / "config.toml").write_text(dump_config(load_config("tiny", overrides)))
     groups = {"model": {"x": torch.zeros(1)}}
     checkpoint.save(tmp_path / "checkpoint.safetensors", groups, {"stage": 1, "steps_in_stage": 0, "step": 8})
-    loudness, speaker, envelope, recognizer = optimistic_metric_lines(load_config("tiny", [f"init={tmp_path}"]))
+    lines = optimistic_metric_lines(load_config("tiny", [f"init={tmp_path}"]))
+    loudness, speaker, *embedded = lines
     assert "PESQ is optimistic" in loudness and "speaker loss uses x.pt" in speaker  # of the earlier run
-    assert "ESTOI are optimistic" in envelope  # in the card of the embedded weights, like the next one
-    assert "whisper-tiny.en, layers: 1, 2, 3, 4. Word error rates from recognizers of the same family" in recognizer
+    for words in ("ESTOI are optimistic", "whisper-tiny.en, layers: 1, 2, 3, 4. Word error rates"):
+        assert sum(words in line for line in embedded) == 1, words  # in the card of the embedded weights
+    assert len(set(lines)) == len(lines)
 
 
 def test_a_duration_that_is_no_number_gives_one_sentence(tmp_path: Path) -> None:
