@@ -260,7 +260,7 @@ def _check_header(header: list[str], file: Path, dialect: Dialect) -> None:
     has_path = set(PATH_KEYS) & set(header) or "path" in dict(dialect.columns)
     if not header or (has_path and not missing):
         if repeated := [name for name in header if name and header.count(name) > 1]:
-            raise ArgumentError(f"Column names must be unique; '{file}' has more than one '{repeated[0]}' column.")
+            raise ArgumentError(f"Column names must be unique; '{file}' has more than one column {repeated[0]!r}.")
         return
     wanted = f"a '{missing[0]}' column" if missing else f"a column named {' or '.join(PATH_KEYS)}"
     named = repr(", ".join(header)[:200])

@@ -35,7 +35,7 @@ from silkcodec.tokens import codebook_sizes, codes_to_levels, levels_to_codes
 Wave = NDArray[np.float32]
 
 EMBEDDED = Path(__file__).parent / "weights"
-SILENT_PEAK = 2.0**-15  # one 16-bit step (-90 dBFS); the decoder's output for digital silence stays below it
+SILENT_PEAK = 2.0**-14  # two 16-bit steps (-84 dBFS); the decoder's output for digital silence stays below it
 MIDDLE_LEVEL = N_LEVELS // 2  # level that represents 0 in the latent; it replaces missing dimensions
 
 
@@ -178,6 +178,6 @@ class FrameModel:
 
 
 def _silence(wave: NDArray[np.float32]) -> None:
-    """Silence all frames whose peak is below one 16-bit step, so that digital silence is preserved."""
+    """Silence all frames whose peak is below two 16-bit steps, so that digital silence is preserved."""
     frames = wave.reshape(wave.shape[0], -1, FRAME_SAMPLES)
     frames[np.abs(frames).max(axis=2) < SILENT_PEAK] = 0

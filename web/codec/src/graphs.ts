@@ -13,7 +13,7 @@ export type Runtime = typeof ORT;
 /** Location of ONNX Runtime's WebAssembly: a folder, or URLs of files. See `ort.env.wasm.wasmPaths`. */
 export type WasmPaths = ORT.Env.WasmPrefixOrFilePaths;
 
-const SILENT_PEAK = 2 ** -15;
+const SILENT_PEAK = 2 ** -14;
 
 export type States = Record<string, ORT.Tensor>;
 
@@ -124,7 +124,7 @@ function decoderGraph(ort: Runtime, session: Session, config: GraphConfig): Deco
   };
 }
 
-/** Silence all frames whose peak is below one 16-bit step, so that digital silence is preserved. */
+/** Silence all frames whose peak is below two 16-bit steps, so that digital silence is preserved. */
 export function silence(wave: Float32Array): void {
   for (let first = 0; first < wave.length; first += FRAME_SAMPLES) {
     const frame = wave.subarray(first, first + FRAME_SAMPLES);
