@@ -29,8 +29,6 @@ Codes = NDArray[np.int64]
 Levels = NDArray[np.uint8]
 """FSQ levels, uint8 [F, 128] in 0..7."""
 
-"""Samples, float32 [n] at 24 kHz."""
-
 FADE_FRAMES = 3
 """Number of frames over which a concealed loss fades to silence (1.2 s)."""
 

@@ -75,22 +75,23 @@ class LoudnessLoss(nn.Module):
         # The bins have the same width as those of P.862.2, 512 samples at 16 kHz, but contain more power.
         scale = self.POWER_SCALE * (512 / self.WINDOW) ** 2
         filters = np.zeros((len(hz), len(BAND_BINS)))
-        ends = np.cumsum(BAND_BINS)
-        for band, (n_bins, end) in enumerate(zip(BAND_BINS, ends, strict=True)):
-            filters[end - n_bins : end, band] = BAND_DENSITY[band] * scale
+        bands = np.repeat(np.arange(len(BAND_BINS)), BAND_BINS)  # band of each bin
+        filters[np.arange(len(bands)), bands] = np.array(BAND_DENSITY)[bands] * scale
         filters[0] = 0
         delay = np.exp(-2j * np.pi * hz / 16_000)
         high_pass = 2.740826 * (1 - delay) ** 2 / (1 - 1.9444777 * delay + 0.94597794 * delay**2)
         bark = np.array(BAND_CENTER)
         width = np.gradient(bark)
         width[0] = 0  # The first band contains only the offset, which does not count.
+        smoothing = self.MEMORY ** np.arange(self.TAPS - 1.0, -1, -1)  # the first tap stands for all earlier frames
+        smoothing[1:] *= 1 - self.MEMORY
         buffers = {
             "filters": filters * np.abs(high_pass[:, None]) ** 2,
             "width": width,
             "threshold": np.array(BAND_THRESHOLD),
             "exponent": self.EXPONENT * np.clip(6 / (bark + 2), 1, 2) ** 0.15,
             "speech_band": (hz >= 350) & (hz <= 3250),
-            "smoothing": np.array([self.MEMORY ** (self.TAPS - 1), *self._recent_taps()]),
+            "smoothing": smoothing,
         }
         for name, values in buffers.items():
             self.register_buffer(name, torch.from_numpy(values).float(), persistent=False)
@@ -125,12 +126,9 @@ class LoudnessLoss(nn.Module):
         points = self.SYMMETRIC * self._over_time(symmetric) + self.ASYMMETRIC * self._over_time(asymmetric)
         return points.mean()
 
-    def _recent_taps(self) -> list[float]:
-        return [(1 - self.MEMORY) * self.MEMORY**age for age in range(self.TAPS - 2, -1, -1)]
-
     def _audible(self, power: Tensor) -> Tensor:
         """Return the power above the hearing threshold, [B, frames]."""
-        return torch.where(power > self.threshold, power, 0.0)[:, :, 1:].sum(dim=2)
+        return torch.where(power > self.threshold, power, 0.0).sum(dim=2)
 
     def _frame_gain(self, original: Tensor, decoded: Tensor) -> Tensor:
         """Return the gain for each decoded frame, [B, frames], which makes it about as loud as the original."""
